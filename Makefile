@@ -1,0 +1,85 @@
+# make            the four programs, under build/
+# make run        install what is missing, build, and let a simulated cart-pole learn to swing up (RESUME=1: go on)
+# make test       install what is missing, build, run all tests; ends with "N passed, N failed"
+# make deps       only install what is missing (Debian packages)
+# make bench      benchmarks that print figures; see docs/benchmarks.md
+# make asan|tsan  the tests under a sanitizer
+# make soak       the long suites          make format    clang-format          make clean
+# make install    DESTDIR= PREFIX=/usr     needs a finished build
+CC      ?= gcc
+CFLAGS  ?= -O2 -g
+B       ?= build
+PREFIX  ?= /usr
+VERSION := 0.1.0
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
+       -Wwrite-strings -Wpointer-arith
+HARD = -fstack-protector-strong -fPIE
+ALL  = -std=gnu11 -D_GNU_SOURCE -I. -I$B -MMD -MP -ffp-contract=off -fno-math-errno -DLIMBER_VERSION='"$(VERSION)"' \
+       $(WARN) $(HARD) $(CFLAGS)
+LINK = $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+
+MAINS = daemon/limberd.c daemon/limber.c models/limber_trainer.c firmware-bridge/limber_bridge.c
+LANES = planner/lanes.c
+LIBS  = $(filter-out $(MAINS) $(LANES),$(wildcard daemon/*.c daemon/rt/*.c models/*.c planner/*.c transport/*.c firmware-bridge/*.c))
+TESTS = $(wildcard tests/*.c)
+OBJ   = $(LIBS:%.c=$B/%.o) $B/proto/limber.pb-c.o
+PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/limber.c),$B/limber) \
+        $(if $(wildcard models/limber_trainer.c),$B/limber-trainer) \
+        $(if $(wildcard firmware-bridge/limber_bridge.c),$B/limber-bridge)
+
+# One source, compiled once per instruction set; planner/planner.c picks at run time.
+ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+ISAS = portable avx2 avx512
+else
+ISAS = portable
+endif
+LANES_avx512   = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
+LANES_avx2     = -mavx2 -mfma
+LANES_portable =
+ifneq ($(wildcard $(LANES)),)
+OBJ += $(ISAS:%=$B/planner/lanes_%.o)
+endif
+
+SYSLIBS = -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lsystemd -ljansson -lcurl -lcairo -lz -lm -lpthread
+ifdef MUJOCO_DIR
+ALL    += -isystem $(MUJOCO_DIR)/include
+MUJOCO  = -L$(MUJOCO_DIR)/lib -Wl,-rpath,$(MUJOCO_DIR)/lib -lmujoco
+else
+MUJOCO  = -lmujoco
+endif
+BLAS    = -lopenblas
+
+all: $(PROGS)
+
+$B/limberd: $B/daemon/limberd.o $B/liblimber.a
+	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
+$B/limber: $B/daemon/limber.o $B/liblimber.a
+	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
+$B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
+	$(CC) $(LINK) -o $@ $^ $(BLAS) $(SYSLIBS)
+$B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
+	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
+$B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
+	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(BLAS) $(SYSLIBS)
+
+$B/liblimber.a: $(OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$B/proto/limber.pb-c.c: proto/limber.proto
+	@mkdir -p $(@D)
+	protoc-c --c_out=$B $<
+$B/proto/limber.pb-c.h: $B/proto/limber.pb-c.c
+$B/proto/limber.pb-c.o: $B/proto/limber.pb-c.c
+	$(CC) -std=gnu11 -I$B $(HARD) $(CFLAGS) -c -o $@ $<
+
+$B/planner/lanes_%.o: $(LANES)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -ffp-contract=off,$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $(LANES_$*) -DISA=$* -c -o $@ $<
+
+$B/%.o: %.c | $B/proto/limber.pb-c.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -c -o $@ $<
+
+-include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,134 @@
+/* config.h - robot.yaml, read strictly, as plain data.  Everything limberd does starts from this one struct.
+ *
+ * An unknown key, a wrong type or unit, NaN, limits out of order, a missing joint: one message naming file, line, key,
+ * value and what was expected; nothing is started. */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+#include "models/train.h"
+#include "planner/planner.h"
+#include "planner/task.h"
+#include "proto/robot.h"
+
+enum { PATH_SIZE = 512, ENDPOINT_SIZE = 256, REASON_SIZE = 120 };
+
+enum hardware { HARDWARE_SIM = 1, HARDWARE_REAL = 2 };
+enum pace { PACE_TIMER = 1, PACE_STATE = 2 };
+enum exploration_kind { EXPLORE_NONE = 0, EXPLORE_UNIFORM, EXPLORE_SMOOTH };
+enum baseline_kind { BASELINE_ZERO = 1, BASELINE_DAMP, BASELINE_HOLD };
+enum trial_next { NEXT_AUTO = 1, NEXT_OPERATOR };
+enum measure { MEASURE_POSITION = 1, MEASURE_VELOCITY, MEASURE_EXTRA };
+
+struct joint_config {
+    char            name[NAME_SIZE];
+    enum joint_type type;
+    bool            actuated;
+    double          position_min, position_max; /* rad or m; infinite for continuous joints            */
+    double          velocity;                   /* rad/s or m/s, > 0: beyond it a state is implausible */
+    double          effort;                     /* N m or N, > 0 if actuated, else 0                   */
+    double          effort_rate;                /* N m/s or N/s, > 0 if actuated                       */
+    double          baseline_kd;                /* N m s/rad or N s/m, baseline damping gain           */
+    double          baseline_kp;                /* N m/rad or N/m, only for baseline hold              */
+};
+
+struct action_config {
+    int    joint;     /* index                      */
+    double low, high; /* of a, low < high           */
+    double scale;     /* effort = scale * a, not 0  */
+};
+
+struct observation_config {
+    char         name[2 * NAME_SIZE]; /* "hinge.position", or the extra's name */
+    enum measure measure;
+    int          joint;               /* index, or index into extra            */
+    bool         angle;               /* sin and cos enter the model           */
+};
+
+/* A gate or filter stage that may be switched off, with the reason kept for status. */
+struct gate_config {
+    bool   off;
+    char   off_reason[REASON_SIZE];
+    double threshold;
+};
+
+struct robot_config {
+    char          file[PATH_SIZE];       /* the file this came from               */
+    char          robot[NAME_SIZE];
+    enum hardware hardware;
+
+    /* rates */
+    double    control_hz;
+    int       plan_every;                /* ticks per planner step                */
+    enum pace pace;
+    int       delay_steps;               /* 1 in real time, 0 in lockstep         */
+    bool      lockstep;                  /* may be granted; simulation only       */
+    double    latch_ms;                  /* default 5                             */
+
+    int                       nj;
+    struct joint_config       joint[MAX_JOINTS];
+    int                       nextra;
+    char                      extra[MAX_EXTRA][NAME_SIZE];
+    int                       na;
+    struct action_config      action[MAX_ACT];
+    int                       nx;
+    struct observation_config observation[MAX_OBS];
+    enum command_mode         command_mode;
+
+    struct {
+        enum exploration_kind kind;
+        double                amplitude;  /* fraction of the action range, 0 .. 1             */
+        double                smoothness; /* smooth: first-order low-pass coefficient, 0 .. 1 */
+    } exploration;
+    enum baseline_kind baseline;
+
+    struct {
+        int             count;            /* planned trials to run with next: auto            */
+        int             steps;            /* planner steps of a trial                         */
+        enum trial_next next;
+        double          wait_for_model_s;
+        uint64_t        seed;
+    } trials;
+
+    char        task_file[PATH_SIZE];
+    struct task task;
+
+    struct model_dims     model;
+    struct planner_config planner;
+    double                planner_budget; /* share of a planner step until the deadline, 0 .. 1 */
+    struct train_config   trainer;
+
+    struct {
+        struct gate_config plan_age;      /* planner steps a plan may be old, never off above 2       */
+        struct gate_config spread;        /* ensemble spread in units of target std                   */
+        struct gate_config residual;      /* one-step prediction error in units of target std         */
+        struct gate_config position;      /* margin beyond a position limit, fraction of its range    */
+        int                min_transitions; /* spread and residual only count until then              */
+        double             promote_s;     /* gates good for this long before BASELINE -> ADVANCED     */
+    } gates;
+
+    struct {
+        double state_stale_s;             /* no good state for this long: STOPPING                    */
+        double command_valid_s;           /* validity of a command                                    */
+        double robot_timeout_max_s;       /* Hello.command_timeout_ms may not exceed this             */
+        double stop_ramp_s;               /* 0.3                                                      */
+        double stop_cap_s;                /* 0.5                                                      */
+        double reset_s;                   /* RESETTING may last this long                             */
+    } timeouts;
+
+    struct {
+        int io, control, planner, main;   /* cores                                                    */
+        int control_priority, planner_priority, io_priority, zmq_priority, sim_priority;
+    } cores;
+
+    struct {
+        char run[PATH_SIZE];              /* empty: see design, decided by run_dir                    */
+        char store[PATH_SIZE];            /* empty: RUN/experience.db                                 */
+    } paths;
+    char endpoint[ENDPOINT_SIZE];         /* empty: ipc://RUN/robot.sock                              */
+    char telemetry[ENDPOINT_SIZE];        /* empty: ipc://RUN/telemetry.sock                          */
+};
+
+/* Reads and checks `path` and the task file it names.  0, or -1 with one message (file:line: key: ...) in `why`. */
+int config_load(const char *path, struct robot_config *c, char *why, size_t why_size);
+
+#endif

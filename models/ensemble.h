@@ -1,0 +1,81 @@
+/* ensemble.h - the probabilistic ensemble of PETS (Chua et al. 2018, arXiv 1805.12114) as data.
+ *
+ * Each member maps an observation x (nx) and an action a (na) to a Gaussian over the change of x in one planner step:
+ *
+ *     in    = [features(x), a], standardised;  an angle contributes sin and cos, anything else itself
+ *     out   = W_L swish(... swish(W_1 in + b_1) ...) + b_L          (2 nx outputs: mean, raw log-variance)
+ *     lv    = max - softplus(max - raw);  lv = min + softplus(lv - min)        (bounded log-variance)
+ *     x'    = x + out_mean + out_std * (mean + exp(lv / 2) * z),   z ~ N(0, 1)
+ *
+ * out_mean = 0 and out_std = 1 where targets are not standardised (the paper's recipe).
+ * The functions here are the plain-loop truth; planner/rollout has the fast form, models/train the learning one. */
+#ifndef MODELS_ENSEMBLE_H
+#define MODELS_ENSEMBLE_H
+
+#include <stddef.h>
+
+#include "daemon/rt/rng.h"
+#include "proto/robot.h"
+
+enum {
+    MAX_MEMBERS = 16,
+    MAX_LAYERS  = 5,             /* hidden layers                              */
+    MAX_HIDDEN  = 512,           /* units of a hidden layer                    */
+    MAX_IN      = 2 * MAX_OBS + MAX_ACT,
+};
+
+enum input_kind { INPUT_IDENTITY = 0, INPUT_ANGLE = 1 };
+
+struct model_dims {
+    int     nx;              /* observation                                  */
+    int     na;              /* action                                       */
+    int     members;         /* nets in the ensemble                         */
+    int     layers;          /* hidden layers                                */
+    int     hidden;          /* units of each                                */
+    uint8_t input[MAX_OBS];  /* enum input_kind of each observation          */
+};
+
+struct ensemble {
+    struct model_dims dims;
+    uint64_t          version;               /* counts from 1 per robot; 0: none                */
+    float             in_mean[MAX_IN];       /* of [features(x), a]                             */
+    float             in_std[MAX_IN];        /* > 0                                             */
+    float             out_mean[MAX_OBS];
+    float             out_std[MAX_OBS];      /* > 0                                             */
+    float             max_logvar[MAX_OBS];   /* shared by all members                           */
+    float             min_logvar[MAX_OBS];
+    float            *weights;               /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
+};
+
+/* Width of the model's input: an angle counts twice. */
+int ensemble_nin(const struct model_dims *d);
+
+/* Input and output width of layer l = 0 .. layers. */
+void ensemble_layer(const struct model_dims *d, int l, int *in, int *out);
+
+/* Floats of one member. */
+size_t ensemble_params(const struct model_dims *d);
+
+/* Observation x (nx) and action a (na) to the raw, unstandardised input (nin). */
+void ensemble_features(const struct model_dims *d, const float *x, const float *a, float *in);
+
+/* Allocates e->weights (the caller frees it with ensemble_free).  0, or -ENOMEM, or -EINVAL for sizes out of range. */
+int  ensemble_alloc(struct ensemble *e, const struct model_dims *d);
+void ensemble_free(struct ensemble *e);
+
+/* Fresh weights: truncated normal with std 1 / (2 sqrt(fan in)), biases 0 (PETS code); normaliser to identity;
+ * bounds to (0.5, -10). */
+void ensemble_init(struct ensemble *e, uint64_t seed);
+
+/* One member's prediction for one (x, a): mean and variance of x' - x, in the units of x (nx each).
+ * No memory, any thread. */
+void ensemble_predict(const struct ensemble *e, int member, const float *x, const float *a, float *mean, float *var);
+
+/* How well the ensemble predicts n transitions (x: n x nx, a: n x na, y: n x nx = next x), mean over members:
+ * *rmse  root mean square error of the mean prediction, in units of scale[nx] (NULL: e->out_std);
+ * *nll   mean over n, nx, members of 0.5 ((y - mu)^2 / var + log var + log 2 pi), in nats, for targets in units of scale.
+ * Non-finite predictions give +infinity. */
+void ensemble_score(const struct ensemble *e, int n, const float *x, const float *a, const float *y, const float *scale,
+                    double *rmse, double *nll);
+
+#endif

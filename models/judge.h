@@ -1,0 +1,27 @@
+/* judge.h - may this model fly?  Two rules, both visible in status and store.
+ *
+ * Acceptance, before it flies: every number finite, self-test matches (model_file_load), and its one-step NLL on the
+ * newest trials is no worse than the incumbent's by more than 5 % of max(|incumbent|, 1).  Without an incumbent it must
+ * beat the best constant prediction (mean and variance of the targets themselves): a model that learned nothing is
+ * refused.  This catches broken fits only.
+ * Prequential, after it flew: each new trial is predicted before it is learned from.  If that error exceeds three times
+ * the median of the previous three, the model is rolled back. */
+#ifndef MODELS_JUDGE_H
+#define MODELS_JUDGE_H
+
+#include "models/train.h"
+
+struct verdict {
+    bool   accept;
+    double nll, nll_incumbent;  /* incumbent: the constant prediction where there is none */
+    char   reason[160];         /* one sentence, either way                               */
+};
+
+/* data: the transitions of the newest trials (three, or as many as there are). */
+void judge_candidate(const struct ensemble *candidate, const struct ensemble *incumbent, const struct train_data *data,
+                     struct verdict *v);
+
+/* previous: errors of earlier trials, oldest first, n of them; false while there are fewer than three. */
+bool judge_rollback(double rmse, const double *previous, int n, double *limit);
+
+#endif

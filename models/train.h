@@ -1,0 +1,48 @@
+/* train.h - fitting the ensemble: Gaussian negative log-likelihood, Adam, bootstrap, weight decay; through OpenBLAS.
+ *
+ * Loss per member and batch:  mean over batch and nx of  (mu - y)^2 exp(-lv) + lv,  summed over members,
+ * + sum over layers wd_l |W_l|^2 / 2 ; with learned bounds also 0.01 sum(max) - 0.01 sum(min)   (PETS code).
+ * Runs in limber-trainer only, one thread, deterministic by seed. */
+#ifndef MODELS_TRAIN_H
+#define MODELS_TRAIN_H
+
+#include "models/ensemble.h"
+
+struct train_config {
+    char   recipe[NAME_SIZE];              /* "steps" (default) or "paper": sets the defaults below          */
+    double learning_rate;                  /* Adam                                                           */
+    int    batch;
+    int    epochs;                         /* passes over the data; at least this many ...                   */
+    int    min_steps;                      /* ... and at least this many gradient steps per training         */
+    bool   warm_start;                     /* go on from the incumbent's weights                             */
+    bool   bootstrap;                      /* each member its own resample, drawn anew at every training     */
+    bool   standardise_targets;
+    bool   learned_bounds;                 /* log-variance bounds are trained too                            */
+    double weight_decay[MAX_LAYERS + 1];   /* per layer, input to output                                     */
+    bool   flat_out;                       /* benchmark: train again and again, publish only what was asked  */
+};
+
+/* n transitions, row-major.  x: n x nx, a: n x na, y: n x nx (next observation). */
+struct train_data {
+    int          n;
+    const float *x, *a, *y;
+};
+
+struct trainer;
+
+/* Allocates; NULL when out of memory. */
+struct trainer *trainer_new(const struct model_dims *d, const struct train_config *c, uint64_t seed);
+void            trainer_free(struct trainer *t);
+
+/* Starts from these weights (same dims) instead of fresh ones; Adam's moments are cleared. */
+void trainer_load(struct trainer *t, const struct ensemble *e);
+
+/* One training on all data.  progress (may be NULL) is called about every 50 steps with 0 .. 1; returning false ends
+ * the training early.  Returns gradient steps taken, or -EINVAL where the data is unusable (n < 2, non-finite). */
+int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progress)(void *ctx, double done), void *ctx,
+                double *loss);
+
+/* Copies the current weights and normaliser into e (allocated by the caller, same dims). */
+void trainer_export(const struct trainer *t, struct ensemble *e);
+
+#endif

@@ -1,0 +1,114 @@
+/* planner.h - planners behind one interface: rows of a table, chosen by name in robot.yaml.
+ *
+ * A planner is asked for the plan of one planner step and publishes its best so far after every iteration; it stops at
+ * the deadline whatever happens.  A plan is a pure function of (state, model version, seed, iterations completed).
+ * With delay, the state is first rolled forward under the action already committed: each net rolls its own copy, by
+ * its own mean, so the members start from slightly different states (PETS has no delay; see docs).
+ * Memory is laid out once at planner_init; planner_step neither allocates nor makes system calls (but the clock's). */
+#ifndef PLANNER_PLANNER_H
+#define PLANNER_PLANNER_H
+
+#include "daemon/rt/arena.h"
+#include "models/ensemble.h"
+#include "planner/task.h"
+
+enum { MAX_HORIZON = 64, MAX_POPULATION = 4096 };
+
+enum particle_kind {
+    PARTICLES_TSINF, /* TS-infinity: a particle keeps its net for the whole horizon          */
+    PARTICLES_TS1,   /* TS1: particles permuted among the nets at every step, equal counts    */
+    PARTICLES_MEAN,  /* E: each net's mean, no noise                                          */
+};
+
+enum execute_kind {
+    EXECUTE_BEST, /* first action of the best candidate seen */
+    EXECUTE_MEAN, /* first action of the search mean         */
+};
+
+struct planner_config {
+    char               name[NAME_SIZE];   /* "random", "cem", "icem"                               */
+    int                horizon;           /* planner steps                                         */
+    int                population;        /* candidates in the first iteration                     */
+    int                iterations;
+    int                elites;
+    int                particles;         /* per candidate; a multiple of the ensemble size        */
+    enum particle_kind propagation;
+    enum execute_kind  execute;           /* PETS' CEM executes the mean, random shooting and iCEM the best */
+    double             alpha;             /* share of the old mean and variance kept at a refit    */
+    double             init_std[MAX_ACT]; /* iCEM: initial std as a fraction of the half range     */
+    double             noise_beta;        /* iCEM: power spectrum of the noise falls as 1 / f^beta */
+    double             decay;             /* iCEM: population shrinks by this factor per iteration */
+    double             keep;              /* iCEM: fraction of elites kept and shifted             */
+    double             epsilon;           /* CEM: stop when the largest variance falls below       */
+};
+
+struct plan_request {
+    uint64_t id;                 /* planner step that the plan is for, counted since start         */
+    uint32_t trial, step;        /* logged; step is the trial's planner step the plan is for       */
+    uint64_t seed;
+    uint64_t deadline_ns;        /* CLOCK_MONOTONIC; UINT64_MAX: none (lockstep)                   */
+    bool     reset;              /* forget mean and elites: a new trial or a jump                  */
+    bool     delayed;            /* pending holds over the step before: roll forward first         */
+    uint64_t requested_ns;       /* when asked                                                     */
+    float    x[MAX_OBS];         /* observation now                                                */
+    float    pending[MAX_ACT];   /* action in force until the plan begins                          */
+};
+
+struct plan {
+    uint64_t id;                 /* as asked                                                       */
+    uint32_t trial, step;
+    uint64_t seed;
+    uint64_t model_version;
+    int      horizon;
+    int      na;
+    int      iterations;         /* completed; 0: no plan                                          */
+    int      candidates;         /* evaluated, all iterations                                      */
+    bool     final;              /* nothing better will follow for this id                         */
+    bool     cut;                /* the deadline ended it before its last iteration                */
+    double   cost;               /* expected, of the executed sequence as planned (NaN never: worst is 1e6 x horizon) */
+    double   spread;             /* epistemic: std over members of the mean prediction of the first step, in out_std, mean over nx */
+    float    predicted[MAX_OBS]; /* x at the end of the plan's first step, mean over members       */
+    uint64_t requested_ns, started_ns, finished_ns;
+    float    action[MAX_HORIZON][MAX_ACT];
+};
+
+/* Bounds of the action: low[na], high[na]. */
+struct action_bounds {
+    int   na;
+    float low[MAX_ACT], high[MAX_ACT];
+};
+
+struct planner;
+
+/* Called after every iteration, from planner_step, with the best plan so far; the plan is the planner's. */
+typedef void planner_publish(void *ctx, const struct plan *plan);
+
+/* Why this configuration cannot run with this model, or NULL: unknown name, sizes out of range, ... */
+const char *planner_config_error(const struct planner_config *c, const struct model_dims *d);
+
+/* Names of all planners, NULL-terminated; and of instruction sets this CPU can run, best first. */
+const char *const *planner_names(void);
+const char *const *planner_isas(void);
+
+/* Bytes that planner_init will take; dims and config must have passed planner_config_error. */
+size_t planner_memsize(const struct planner_config *c, const struct model_dims *d);
+
+/* isa: "avx512", "avx2", "portable" or NULL for the best.  The task and bounds are copied. */
+struct planner *planner_init(struct arena *a, const struct planner_config *c, const struct model_dims *d,
+                             const struct task *task, const struct action_bounds *bounds, const char *isa);
+
+const char *planner_isa(const struct planner *p);
+
+/* Takes a copy of the ensemble's weights in the planner's packed layout.  `slot` 0 .. 2: which of its three stores.
+ * May run on another thread than planner_step as long as the slot is not the one in use. */
+void planner_pack(struct planner *p, int slot, const struct ensemble *e);
+
+/* Plans with the model in `slot`.  publish may be NULL; *out gets the final plan. */
+void planner_step(struct planner *p, int slot, const struct plan_request *req, planner_publish *publish, void *ctx,
+                  struct plan *out);
+
+/* Evaluates n given candidate sequences (n x horizon x na) from x with the noise of `seed`: expected cost each.
+ * For tests and benchmarks; n <= population. */
+void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost);
+
+#endif
