@@ -1,0 +1,60 @@
+/* codec.h - between the plain structs of proto/robot.h and bytes on the wire (proto/limber.proto).
+ *
+ * Structure is checked here: a message that decodes has counts that agree and fit, names that are short enough and
+ * enum values that are known.  Whether numbers are finite and plausible is the core's business (it must see them).
+ * Decoding uses the caller's scratch block instead of malloc; any thread, one scratch a thread. */
+#ifndef TRANSPORT_CODEC_H
+#define TRANSPORT_CODEC_H
+
+#include <stddef.h>
+
+#include "proto/robot.h"
+
+enum { CODEC_MAX_BYTES = 16384, CODEC_SCRATCH = 128 * 1024 };
+
+enum message_kind {
+    MESSAGE_NONE = 0, /* did not decode */
+    MESSAGE_HELLO,
+    MESSAGE_STATE,
+    MESSAGE_TRIAL_EVENT,
+    MESSAGE_WELCOME,
+    MESSAGE_REFUSAL,
+    MESSAGE_COMMAND,
+    MESSAGE_TRIAL_REQUEST,
+};
+
+enum codec_error {
+    CODEC_OK = 0,
+    CODEC_OVERSIZED,  /* more than CODEC_MAX_BYTES                              */
+    CODEC_GARBAGE,    /* not an Envelope (truncated ones included)              */
+    CODEC_UNKNOWN,    /* an Envelope with a body this version does not know     */
+    CODEC_SHAPE,      /* counts that do not agree or do not fit, bad enum, name */
+};
+
+struct message {
+    enum message_kind kind;
+    uint64_t          session; /* of state, events, commands; else 0 */
+    union {
+        struct hello         hello;
+        struct joint_state   state;
+        struct trial_event   trial_event;
+        struct welcome       welcome;
+        struct refusal       refusal;
+        struct joint_command command;
+        struct trial_request trial_request;
+    };
+};
+
+struct codec_scratch {
+    size_t           used;
+    _Alignas(16) uint8_t block[CODEC_SCRATCH];
+};
+
+/* Bytes written to buf (at least CODEC_MAX_BYTES long); m->kind says what. */
+size_t codec_pack(const struct message *m, uint8_t *buf);
+
+/* Fills *m; on trouble m->kind is MESSAGE_NONE and `why` (may be NULL) says which field, value, expectation. */
+enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m, char *why,
+                              size_t why_size);
+
+#endif

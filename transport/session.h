@@ -1,0 +1,90 @@
+/* session.h - the daemon's side of the conversation with one robot side, without any I/O.
+ *
+ * Fed with every message and its sender, it says what to answer and what is new.  It checks Hello against what
+ * robot.yaml expects, grants sessions, refuses a second robot side while the first is alive, drops duplicates, old and
+ * reordered states, counts every kind of trouble, and bans a peer that sends more than 100 bad messages in a second
+ * for 10 s (safety.md S6).  A new session always means: disarmed (the core sees the new id).  io thread only; the
+ * counters may be read from any thread. */
+#ifndef TRANSPORT_SESSION_H
+#define TRANSPORT_SESSION_H
+
+#include <stdatomic.h>
+
+#include "transport/codec.h"
+
+enum { PEER_ID_SIZE = 255, SESSION_ALIVE_MS = 1000 };
+
+/* What happened, counted by kind; session_count_name gives the name shown in status. */
+enum session_count {
+    COUNT_STATES,        /* good states handed on                          */
+    COUNT_GARBAGE,       /* not an Envelope, truncated                     */
+    COUNT_OVERSIZED,
+    COUNT_UNKNOWN,       /* body of an unknown kind                        */
+    COUNT_SHAPE,         /* counts, enums, names; joint count of a state   */
+    COUNT_UNEXPECTED,    /* a message only the daemon may send             */
+    COUNT_NO_SESSION,    /* without or with an old session                 */
+    COUNT_DUPLICATE,     /* seq seen already                               */
+    COUNT_OLD,           /* seq goes back                                  */
+    COUNT_GAP,           /* states missing between two                     */
+    COUNT_HELLO,         /* hellos answered with Welcome                   */
+    COUNT_REFUSED,       /* hellos answered with Refusal                   */
+    COUNT_SECOND_PEER,   /* a second robot side while the first is alive   */
+    COUNT_BANNED,        /* messages dropped from a banned peer            */
+    COUNT_TRIAL_EVENTS,
+    COUNT_KINDS,
+};
+const char *session_count_name(enum session_count k);
+
+/* What robot.yaml expects of the robot side. */
+struct session_expect {
+    char              robot[NAME_SIZE];
+    int               nj;
+    struct joint_info joint[MAX_JOINTS]; /* limits: what the daemon will use at most */
+    int               nextra;
+    char              extra[MAX_EXTRA][NAME_SIZE];
+    bool              simulated;
+    bool              lockstep_allowed;
+    double            control_hz, latch_ms;
+    double            robot_timeout_max_ms;
+};
+
+struct session {
+    struct session_expect expect;
+    uint64_t              next_session;      /* ids; seeded by the caller, never 0                 */
+    uint64_t              id;                /* current session, 0: none                           */
+    bool                  lockstep;
+    uint8_t               peer[PEER_ID_SIZE];
+    size_t                peer_len;
+    struct hello          hello;             /* of the current session                             */
+    uint64_t              last_seq, last_heard_ns;
+    int64_t               ready_trial;       /* last trial announced READY, -1                     */
+    uint64_t              bad_since_ns, banned_until_ns;
+    int                   bad;
+    uint8_t               bad_peer[PEER_ID_SIZE];
+    size_t                bad_peer_len;
+    _Atomic uint64_t      count[COUNT_KINDS];
+    char                  last_trouble[240]; /* io thread's; copied out by the io loop             */
+};
+
+/* What a message means for the daemon. */
+struct session_result {
+    bool               opened;      /* a new session began                                   */
+    bool               has_state;
+    struct joint_state state;       /* received_ns and ready_trial filled in                 */
+    bool               has_event;
+    struct trial_event event;
+    bool               has_reply;   /* to be sent back to the sender                         */
+    struct message     reply;       /* Welcome or Refusal                                    */
+};
+
+void session_init(struct session *s, const struct session_expect *expect, uint64_t first_session);
+
+/* One message from `peer` at now_ns.  Never fails: trouble is counted, and answered or ignored.
+ * Refusals for bad states and garbage are rate-limited to one per peer and second. */
+void session_receive(struct session *s, const uint8_t *peer, size_t peer_len, const uint8_t *bytes, size_t len,
+                     uint64_t now_ns, struct codec_scratch *scratch, struct session_result *r);
+
+/* Whether the robot side has been heard of within SESSION_ALIVE_MS. */
+bool session_alive(const struct session *s, uint64_t now_ns);
+
+#endif
