@@ -282,11 +282,11 @@ void run_dir_each_in(const struct run_dir_places *p, void (*found)(void *ctx, co
         struct dirent *e;
 
         while (d && (e = readdir(d))) {
-            char path[2 * PATH_MAX];
+            char path[PATH_MAX];
 
-            if (!run_dir_name_ok(e->d_name))
+            if (!run_dir_name_ok(e->d_name) ||
+                (size_t)snprintf(path, sizeof path, "%s/%s", w[i].parent, e->d_name) >= sizeof path)
                 continue;
-            snprintf(path, sizeof path, "%s/%s", w[i].parent, e->d_name);
             if ((i == SYSTEM || is_our_dir(path, p->uid)) && run_dir_alive(path))
                 found(ctx, path);
         }
