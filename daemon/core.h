@@ -164,7 +164,7 @@ struct core_input {
     struct operation          op;
 };
 
-enum { NOTICE_MAX = 12 };
+enum { NOTICE_MAX = 24 };
 
 struct core_output {
     bool                 has_command;

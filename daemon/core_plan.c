@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/core_parts.h"
+#include "daemon/rt/clock.h"
 
 enum { TRIPS_FAULT = 5, TRIPS_WINDOW_S = 10, NEED_MAX_S = 10 };
 
@@ -82,7 +83,7 @@ static void gates_judge(struct core *c, const struct core_input *in, int index, 
 {
     const struct robot_config *cfg        = c->config;
     bool                       calibrated = c->transitions >= (uint64_t)cfg->gates.min_transitions;
-    double                     age        = index >= 0 ? (double)index : INFINITY;
+    double                     age        = index >= 0 ? (double)index : (double)INFINITY;
     double                     spread     = index >= 0 ? c->plan.spread : 0;
     double                     error      = c->predicted_valid ? residual(c) : 0;
     bool                       fits       = index >= 0 && plan_fits(c, c->plan.action[index]);
@@ -113,15 +114,14 @@ static void gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
         n->step          = c->step;
     }
     c->need_s = c->need_s * 2 < NEED_MAX_S ? c->need_s * 2 : NEED_MAX_S;
-    memcpy(c->hold, c->state.position, sizeof c->hold);
     core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
-    if (c->trips == TRIPS_FAULT && c->now_ns - c->trip_ns[0] <= TRIPS_WINDOW_S * NS_PER_S)
-        *fault |= FAULT_GATES;
     if (c->trips == TRIPS_FAULT)
         memmove(c->trip_ns, c->trip_ns + 1, sizeof c->trip_ns - sizeof c->trip_ns[0]);
     else
         c->trips++;
     c->trip_ns[c->trips - 1] = c->now_ns;
+    if (c->trips == TRIPS_FAULT && c->now_ns - c->trip_ns[0] <= TRIPS_WINDOW_S * NS_PER_S)
+        *fault |= FAULT_GATES;
 }
 
 static bool gates_ok(const struct core *c)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/core_parts.h"
+#include "daemon/rt/clock.h"
 
 enum { MISSING_STALE = 3, REJECTED_STOP = 3, JUMP_TICKS_MAX = 16 };
 
@@ -145,7 +146,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     if (success(c, success_window(c)) < 0.95)
         c->fresh_low_ns = c->now_ns;
 
-    double age_s = c->have_state ? (double)(c->now_ns - c->state_ns) * 1e-9 : INFINITY;
+    double age_s = c->have_state ? (double)(c->now_ns - c->state_ns) * 1e-9 : (double)INFINITY;
     if (c->missing >= MISSING_STALE || !(age_s <= c->config->timeouts.state_stale_s))
         fault |= FAULT_STATE_STALE;
     if (c->rejected >= REJECTED_STOP)
