@@ -304,41 +304,40 @@ static int start_threads(struct daemon *d)
 
 /* ---- draining what the other threads report ---- */
 
-static void take_notices(struct daemon *d)
+static void mode_changed(struct daemon *d, const struct notice *n)
+{
+    struct stop_text text = core_stop_text(n->stop);
+
+    if (n->to == MODE_STOPPING || n->to == MODE_FAULT) {
+        d->stop_unix_s = unix_now();
+        journal_say(&d->journal, "stop", "%s -> %s at step %u of trial %u: %s: %s. Remedy: %s", mode_name(n->from),
+                    mode_name(n->to), n->step, n->trial, text.name, text.cause, text.remedy);
+    } else if (n->from != MODE_BASELINE || n->to == MODE_DISARMED) {
+        journal_say(&d->journal, "mode", "%s -> %s", mode_name(n->from), mode_name(n->to));
+    }
+    realtime_hold_latency(&d->realtime, mode_armed(n->to));
+}
+
+static void take_reports(struct daemon *d)
 {
     struct shared *s = d->shared;
     uint64_t       slot;
 
-    while (ring_peek(&s->notice_ring, &slot)) {
-        const struct notice *n = &s->notice[slot];
+    while (ring_peek(&s->report_ring, &slot)) {
+        const struct report *r = &s->report[slot];
+        const struct notice *n = &r->notice;
 
-        operate_answer(d, n);
-        experiment_notice(&d->experiment, n);
-        if (n->kind == NOTICE_MODE) {
-            struct stop_text text = core_stop_text(n->stop);
-            bool             stop = n->to == MODE_STOPPING || n->to == MODE_FAULT;
-
-            d->stop_unix_s = stop ? unix_now() : d->stop_unix_s;
-            if (stop)
-                journal_say(&d->journal, "stop", "%s -> %s at step %u of trial %u: %s: %s. Remedy: %s", mode_name(n->from),
-                            mode_name(n->to), n->step, n->trial, text.name, text.cause, text.remedy);
-            else if (n->from != MODE_BASELINE || n->to == MODE_DISARMED)
-                journal_say(&d->journal, "mode", "%s -> %s", mode_name(n->from), mode_name(n->to));
-            realtime_hold_latency(&d->realtime, mode_armed(n->to));
-        } else if (n->kind == NOTICE_GATE) {
-            journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step, n->trial);
+        if (r->is_transition) {
+            experiment_transition(&d->experiment, &r->transition);
+        } else {
+            operate_answer(d, n);
+            experiment_notice(&d->experiment, n);
+            if (n->kind == NOTICE_MODE)
+                mode_changed(d, n);
+            else if (n->kind == NOTICE_GATE)
+                journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step, n->trial);
         }
-        ring_pop(&s->notice_ring);
-    }
-}
-
-static void take_transitions(struct daemon *d)
-{
-    uint64_t slot;
-
-    while (ring_peek(&d->shared->transition_ring, &slot)) {
-        experiment_transition(&d->experiment, &d->shared->transition[slot]);
-        ring_pop(&d->shared->transition_ring);
+        ring_pop(&s->report_ring);
     }
 }
 
@@ -420,12 +419,10 @@ static void drain(struct daemon *d)
 {
     bool fresh;
 
-    /* Transitions first: a trial's last one is pushed before the notice that ends it. */
-    take_transitions(d);
     uint32_t slot = handoff_latest(&d->shared->core_handoff, &fresh);
     if (fresh)
         d->core = d->shared->core[slot];
-    take_notices(d);
+    take_reports(d);
     take_link_notes(d);
     publish_telemetry(d);
     experiment_advance(&d->experiment, d->core.mode, d->core.trial_phase);

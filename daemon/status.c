@@ -143,8 +143,7 @@ static json_t *control_json(const struct daemon *d)
                      "plan_every", d->config.plan_every, "ticks", (json_int_t)get(&s->ticks), "misses",
                      (json_int_t)(get(&s->misses) + get(&s->plans_late)), "commands_late", (json_int_t)get(&s->misses),
                      "records_dropped",
-                     (json_int_t)(get(&s->record_ring.dropped) + get(&s->transition_ring.dropped) +
-                                  get(&s->notice_ring.dropped)),
+                     (json_int_t)(get(&s->record_ring.dropped) + get(&s->report_ring.dropped)),
                      "wake_us", histogram(&s->wake, 1e3), "compute_us", histogram(&s->compute, 1e3), "loop_us",
                      histogram(&s->loop, 1e3), "page_faults", (json_int_t)get(&u->page_faults), "voluntary_switches",
                      (json_int_t)get(&u->voluntary), "involuntary_switches", (json_int_t)get(&u->involuntary), "since",
