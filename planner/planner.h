@@ -68,6 +68,7 @@ struct plan {
     double   cost;               /* expected, of the executed sequence as planned (NaN never: worst is 1e6 x horizon) */
     double   spread;             /* epistemic: std over members of the mean prediction of the first step, in out_std, mean over nx */
     float    predicted[MAX_OBS]; /* x at the end of the plan's first step, mean over members       */
+    float    out_std[MAX_OBS];   /* the model's target std, the yardstick for prediction errors    */
     uint64_t requested_ns, started_ns, finished_ns;
     float    action[MAX_HORIZON][MAX_ACT];
 };
