@@ -85,9 +85,12 @@ const struct lanes_ops *lanes_find(const char *isa);
 
 void lanes_seed(struct lanes_rng *r, uint64_t seed);
 
-/* Floats of one packed member; rows of the widest layer; packing e into n, whose layer pointers are set. */
+/* Floats of one packed layer, of one packed member; width of the widest layer. */
+size_t lanes_layer_params(const struct model_dims *d, int l);
 size_t lanes_params(const struct model_dims *d);
 int    lanes_width(const struct model_dims *d);
+
+/* Packs e into n, whose layer pointers are set. */
 void   lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct lanes_net *n);
 
 #endif

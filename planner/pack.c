@@ -50,16 +50,20 @@ static int padded(int out)
     return (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
 }
 
+size_t lanes_layer_params(const struct model_dims *d, int l)
+{
+    int in, out;
+
+    ensemble_layer(d, l, &in, &out);
+    return (size_t)padded(out) * (size_t)(in + 1);
+}
+
 size_t lanes_params(const struct model_dims *d)
 {
     size_t n = 0;
 
-    for (int l = 0; l <= d->layers; l++) {
-        int in, out;
-
-        ensemble_layer(d, l, &in, &out);
-        n += (size_t)padded(out) * (size_t)(in + 1);
-    }
+    for (int l = 0; l <= d->layers; l++)
+        n += lanes_layer_params(d, l);
     return n;
 }
 
@@ -77,7 +81,7 @@ int lanes_width(const struct model_dims *d)
     return width;
 }
 
-/* One layer, W (out x in) and b, as it will be multiplied: row i by row_scale(i), column k by column_scale(k). */
+/* One layer: W (out x in) and b, into biases and panels, with everything folded in that lanes.h names. */
 static void pack_layer(const struct lanes_ops *ops, const struct ensemble *e, int l, const float *W, float *to)
 {
     int nx = e->dims.nx, in, out;
