@@ -73,8 +73,7 @@ static int gate(struct document *d, const char *key, bool may_be_off, struct gat
         return node_fail(d, reason, "expected the reason why this gate is off, for status to show");
     if (strlen(reason->text) >= sizeof g->off_reason)
         return node_fail(d, reason, "expected a reason of at most %zu bytes", sizeof g->off_reason - 1);
-    g->off       = true;
-    g->threshold = INFINITY;
+    g->off = true; /* and a threshold of 0, which trips whoever forgets to ask */
     snprintf(g->off_reason, sizeof g->off_reason, "%s", reason->text);
     return 0;
 }

@@ -48,7 +48,7 @@ struct observation_config {
 struct gate_config {
     bool   off;
     char   off_reason[REASON_SIZE];
-    double threshold;
+    double threshold; /* 0 when off */
 };
 
 struct robot_config {
