@@ -219,50 +219,58 @@ static void check_isa(struct doctor *d)
             "%s: %s", cpu, isa);
 }
 
-/* What the trainer will get; asked from the library itself, because environment variables may have chosen. */
+/* Which kernels it would choose is only told: limber-trainer asks for those of this processor itself. */
 static void check_openblas(struct doctor *d)
 {
     union { /* ISO C has no cast from object to function pointer */
         void *symbol;
-        char *(*name)(void);
-        int (*parallel)(void);
-    } core, parallel;
-    void       *lib    = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-    const char *forced = getenv("OPENBLAS_CORETYPE");
+        char *(*text)(void);
+        int (*number)(void);
+    } core, config, parallel;
+    void *lib = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
 
     if (!lib) {
         finding(d, "openblas", LEVEL_BAD, "apt install libopenblas0-serial", "libopenblas.so.0 cannot be loaded");
         return;
     }
     core.symbol     = dlsym(lib, "openblas_get_corename");
+    config.symbol   = dlsym(lib, "openblas_get_config");
     parallel.symbol = dlsym(lib, "openblas_get_parallel");
-    const char *name     = core.symbol ? core.name() : "unknown";
-    bool        threaded = parallel.symbol && parallel.parallel() != 0;
+    bool        threaded = parallel.symbol && parallel.number() != 0;
+    const char *version  = config.symbol ? config.text() : "OpenBLAS unknown";
 
-    if (forced)
-        finding(d, "openblas", LEVEL_WARN, "unset OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE: a wrong core type can halve its speed",
-                "%s kernels, because OPENBLAS_CORETYPE=%s says so", name, forced);
-    else
-        finding(d, "openblas", threaded ? LEVEL_WARN : LEVEL_OK, "apt install libopenblas0-serial; threads of BLAS take the control thread's core",
-                "%s kernels, %s", name, threaded ? "threaded" : "serial");
+    finding(d, "openblas", threaded ? LEVEL_WARN : LEVEL_OK, "apt install libopenblas0-serial: threads of BLAS would take the control thread's core",
+            "%.*s, %s; by itself %s kernels, the trainer picks %s", (int)strcspn(version + 9, " ") + 9, version, threaded ? "threaded" : "serial",
+            core.symbol ? core.text() : "unknown", machine_isa());
     /* not unloaded: its threads, where it has any, would run into nothing */
 }
 
 /* --- the configuration ---------------------------------------------------------------------------------------- */
 
+/* Cuts the path back to the part that exists. */
+static void existing_part(char *path, size_t n)
+{
+    while (access(path, F_OK) != 0 && strcmp(path, "/") != 0 && strcmp(path, ".") != 0) {
+        char up[PATH_SIZE];
+
+        snprintf(up, sizeof up, "%s", path);
+        snprintf(path, n, "%s", dirname(up));
+    }
+}
+
 static void check_store(struct doctor *d, const struct robot_config *c)
 {
-    char           dir[PATH_SIZE], why[700], path[PATH_SIZE];
+    char           dir[PATH_SIZE], why[700];
     struct statvfs v;
 
     if (c->paths.store[0]) {
-        snprintf(path, sizeof path, "%s", c->paths.store);
-        snprintf(dir, sizeof dir, "%s", dirname(path));
-    } else if (run_dir_find(NULL, c->paths.run, c->robot, dir, sizeof dir, why, sizeof why) != 0) {
+        snprintf(dir, sizeof dir, "%s", c->paths.store);
+    } else if (run_dir_planned(NULL, c->paths.run, c->robot, dir, sizeof dir, why, sizeof why) != 0) {
         finding(d, "store", LEVEL_BAD, "name a place in paths: of robot.yaml, or with --run-dir", "%s", why);
         return;
     }
-    if (access(dir, W_OK | X_OK) != 0 || statvfs(dir, &v) != 0) {
+    existing_part(dir, sizeof dir);
+    if (access(dir, W_OK) != 0 || statvfs(dir, &v) != 0) {
         finding(d, "store", LEVEL_BAD, "make the directory and let the daemon's user write there", "%s: %s", dir, strerror(errno));
         return;
     }

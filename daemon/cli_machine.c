@@ -6,6 +6,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "planner/planner.h"
+
 bool machine_read(const char *path, char *out, size_t n)
 {
     FILE *f  = fopen(path, "re");
@@ -40,14 +42,7 @@ void machine_cpu(char *out, size_t n)
 
 const char *machine_isa(void)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
-        return "avx512";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return "avx2";
-#endif
-    return "portable";
+    return planner_isas()[0];
 }
 
 json_t *machine_json(const char *isa)

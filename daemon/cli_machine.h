@@ -12,7 +12,7 @@ bool machine_read(const char *path, char *out, size_t n);
 /* "AMD EPYC 9B14", or "unknown processor". */
 void machine_cpu(char *out, size_t n);
 
-/* Widest vector instructions here that the planner has kernels for: "avx512", "avx2", "portable". */
+/* The best kernels of the planner that this processor can run: "avx512", "avx2", "portable". */
 const char *machine_isa(void);
 
 /* {"cpu": ..., "cores": ..., "kernel": ..., "isa": ...}; isa NULL: machine_isa(). */

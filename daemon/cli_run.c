@@ -60,7 +60,10 @@ static int choose_dir(const char *flag, bool resume, char *dir, size_t n)
         fprintf(stderr, "limber: nothing to resume: %s does not exist; run without --resume first\n", LATEST);
         return EXIT_REFUSED;
     }
-    snprintf(dir, n, "%s", real);
+    if ((size_t)snprintf(dir, n, "%s", real) >= n) {
+        fprintf(stderr, "limber: %s leads to too long a path\n", LATEST);
+        return EXIT_REFUSED;
+    }
     return EXIT_OK;
 }
 

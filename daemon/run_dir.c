@@ -171,31 +171,62 @@ static bool is_our_dir(const char *path, uid_t uid)
     return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid;
 }
 
-int run_dir_find_in(const struct run_dir_places *p, const char *flag, const char *from_config, const char *robot,
-                    char *out, size_t n, char *why, size_t why_size)
+/* Where the default rule puts it; systemd makes the first place for a service that is not root. */
+static const struct place *choose(const struct run_dir_places *p, const struct place w[PLACES])
 {
-    struct trouble t    = { why, why_size };
-    const char    *path = named(flag, from_config);
-    struct place   w[PLACES];
+    if (w[SYSTEM].usable && (p->uid == 0 || is_our_dir(w[SYSTEM].dir, p->uid)))
+        return &w[SYSTEM];
+    return w[RUNTIME].usable ? &w[RUNTIME] : &w[TMP];
+}
 
-    if (path)
-        return make_named(path, p->uid, out, n, t);
+/* The place of a robot by the default rule into *chosen, or -1. */
+static int default_place(const struct run_dir_places *p, const char *robot, struct place w[PLACES], const struct place **chosen,
+                         struct trouble t)
+{
     if (!run_dir_name_ok(robot))
         return refuse(t, "robot name \"%s\": expected letters, digits, '-', '_' or '.'", robot ? robot : "");
     places_list(p, robot, w);
+    *chosen = choose(p, w);
+    return (*chosen)->usable ? 0 : refuse(t, "no place for a run directory; name one with --run-dir");
+}
 
-    /* systemd makes the first for a service that is not root. */
-    if (is_our_dir(w[SYSTEM].dir, p->uid))
-        return make_strict(w[SYSTEM].dir, 0750, S_IWOTH, p->uid, t) ? -1 : write_path(w[SYSTEM].dir, out, n, t);
+int run_dir_find_in(const struct run_dir_places *p, const char *flag, const char *from_config, const char *robot,
+                    char *out, size_t n, char *why, size_t why_size)
+{
+    struct trouble      t    = { why, why_size };
+    const char         *path = named(flag, from_config);
+    struct place        w[PLACES];
+    const struct place *use;
 
-    const struct place *use = p->uid == 0 && w[SYSTEM].usable ? &w[SYSTEM] : w[RUNTIME].usable ? &w[RUNTIME] : &w[TMP];
+    if (path)
+        return make_named(path, p->uid, out, n, t);
+    if (default_place(p, robot, w, &use, t) != 0)
+        return -1;
+    /* The parent that systemd made is root's. */
+    bool made_for_us = use == &w[SYSTEM] && p->uid != 0;
 
-    if (!use->usable)
-        return refuse(t, "no place for a run directory; name one with --run-dir");
-    if (make_strict(use->parent, use->parent_mode, use->forbidden, p->uid, t) != 0 ||
-        make_strict(use->dir, 0750, S_IWOTH, p->uid, t) != 0)
+    if (!made_for_us && make_strict(use->parent, use->parent_mode, use->forbidden, p->uid, t) != 0)
+        return -1;
+    if (make_strict(use->dir, 0750, S_IWOTH, p->uid, t) != 0)
         return -1;
     return write_path(use->dir, out, n, t);
+}
+
+int run_dir_planned(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,
+                    size_t why_size)
+{
+    struct run_dir_places p    = run_dir_places();
+    struct trouble        t    = { why, why_size };
+    const char           *path = named(flag, from_config);
+    struct place          w[PLACES];
+    const struct place   *use;
+
+    if (!path) {
+        if (default_place(&p, robot, w, &use, t) != 0)
+            return -1;
+        path = use->dir;
+    }
+    return (size_t)snprintf(out, n, "%s", path) < n ? 0 : refuse(t, "the run directory's path is too long");
 }
 
 int run_dir_find(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,

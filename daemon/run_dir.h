@@ -25,6 +25,10 @@ bool run_dir_name_ok(const char *robot);
 int run_dir_find(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,
                  size_t why_size);
 
+/* The path that run_dir_find would make or take, without touching anything. */
+int run_dir_planned(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,
+                    size_t why_size);
+
 /* The same rule for those who only look: makes nothing; among the default places the first that has a status socket
  * wins.  0, or -1 with a sentence that names the places tried. */
 int run_dir_lookup(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,
