@@ -85,7 +85,7 @@ $B/proto/limber.pb-c.h: $B/proto/limber.pb-c.c
 $B/proto/limber.pb-c.o: $B/proto/limber.pb-c.c
 	$(CC) -std=gnu11 -I$B $(HARD) $(CFLAGS) -c -o $@ $<
 
-$B/planner/lanes_%.o: $(LANES)
+$(ISAS:%=$B/planner/lanes_%.o): $B/planner/lanes_%.o: $(LANES)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -ffp-contract=off,$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $(LANES_$*) -DISA=$* -c -o $@ $<
 

@@ -47,6 +47,9 @@ struct ensemble {
     float            *weights;               /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
 };
 
+/* Same sizes and input kinds? */
+bool model_dims_equal(const struct model_dims *a, const struct model_dims *b);
+
 /* Width of the model's input: an angle counts twice. */
 int ensemble_nin(const struct model_dims *d);
 
@@ -67,14 +70,18 @@ void ensemble_free(struct ensemble *e);
  * bounds to (0.5, -10). */
 void ensemble_init(struct ensemble *e, uint64_t seed);
 
+/* Every weight, bound and normaliser entry finite, every std > 0? */
+bool ensemble_finite(const struct ensemble *e);
+
 /* One member's prediction for one (x, a): mean and variance of x' - x, in the units of x (nx each).
  * No memory, any thread. */
 void ensemble_predict(const struct ensemble *e, int member, const float *x, const float *a, float *mean, float *var);
 
 /* How well the ensemble predicts n transitions (x: n x nx, a: n x na, y: n x nx = next x), mean over members:
- * *rmse  root mean square error of the mean prediction, in units of scale[nx] (NULL: e->out_std);
+ * *rmse  root mean square error of the mean prediction, in units of scale[nx] (NULL: e->out_std); a scale of 0 leaves
+ *        that component out;
  * *nll   mean over n, nx, members of 0.5 ((y - mu)^2 / var + log var + log 2 pi), in nats, for targets in units of scale.
- * Non-finite predictions give +infinity. */
+ * Non-finite predictions, and nothing to compare (n = 0, all components left out), give +infinity. */
 void ensemble_score(const struct ensemble *e, int n, const float *x, const float *a, const float *y, const float *scale,
                     double *rmse, double *nll);
 
