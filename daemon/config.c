@@ -84,8 +84,7 @@ static int gates(struct document *d, const struct yaml_robot *y, struct robot_co
     c->gates.min_transitions    = or_int(y->gates.min_transitions, 200);
     c->gates.promote_s          = or_float(y->gates.promote_s, 0.5);
     if (gate(d, "gates.plan_age", false, &c->gates.plan_age) < 0 ||
-        gate(d, "gates.spread", true, &c->gates.spread) < 0 ||
-        gate(d, "gates.residual", true, &c->gates.residual) < 0)
+        gate(d, "gates.spread", true, &c->gates.spread) < 0 || gate(d, "gates.residual", true, &c->gates.residual) < 0)
         return -1;
     return gate(d, "gates.position", true, &c->gates.position);
 }
@@ -271,6 +270,9 @@ int config_load(const char *path, struct robot_config *c, char *why, size_t why_
         rc = schema_load(&d, &robot_schema, &y);
     if (rc == 0)
         rc = convert(&d, y, c);
+    for (char *p = why; *p; p++) /* a value with a line break in it must not break the message */
+        if ((unsigned char)*p < ' ')
+            *p = ' ';
     schema_free(&robot_schema, y);
     document_free(&d);
     uselocale(before);

@@ -300,13 +300,13 @@ static int check_value(struct document *d, const cyaml_schema_value_t *s, const 
     double value;
 
     switch (s->type) {
-    case CYAML_MAPPING:  return check_map(d, s->mapping.fields, n);
+    case CYAML_MAPPING: return check_map(d, s->mapping.fields, n);
     case CYAML_SEQUENCE: return check_list(d, s, n);
-    case CYAML_ENUM:     return check_word(d, s, n);
-    case CYAML_FLOAT:    return schema_number(d, n, false, &value);
+    case CYAML_ENUM: return check_word(d, s, n);
+    case CYAML_FLOAT: return schema_number(d, n, false, &value);
     case CYAML_INT:
-    case CYAML_UINT:     return schema_number(d, n, true, &value);
-    case CYAML_IGNORE:   return 0;
+    case CYAML_UINT: return schema_number(d, n, true, &value);
+    case CYAML_IGNORE: return 0;
     case CYAML_BOOL:
         if (n->kind != NODE_SCALAR || n->quoted || (strcmp(n->text, "true") != 0 && strcmp(n->text, "false") != 0))
             return node_fail(d, n, "expected true | false");

@@ -8,12 +8,35 @@
 /* random and cem: the PETS authors' code; icem: Pinneri et al. 2020 with sizes that fit one core.  particles: per
  * member of the ensemble. */
 static const struct planner_config planner_defaults[] = {
-    { .name = "random", .horizon = 25, .population = 2000, .iterations = 1, .elites = 1, .particles = 4,
-      .execute = EXECUTE_BEST, .decay = 1 },
-    { .name = "cem", .horizon = 25, .population = 400, .iterations = 5, .elites = 40, .particles = 4,
-      .execute = EXECUTE_MEAN, .alpha = 0.1, .decay = 1, .epsilon = 0.001 },
-    { .name = "icem", .horizon = 20, .population = 128, .iterations = 3, .elites = 10, .particles = 1,
-      .execute = EXECUTE_BEST, .alpha = 0.1, .noise_beta = 2, .decay = 1.25, .keep = 0.3 },
+    { .name       = "random",
+      .horizon    = 25,
+      .population = 2000,
+      .iterations = 1,
+      .elites     = 1,
+      .particles  = 4,
+      .execute    = EXECUTE_BEST,
+      .decay      = 1 },
+    { .name       = "cem",
+      .horizon    = 25,
+      .population = 400,
+      .iterations = 5,
+      .elites     = 40,
+      .particles  = 4,
+      .execute    = EXECUTE_MEAN,
+      .alpha      = 0.1,
+      .decay      = 1,
+      .epsilon    = 0.001 },
+    { .name       = "icem",
+      .horizon    = 20,
+      .population = 128,
+      .iterations = 3,
+      .elites     = 10,
+      .particles  = 1,
+      .execute    = EXECUTE_BEST,
+      .alpha      = 0.1,
+      .noise_beta = 2,
+      .decay      = 1.25,
+      .keep       = 0.3 },
 };
 static const double init_std_default = 0.5;
 
@@ -21,9 +44,9 @@ static const double init_std_default = 0.5;
 static const struct {
     const char *key, *planners;
 } planner_keys[] = {
-    { "iterations", "cem icem" }, { "elites", "cem icem" },   { "execute", "cem icem" }, { "alpha", "cem icem" },
-    { "epsilon", "cem" },         { "init_std", "icem" },     { "noise_beta", "icem" },  { "decay", "icem" },
-    { "keep", "icem" },
+    { "iterations", "cem icem" }, { "elites", "cem icem" }, { "execute", "cem icem" },
+    { "alpha", "cem icem" },      { "epsilon", "cem" },     { "init_std", "icem" },
+    { "noise_beta", "icem" },     { "decay", "icem" },      { "keep", "icem" },
 };
 
 static int planner_name(struct document *d, const struct yaml_planner *y, struct planner_config *p)

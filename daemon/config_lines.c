@@ -230,8 +230,8 @@ static char *copy(const yaml_event_t *e)
 
 static int check_event(struct document *d, const yaml_event_t *e)
 {
-    size_t               line   = e->start_mark.line + 1;
-    const yaml_char_t   *anchor = NULL, *tag = NULL;
+    size_t             line   = e->start_mark.line + 1;
+    const yaml_char_t *anchor = NULL, *tag = NULL;
 
     if (e->type == YAML_ALIAS_EVENT)
         return fail_line(d, line, "alias \"*%s\": expected the value itself; aliases are not read here",
@@ -315,7 +315,7 @@ static int parse_value(struct document *d, yaml_parser_t *p, const yaml_event_t 
     enum node_kind kind = e->type == YAML_MAPPING_START_EVENT    ? NODE_MAP
                           : e->type == YAML_SEQUENCE_START_EVENT ? NODE_LIST
                                                                  : NODE_SCALAR;
-    int rc = check_event(d, e);
+    int            rc   = check_event(d, e);
     if (rc == 0 && depth > DEPTH_MAX)
         rc = fail_line(d, line, "nested deeper than %d levels", DEPTH_MAX);
     if (rc == 0 && parent && parent->n == CHILDREN_MAX)

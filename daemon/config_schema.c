@@ -54,23 +54,15 @@ static const cyaml_schema_field_t rates_fields[] = {
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t joint_fields[] = {
-    TEXT(MUST, joint, name),
-    WORD(MUST, joint, type, joint_words),
-    BOOL(MUST, joint, actuated),
-    LIST(MAY, joint, position, &a_number, 2, 2),
-    FLOAT(MUST, joint, velocity),
-    FLOAT(MAY, joint, effort),
-    FLOAT(MAY, joint, effort_rate),
-    FLOAT(MAY, joint, baseline_kp),
-    FLOAT(MAY, joint, baseline_kd),
-    CYAML_FIELD_END,
+    TEXT(MUST, joint, name),        WORD(MUST, joint, type, joint_words),
+    BOOL(MUST, joint, actuated),    LIST(MAY, joint, position, &a_number, 2, 2),
+    FLOAT(MUST, joint, velocity),   FLOAT(MAY, joint, effort),
+    FLOAT(MAY, joint, effort_rate), FLOAT(MAY, joint, baseline_kp),
+    FLOAT(MAY, joint, baseline_kd), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t action_fields[] = {
-    TEXT(MUST, action, joint),
-    FLOAT(MUST, action, low),
-    FLOAT(MUST, action, high),
-    FLOAT(MUST, action, scale),
-    CYAML_FIELD_END,
+    TEXT(MUST, action, joint),  FLOAT(MUST, action, low), FLOAT(MUST, action, high),
+    FLOAT(MUST, action, scale), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t observation_fields[] = {
     TEXT(MAY, observation, joint),
@@ -176,9 +168,10 @@ static const cyaml_schema_field_t sim_fields[] = {
     CYAML_FIELD_END,
 };
 
-static const cyaml_schema_value_t a_joint  = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_joint, joint_fields) };
-static const cyaml_schema_value_t a_action = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_action,
-                                                                   action_fields) };
+static const cyaml_schema_value_t a_joint       = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_joint,
+                                                                        joint_fields) };
+static const cyaml_schema_value_t a_action      = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_action,
+                                                                        action_fields) };
 static const cyaml_schema_value_t a_observation = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_observation,
                                                                         observation_fields) };
 
@@ -220,7 +213,7 @@ static const cyaml_schema_field_t link_fields[] = {
     LIST(MAY, link, axis, &a_number, 3, 3),
     CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t a_link         = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_link, link_fields) };
+static const cyaml_schema_value_t a_link = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_link, link_fields) };
 static const cyaml_schema_field_t frame_fields[] = {
     TEXT(MUST, frame, name),
     LIST(MUST, frame, links, &a_link, 1, MAX_LINKS),
@@ -239,7 +232,8 @@ static const cyaml_schema_field_t term_fields[] = {
     LIST(MAY, term, scale, &a_number, 1, MAX_TERM_INDEX),
     CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t a_frame = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_frame, frame_fields) };
+static const cyaml_schema_value_t a_frame = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_frame,
+                                                                  frame_fields) };
 static const cyaml_schema_value_t a_term  = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_term, term_fields) };
 static const cyaml_schema_field_t task_fields[] = {
     TEXT(MUST, task, name),

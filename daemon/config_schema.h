@@ -100,9 +100,9 @@ struct yaml_sim {
 };
 
 struct yaml_robot {
-    char *robot;
-    int  *hardware; /* enum hardware */
-    struct yaml_rates rates;
+    char                    *robot;
+    int                     *hardware; /* enum hardware */
+    struct yaml_rates        rates;
     int                     *pace; /* enum pace */
     bool                    *lockstep;
     struct yaml_joint       *joints;
@@ -114,19 +114,19 @@ struct yaml_robot {
     unsigned                 action_count;
     struct yaml_observation *observation;
     unsigned                 observation_count;
-    struct yaml_baseline baseline;
-    struct yaml_exploration exploration;
-    struct yaml_trials trials;
-    char *task;
-    struct yaml_model model;
-    struct yaml_planner planner;
-    struct yaml_trainer trainer;
-    struct yaml_gates gates;
-    struct yaml_timeouts timeouts;
-    struct yaml_cores cores;
-    struct yaml_paths paths;
-    char *endpoint, *telemetry;
-    struct yaml_sim sim;
+    struct yaml_baseline     baseline;
+    struct yaml_exploration  exploration;
+    struct yaml_trials       trials;
+    char                    *task;
+    struct yaml_model        model;
+    struct yaml_planner      planner;
+    struct yaml_trainer      trainer;
+    struct yaml_gates        gates;
+    struct yaml_timeouts     timeouts;
+    struct yaml_cores        cores;
+    struct yaml_paths        paths;
+    char                    *endpoint, *telemetry;
+    struct yaml_sim          sim;
 };
 
 struct yaml_link {

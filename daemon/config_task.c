@@ -93,8 +93,7 @@ static int term_points(struct document *d, const struct yaml_term *y, int i, int
     return 0;
 }
 
-static int term_frame(struct document *d, const struct yaml_term *y, int i, const struct task *t,
-                      struct task_term *out)
+static int term_frame(struct document *d, const struct yaml_term *y, int i, const struct task *t, struct task_term *out)
 {
     const char *key = document_key(d, "terms[%d].frame", i);
 
@@ -164,9 +163,9 @@ static int term(struct document *d, const struct yaml_term *y, int i, const stru
     if (out->form != FORM_EXP && y->width)
         return document_fail(d, document_key(d, "terms[%d].width", i), "expected only with form: exp");
     switch (out->kind) {
-    case TERM_FRAME:       return term_frame(d, y, i, t, out);
+    case TERM_FRAME: return term_frame(d, y, i, t, out);
     case TERM_OBSERVATION: return term_observation(d, y, i, c, out);
-    case TERM_EFFORT:      return term_effort(d, i);
+    case TERM_EFFORT: return term_effort(d, i);
     }
     return 0;
 }

@@ -290,6 +290,7 @@ static const struct edit shapes[] = {
     { "pace: state",           "pace: [state",           "lockstep", "not YAML", "" },
     { "pace: state",           "\tpace: state",          NULL, "not YAML", "" },
     { "pace: state",           "pace: \"a\\0b\"",        NULL, "a text with a zero byte", "" },
+    { "pace: state",           "pace: \"a\\nb\"",        NULL, "pace: value \"a b\":", "timer | state" },
     { "pace: state",           "pace: \xff\xfe",         NULL, "not YAML", "UTF-8" },
     { "pace: state",           "pace: [[[[[[[[[[[[[[[]]]]]]]]]]]]]]]", NULL, "nested deeper", "" },
 };
@@ -464,8 +465,8 @@ TEST(bad_tasks_are_refused_with_the_task_files_line)
 
 TEST(a_link_may_only_follow_a_joint_that_is_observed)
 {
-    const struct edit e = { "  - {joint: lift, measure: position}\n", "", "{joint: lift", "frames[1].links[0].joint",
-                            "observation" };
+    const struct edit e    = { "  - {joint: lift, measure: position}\n", "", "{joint: lift", "frames[1].links[0].joint",
+                               "observation" };
     char             *text = slurp(source("tests/configs/arm/robot.yaml"));
     char             *task = slurp(source("tests/configs/arm/task.yaml"));
     char             *bad  = edited(text, &e);
@@ -522,6 +523,39 @@ TEST(a_file_cut_short_anywhere_never_crashes_and_never_loads_half)
     free(task);
 }
 
+/* One or a few bytes of a good file replaced: it loads or is refused in one line, and never crashes (run under asan). */
+TEST(a_damaged_file_is_loaded_or_refused_in_one_line)
+{
+    char             *text    = slurp(source("tests/configs/arm/robot.yaml"));
+    char             *task    = slurp(source("tests/configs/arm/task.yaml"));
+    char             *bad     = malloc(strlen(text));
+    size_t            size    = strlen(text);
+    uint64_t          seed    = 1;
+    static const char signs[] = ":{}[]-,#&*!|>'\"%@ \n0.9e";
+    int               tries = getenv("LIMBER_SOAK") ? 50000 : 500, refused = 0;
+
+    if (!bad)
+        abort();
+    spill(in_dir("task.yaml"), task, strlen(task));
+    for (int i = 0; i < tries; i++) {
+        memcpy(bad, text, size);
+        for (int k = 0; k <= i % 3; k++) {
+            seed                     = seed * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX generator */
+            bad[(seed >> 40) % size] = i % 2 ? (char)(seed >> 32) : signs[(seed >> 33) % (sizeof signs - 1)];
+        }
+        spill(in_dir("robot.yaml"), bad, size);
+        if (config_load(in_dir("robot.yaml"), &c, why, sizeof why) == 0)
+            continue;
+        refused++;
+        EXPECT(why[0] && !strchr(why, '\n'));
+        EXPECT_STR(why, test_dir());
+    }
+    EXPECT(refused > tries / 4);
+    free(text);
+    free(task);
+    free(bad);
+}
+
 TEST(a_short_buffer_for_the_message_is_never_overrun)
 {
     char small[24];
@@ -536,7 +570,8 @@ TEST(a_locale_with_decimal_commas_changes_nothing)
     char command[2 * PATH_SIZE];
 
     /* the test brings its own de_DE, as a machine need not have one */
-    snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1", test_dir(), test_dir());
+    snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1", test_dir(),
+             test_dir());
     EXPECT(system(command) == 0);
     setenv("LOCPATH", test_dir(), 1);
     EXPECT(setlocale(LC_ALL, "de_DE.UTF-8") != NULL);
