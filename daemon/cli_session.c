@@ -125,6 +125,10 @@ int session_start(struct session *s, const struct session_options *o)
                         "then limber arm at a terminal\n", o->config, o->config);
         return EXIT_REFUSED;
     }
+    if (o->lockstep && !s->config.lockstep) {
+        fprintf(stderr, "limber: %s says lockstep: false; run it without --lockstep\n", o->config);
+        return EXIT_CONFIG;
+    }
     if (run_dir_find(o->run_dir, NULL, s->config.robot, s->run_dir, sizeof s->run_dir, s->why, sizeof s->why) != 0) {
         fprintf(stderr, "limber: %s\n", s->why);
         return EXIT_CANTCREATE;
@@ -272,6 +276,14 @@ void session_waiting(const struct session *s, struct screen *out)
     }
 }
 
+/* Other fields (the model's verdict, say) may be filled in later. */
+static bool same_trial(const json_t *a, const json_t *b)
+{
+    return json_equal(js_at(a, "number"), js_at(b, "number")) && json_equal(js_at(a, "kind"), js_at(b, "kind")) &&
+           json_equal(js_at(a, "status"), js_at(b, "status")) &&
+           (json_equal(js_at(a, "return"), js_at(b, "return")) || js_num(a, "return") == js_num(b, "return"));
+}
+
 const json_t *session_next_trial(struct session *s)
 {
     const json_t *history = js_at(s->status, "trials.history");
@@ -279,7 +291,7 @@ const json_t *session_next_trial(struct session *s)
 
     /* The history may have lost its oldest entries: look for the last one given from the end. */
     for (size_t i = n; s->reported && i > 0; i--) {
-        if (json_equal(json_array_get(history, i - 1), s->reported)) {
+        if (same_trial(json_array_get(history, i - 1), s->reported)) {
             from = i;
             break;
         }
@@ -379,8 +391,10 @@ int session_finish(struct session *s, enum session_end end)
     tell(s, "/shutdown");
     child_stop(&s->daemon, 3, 2);
     child_stop(&s->sim, 0, 2);
-    if (end == END_TROUBLE)
+    if (end == END_TROUBLE) {
+        fprintf(stderr, "limber: the daemon's log, %s, ends:\n", s->daemon.log);
         child_tail(&s->daemon, 12, stderr);
+    }
     if (end == END_INTERRUPTED)
         return EXIT_INTERRUPTED;
     return end == END_FINISHED || end == END_ENOUGH ? EXIT_OK : EXIT_REFUSED;

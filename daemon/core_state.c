@@ -134,6 +134,8 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->missing    = 0;
         c->rejected   = 0;
         observe(c);
+    }
+    if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
         fault |= s->estop ? FAULT_ESTOP : 0;
         fault |= s->faults ? FAULT_ROBOT : 0;
     }

@@ -143,6 +143,17 @@ static int configure(struct daemon *d)
     return 0;
 }
 
+/* `given` where there is one, else prefix DIR suffix.  False where it does not fit. */
+static bool place(char *out, size_t size, const char *given, const char *prefix, const char *dir, const char *suffix)
+{
+    int n = *given ? snprintf(out, size, "%s", given) : snprintf(out, size, "%s%s%s", prefix, dir, suffix);
+
+    if (n >= 0 && (size_t)n < size)
+        return true;
+    fprintf(stderr, "limberd: %s: a path here may have %zu bytes; choose a shorter run directory\n", dir, size - 1);
+    return false;
+}
+
 /* One daemon per run directory, named by its lock. */
 static int places(struct daemon *d)
 {
@@ -171,12 +182,10 @@ static int places(struct daemon *d)
         fprintf(stderr, "limberd: %s: %s\n", lock, strerror(errno));
         return EX_CANTCREAT;
     }
-    snprintf(d->store_path, sizeof d->store_path, "%s%s", *c->paths.store ? "" : d->run_dir,
-             *c->paths.store ? c->paths.store : "/experience.db");
-    snprintf(d->endpoint, sizeof d->endpoint, "%s%s%s", *c->endpoint ? "" : "ipc://", *c->endpoint ? "" : d->run_dir,
-             *c->endpoint ? c->endpoint : "/robot.sock");
-    snprintf(d->telemetry_endpoint, sizeof d->telemetry_endpoint, "%s%s%s", *c->telemetry ? "" : "ipc://",
-             *c->telemetry ? "" : d->run_dir, *c->telemetry ? c->telemetry : "/telemetry.sock");
+    if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", d->run_dir, "/experience.db") ||
+        !place(d->endpoint, sizeof d->endpoint, c->endpoint, "ipc://", d->run_dir, "/robot.sock") ||
+        !place(d->telemetry_endpoint, sizeof d->telemetry_endpoint, c->telemetry, "ipc://", d->run_dir, "/telemetry.sock"))
+        return EX_CANTCREAT;
     return 0;
 }
 
@@ -546,8 +555,9 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
                            .journal = &d->journal, .dims = d->config.model };
     *e = (struct experiment){ .config = &d->config, .shared = d->shared, .store = d->store, .journal = &d->journal,
                               .learner = l, .count = d->config.trials.count };
-    snprintf(l->models, sizeof l->models, "%s/models", d->run_dir);
-    snprintf(l->trainer_path, sizeof l->trainer_path, "%s/limber-trainer", dirname(self));
+    if (!place(l->models, sizeof l->models, "", "", d->run_dir, "/models") ||
+        !place(l->trainer_path, sizeof l->trainer_path, "", "", dirname(self), "/limber-trainer"))
+        return EX_CANTCREAT;
     if (experiment_start(e) < 0) {
         fprintf(stderr, "limberd: %s: %s\n", d->store_path, store_error(d->store));
         return EX_IOERR;
