@@ -288,7 +288,7 @@ static int check_content(const struct reading *r, const struct ensemble *e, cons
         /* A mean may be near zero by cancellation: its error is held against the spread of its target. */
         float size = fabsf(stored[k]) + (k < nx ? e->out_std[k] : 0);
 
-        if (!(fabsf(again[k] - stored[k]) <= SELFTEST_TOLERANCE * size) || !isfinite(again[k]))
+        if (!isfinite(size) || !(fabsf(again[k] - stored[k]) <= SELFTEST_TOLERANCE * size))
             return refuse(r, -EINVAL, "fails its self-test: output %d is %g, the file says %g", k, (double)again[k],
                           (double)stored[k]);
     }
