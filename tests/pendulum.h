@@ -9,8 +9,9 @@
 
 enum { PENDULUM_ROWS = 800 };
 
-static const struct model_dims pendulum_dims = { .nx = 2, .na = 1, .members = 3, .layers = 2, .hidden = 24,
-                                                 .input = { INPUT_ANGLE, INPUT_IDENTITY } };
+static const struct model_dims pendulum_dims = {
+    .nx = 2, .na = 1, .members = 3, .layers = 2, .hidden = 24, .input = { INPUT_ANGLE, INPUT_IDENTITY }
+};
 
 struct pendulum_data {
     float x[2 * PENDULUM_ROWS], a[PENDULUM_ROWS], y[2 * PENDULUM_ROWS];
@@ -54,8 +55,13 @@ static inline struct train_data pendulum_view(const struct pendulum_data *d)
 
 static inline struct train_config pendulum_recipe(int steps)
 {
-    return (struct train_config){ .recipe = "steps", .learning_rate = 2e-3, .batch = 32, .epochs = 1,
-                                  .min_steps = steps, .warm_start = true, .bootstrap = true,
+    return (struct train_config){ .recipe              = "steps",
+                                  .learning_rate       = 2e-3,
+                                  .batch               = 32,
+                                  .epochs              = 1,
+                                  .min_steps           = steps,
+                                  .warm_start          = true,
+                                  .bootstrap           = true,
                                   .standardise_targets = true };
 }
 

@@ -5,8 +5,9 @@
 #include "models/ensemble.h"
 #include "tests/test.h"
 
-static const struct model_dims small = { .nx = 3, .na = 2, .members = 2, .layers = 2, .hidden = 7,
-                                         .input = { INPUT_IDENTITY, INPUT_ANGLE, INPUT_IDENTITY } };
+static const struct model_dims small = {
+    .nx = 3, .na = 2, .members = 2, .layers = 2, .hidden = 7, .input = { INPUT_IDENTITY, INPUT_ANGLE, INPUT_IDENTITY }
+};
 
 static struct ensemble random_ensemble(const struct model_dims *d, uint64_t seed)
 {
@@ -107,7 +108,9 @@ TEST(parameters_are_the_sum_of_matrices_and_biases)
 
 TEST(sizes_out_of_range_are_refused)
 {
-    struct { int *field, bad[3]; } f[5];
+    struct {
+        int *field, bad[3];
+    } f[5];
     struct model_dims d = small;
     struct ensemble   e;
 
@@ -183,7 +186,7 @@ TEST(fresh_weights_are_truncated_normal_and_biases_zero)
 
 TEST(variance_stays_within_its_bounds_whatever_the_net_says)
 {
-    struct ensemble e = random_ensemble(&small, 4);
+    struct ensemble e    = random_ensemble(&small, 4);
     float           x[3] = { 0 }, a[2] = { 0 }, mean[3], var[3];
     size_t          bias = ensemble_params(&small) - 3; /* of the raw log-variances, member 0 */
 
@@ -212,7 +215,7 @@ TEST(nan_anywhere_makes_the_score_infinite)
     x[1] = NAN;
     ensemble_score(&e, 1, x, a, y, NULL, &rmse, &nll);
     EXPECT(isinf(rmse) && rmse > 0 && isinf(nll) && nll > 0);
-    x[1]                             = 0;
+    x[1]                                   = 0;
     e.weights[ensemble_params(&small) + 3] = NAN; /* in the second member only */
     EXPECT(!ensemble_finite(&e));
     ensemble_score(&e, 1, x, a, y, NULL, &rmse, &nll);
@@ -224,7 +227,7 @@ TEST(nan_anywhere_makes_the_score_infinite)
 
 TEST(score_of_a_constant_prediction_is_what_statistics_says)
 {
-    struct model_dims d = { .nx = 2, .na = 1, .members = 3, .layers = 1, .hidden = 2 };
+    struct model_dims d    = { .nx = 2, .na = 1, .members = 3, .layers = 1, .hidden = 2 };
     float             x[8] = { 0 }, a[4] = { 0 }, y[8] = { 1, 5, -1, 5, 3, 5, -3, 5 }, scale[2] = { 2, 0 };
     struct ensemble   e;
     double            rmse, nll;

@@ -162,7 +162,7 @@ TEST(observations_that_never_change_do_not_make_a_model_good)
     for (int i = 0; i < d.n; i++) /* unlearnable: swap the changes of the other one */
         noise.y[2 * i] = d.x[2 * i] + d.y[2 * ((i + 151) % d.n)] - d.x[2 * ((i + 151) % d.n)];
     struct train_data view = pendulum_view(&d), taught = pendulum_view(&noise);
-    struct trainer   *t    = trainer_new(&pendulum_dims, &c, 1);
+    struct trainer   *t = trainer_new(&pendulum_dims, &c, 1);
 
     EXPECT(ensemble_alloc(&e, &pendulum_dims) == 0);
     EXPECT(trainer_fit(t, &taught, NULL, NULL, NULL) > 0);

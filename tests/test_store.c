@@ -12,9 +12,11 @@
 #include "tests/test.h"
 
 static const struct store_schema schema = {
-    .robot = "cartpole", .nx = 2, .na = 1,
+    .robot       = "cartpole",
+    .nx          = 2,
+    .na          = 1,
     .observation = { "hinge.position", "odd \"name\"; DROP TABLE trials" },
-    .action = { "slider" },
+    .action      = { "slider" },
 };
 
 static const char *at(const char *name)
@@ -38,15 +40,28 @@ static struct store *opened(bool read_only)
 
 static struct trial_row some_trial(uint32_t number)
 {
-    return (struct trial_row){ .number = number, .kind = "planned", .status = "running", .seed = UINT64_MAX - 3,
-                               .ret = (double)NAN, .reported_return = 1.5, .prequential_rmse = (double)NAN,
-                               .model_first = 4, .model_last = 5, .started = 1.7e9, .ended = (double)NAN };
+    return (struct trial_row){ .number           = number,
+                               .kind             = "planned",
+                               .status           = "running",
+                               .seed             = UINT64_MAX - 3,
+                               .ret              = (double)NAN,
+                               .reported_return  = 1.5,
+                               .prequential_rmse = (double)NAN,
+                               .model_first      = 4,
+                               .model_last       = 5,
+                               .started          = 1.7e9,
+                               .ended            = (double)NAN };
 }
 
 static struct transition some_transition(uint32_t step)
 {
-    return (struct transition){ .step = step, .model_version = 4, .seed = UINT64_MAX, .iterations = 3,
-                                .x = { 0.1f * (float)step, -1e-30f }, .a = { 3.0f }, .y = { 0.3f, 1e30f } };
+    return (struct transition){ .step          = step,
+                                .model_version = 4,
+                                .seed          = UINT64_MAX,
+                                .iterations    = 3,
+                                .x             = { 0.1f * (float)step, -1e-30f },
+                                .a             = { 3.0f },
+                                .y             = { 0.3f, 1e30f } };
 }
 
 /* A trial with n transitions, committed at once. */
@@ -119,8 +134,8 @@ static const char *asked(const char *sql)
 TEST(what_was_stored_comes_back_bit_for_bit)
 {
     static struct collected c;
-    struct store           *s = opened(false);
-    struct trial_row        t = some_trial(7);
+    struct store           *s  = opened(false);
+    struct trial_row        t  = some_trial(7);
     struct transition       tr = some_transition(5);
 
     EXPECT(store_trial_begin(s, &t) == 0 && t.id > 0);
@@ -155,9 +170,19 @@ TEST(model_records_are_replaced_by_version)
 {
     static struct collected c;
     struct store           *s = opened(false);
-    struct model_row        m = { .version = 2, .parent = 1, .trial_id = 3, .transitions = 400, .steps = 3000,
-                                  .train_s = 0.5, .file = "models/2.model", .crc = 0xfedcba98u, .status = "published",
-                                  .reason = "it's \"good\"", .nll = -3.5, .nll_incumbent = (double)NAN, .created = 1e9 };
+    struct model_row        m = { .version       = 2,
+                                  .parent        = 1,
+                                  .trial_id      = 3,
+                                  .transitions   = 400,
+                                  .steps         = 3000,
+                                  .train_s       = 0.5,
+                                  .file          = "models/2.model",
+                                  .crc           = 0xfedcba98u,
+                                  .status        = "published",
+                                  .reason        = "it's \"good\"",
+                                  .nll           = -3.5,
+                                  .nll_incumbent = (double)NAN,
+                                  .created       = 1e9 };
 
     c = (struct collected){ 0 };
     EXPECT(store_model(s, &m) == 0);

@@ -80,8 +80,8 @@ TEST(adam_follows_the_paper_with_decay_in_the_gradient)
             g[i]     = sinf((float)(i * t));
             double d = (double)g[i] + 0.01 * rp[i];
 
-            rm[i] = 0.9 * rm[i] + 0.1 * d;
-            rv[i] = 0.999 * rv[i] + 0.001 * d * d;
+            rm[i]     = 0.9 * rm[i] + 0.1 * d;
+            rv[i]     = 0.999 * rv[i] + 0.001 * d * d;
             double mh = rm[i] / (1 - pow(0.9, (double)t)), vh = rv[i] / (1 - pow(0.999, (double)t));
             rp[i] -= 1e-2 * mh / (sqrt(vh) + 1e-8);
         }
@@ -93,8 +93,9 @@ TEST(adam_follows_the_paper_with_decay_in_the_gradient)
 
 /* ---- gradient ---- */
 
-static const struct model_dims tiny = { .nx = 2, .na = 1, .members = 2, .layers = 2, .hidden = 5,
-                                        .input = { INPUT_ANGLE, INPUT_IDENTITY } };
+static const struct model_dims tiny = {
+    .nx = 2, .na = 1, .members = 2, .layers = 2, .hidden = 5, .input = { INPUT_ANGLE, INPUT_IDENTITY }
+};
 
 /* Loss of the header in double, on top of a double copy of everything that is differentiated. */
 struct oracle {
@@ -111,7 +112,7 @@ static double softplus(double x)
 
 static double oracle_row(const struct oracle *o, const double *w, int row)
 {
-    const float *x    = o->data->x + 2 * row, *y = o->data->y + 2 * row;
+    const float *x = o->data->x + 2 * row, *y = o->data->y + 2 * row;
     double       h[8] = { sin((double)x[0]), cos((double)x[0]), (double)x[1], (double)o->data->a[row] }, z[8];
     int          in[] = { 4, 5, 5 }, out[] = { 5, 5, 4 };
     double       loss = 0;
@@ -286,8 +287,8 @@ static void linear_gaussian(struct pendulum_data *d, uint64_t seed, double noise
 static void expect_linear_gaussian(bool standardise, bool learned_bounds)
 {
     static struct pendulum_data d;
-    struct model_dims           dims = { .nx = 2, .na = 1, .members = 4, .layers = 1, .hidden = 8 };
-    struct train_config         c    = pendulum_recipe(4000);
+    struct model_dims           dims  = { .nx = 2, .na = 1, .members = 4, .layers = 1, .hidden = 8 };
+    struct train_config         c     = pendulum_recipe(4000);
     double                      noise = 0.1, mean_var[2] = { 0 }, worst = 0;
     int                         count = 0;
 
@@ -304,8 +305,8 @@ static void expect_linear_gaussian(bool standardise, bool learned_bounds)
                 double e0, e1;
 
                 ensemble_predict(&e, m, x, &a, mean, var);
-                e0 = fabs((double)(mean[0] - (0.3f * x1 - 0.2f * a)));
-                e1 = fabs((double)(mean[1] - (-0.5f * x0 + a))) / 4;
+                e0    = fabs((double)(mean[0] - (0.3f * x1 - 0.2f * a)));
+                e1    = fabs((double)(mean[1] - (-0.5f * x0 + a))) / 4;
                 worst = e0 > worst ? e0 : worst;
                 worst = e1 > worst ? e1 : worst;
                 for (int k = 0; k < 2; k++)
@@ -387,8 +388,8 @@ TEST(bootstrap_shows_each_member_its_own_data)
 TEST(unusable_data_is_refused)
 {
     static struct pendulum_data d;
-    struct train_config         c = pendulum_recipe(10);
-    struct trainer             *t = trainer_new(&pendulum_dims, &c, 1);
+    struct train_config         c     = pendulum_recipe(10);
+    struct trainer             *t     = trainer_new(&pendulum_dims, &c, 1);
     float *const                bad[] = { &d.x[7], &d.a[3], &d.y[19] };
 
     for (int i = 0; i < 3; i++) {
@@ -562,8 +563,8 @@ TEST(a_warm_start_goes_on_where_the_last_training_ended)
 TEST(loading_forgets_everything_that_came_before)
 {
     static struct pendulum_data d;
-    struct train_config         c    = pendulum_recipe(60);
-    struct trainer             *a    = trainer_new(&pendulum_dims, &c, 1), *b = trainer_new(&pendulum_dims, &c, 1);
+    struct train_config         c = pendulum_recipe(60);
+    struct trainer             *a = trainer_new(&pendulum_dims, &c, 1), *b = trainer_new(&pendulum_dims, &c, 1);
     struct ensemble             e[2];
 
     for (int i = 0; i < 2; i++)

@@ -28,30 +28,47 @@ static const char *at(const char *name)
     return path;
 }
 
-static struct process start(char *arg)
+_Noreturn static void become_trainer(int in, int out, const char *arg)
+{
+    int  quiet = open("/dev/null", O_WRONLY);
+    char path[600];
+
+    snprintf(path, sizeof path, "%s/limber-trainer", test_build_dir());
+    dup2(in, 0);
+    dup2(out, 1);
+    dup2(quiet, 2);
+    setenv("OPENBLAS_CORETYPE", "Nehalem", 1); /* must not survive */
+    execl(path, "limber-trainer", arg, (char *)NULL);
+    _exit(127);
+}
+
+/* middle: the trainer's parent is a process of its own, p.pid, that does nothing. */
+static struct process start_under(bool middle, const char *arg)
 {
     struct process p = { 0 };
     int            in[2], out[2];
-    char           path[600];
 
-    snprintf(path, sizeof path, "%s/limber-trainer", test_build_dir());
+    signal(SIGPIPE, SIG_IGN);
     EXPECT(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
     p.pid = fork();
     if (p.pid == 0) {
-        int quiet = open("/dev/null", O_WRONLY);
-
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        dup2(quiet, 2);
-        setenv("OPENBLAS_CORETYPE", "Nehalem", 1); /* must not survive */
-        execl(path, "limber-trainer", arg, (char *)NULL);
-        _exit(127);
+        if (!middle || fork() == 0)
+            become_trainer(in[0], out[1], arg);
+        close(in[0]);
+        close(out[1]);
+        for (;;)
+            pause();
     }
     close(in[0]);
     close(out[1]);
     p.in  = in[1];
     p.out = out[0];
     return p;
+}
+
+static struct process start(const char *arg)
+{
+    return start_under(false, arg);
 }
 
 /* Exit status after its stdin is closed, -1 if it had to be killed. */
@@ -74,7 +91,6 @@ static int finish(struct process *p)
 
 static void tell(const struct process *p, const void *message, size_t size)
 {
-    signal(SIGPIPE, SIG_IGN);
     EXPECT(write(p->in, message, size) == (ssize_t)size);
 }
 
@@ -113,11 +129,16 @@ static struct trainer_report result(const struct process *p)
 
 static struct trainer_setup setup(int steps)
 {
-    struct trainer_setup s = { .magic = TRAINER_MAGIC, .size = sizeof s, .dims = pendulum_dims,
-                               .config = pendulum_recipe(steps), .seed = 5, .core = -1 };
+    struct trainer_setup s = { .magic  = TRAINER_MAGIC,
+                               .size   = sizeof s,
+                               .dims   = pendulum_dims,
+                               .config = pendulum_recipe(steps),
+                               .seed   = 5,
+                               .core   = -1 };
 
-    s.schema = (struct store_schema){ .robot = "pendulum", .nx = 2, .na = 1, .observation = { "angle", "speed" },
-                                      .action = { "motor" } };
+    s.schema = (struct store_schema){
+        .robot = "pendulum", .nx = 2, .na = 1, .observation = { "angle", "speed" }, .action = { "motor" }
+    };
     snprintf(s.store, sizeof s.store, "%s/e.db", test_dir());
     snprintf(s.models, sizeof s.models, "%s", test_dir());
     return s;
@@ -125,8 +146,9 @@ static struct trainer_setup setup(int steps)
 
 static struct trainer_order order(uint64_t version, uint64_t base, const char *base_file, int64_t last_trial)
 {
-    struct trainer_order o = { .magic = TRAINER_MAGIC, .size = sizeof o, .version = version, .base_version = base,
-                               .last_trial_id = last_trial };
+    struct trainer_order o = {
+        .magic = TRAINER_MAGIC, .size = sizeof o, .version = version, .base_version = base, .last_trial_id = last_trial
+    };
 
     snprintf(o.base_file, sizeof o.base_file, "%s", base_file);
     return o;
@@ -158,8 +180,10 @@ static int64_t practise(struct store *store, int n, uint64_t seed, const char *s
     pendulum_collect(&d, n, seed);
     EXPECT(store_begin(store) == 0 && store_trial_begin(store, &t) == 0);
     for (int i = 0; i < n; i++) {
-        struct transition tr = { .step = (uint32_t)i, .x = { d.x[2 * i], d.x[2 * i + 1] }, .a = { d.a[i] },
-                                 .y = { d.y[2 * i], d.y[2 * i + 1] } };
+        struct transition tr = { .step = (uint32_t)i,
+                                 .x    = { d.x[2 * i], d.x[2 * i + 1] },
+                                 .a    = { d.a[i] },
+                                 .y    = { d.y[2 * i], d.y[2 * i + 1] } };
 
         EXPECT(store_transition(store, t.id, &tr) == 0);
     }
@@ -298,8 +322,8 @@ TEST(running_flat_out_changes_nothing_but_the_load)
     char                  why[300];
 
     for (int flat_out = 0; flat_out < 2; flat_out++) {
-        struct trainer_setup s = setup(300);
-        struct process       p = start(NULL);
+        struct trainer_setup s  = setup(300);
+        struct process       p  = start(NULL);
         struct pollfd        fd = { .fd = p.out, .events = POLLIN };
 
         s.config.flat_out = flat_out;
@@ -324,13 +348,13 @@ TEST(running_flat_out_changes_nothing_but_the_load)
 
 TEST(it_runs_behind_everything_else)
 {
-    struct store         *store = experience();
-    int64_t               id    = practise(store, 100, 1, "finished");
-    struct trainer_setup  s     = setup(50);
-    struct process        p     = start(NULL);
-    struct sched_param    param;
-    cpu_set_t             mine, its;
-    char                  path[64], text[4096] = "";
+    struct store        *store = experience();
+    int64_t              id    = practise(store, 100, 1, "finished");
+    struct trainer_setup s     = setup(50);
+    struct process       p     = start(NULL);
+    struct sched_param   param;
+    cpu_set_t            mine, its;
+    char                 path[64], text[4096] = "";
 
     EXPECT(sched_getaffinity(0, sizeof mine, &mine) == 0);
     for (s.core = 0; !CPU_ISSET((size_t)s.core, &mine);)
@@ -396,6 +420,60 @@ TEST(closing_its_input_ends_a_long_training)
     store_close(store);
 }
 
+TEST(it_dies_with_its_parent)
+{
+    struct store         *store = experience();
+    int64_t               id    = practise(store, 400, 1, "finished");
+    struct trainer_setup  s     = setup(100000000);
+    struct trainer_report r;
+    struct process        p = start_under(true, NULL);
+    struct trainer_order  o = order(1, 0, "", id);
+
+    tell(&p, &s, sizeof s);
+    tell(&p, &o, sizeof o);
+    EXPECT(hear(&p, &r) && r.stage == TRAINER_PROGRESS);
+    kill(p.pid, SIGKILL);
+    while (hear(&p, &r)) /* its input is still open: only the parent's death can end it */
+        EXPECT(r.done < 0.5);
+    EXPECT(finish(&p) == -1);
+    store_close(store);
+}
+
+TEST(killing_it_at_random_moments_leaves_only_whole_candidates)
+{
+    struct store *store = experience();
+    int64_t       id    = practise(store, 100, 1, "finished");
+    struct rng    r;
+    int           found = 0;
+
+    rng_seed(&r, 1);
+    for (uint64_t version = 1; version <= 60;) {
+        struct trainer_setup s = setup(10);
+        struct process       p = start(NULL);
+
+        tell(&p, &s, sizeof s);
+        for (int i = 0; i < 6; i++, version++) {
+            struct trainer_order o = order(version, version - 1, "", id);
+
+            tell(&p, &o, sizeof o);
+        }
+        usleep(10000 + rng_below(&r, 30000));
+        kill(p.pid, SIGKILL);
+        finish(&p);
+    }
+    for (uint64_t version = 1; version <= 60; version++) {
+        char name[64];
+
+        snprintf(name, sizeof name, "candidate-%llu.model", (unsigned long long)version);
+        if (access(at(name), F_OK) != 0)
+            continue;
+        found++;
+        EXPECT(isfinite(error_on_new_data(at(name), version)));
+    }
+    EXPECT(found > 0);
+    store_close(store);
+}
+
 TEST(run_by_hand_it_explains_itself)
 {
     struct process p        = start("--help");
@@ -406,4 +484,19 @@ TEST(run_by_hand_it_explains_itself)
     EXPECT(finish(&p) == 0);
     p = start("--frobnicate");
     EXPECT(finish(&p) == 64);
+}
+
+TEST(a_terminal_on_its_input_gets_the_usage)
+{
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status = 0;
+
+    EXPECT(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int side = open(ptsname(terminal), O_RDWR | O_NOCTTY), quiet = open("/dev/null", O_WRONLY);
+
+        become_trainer(side, quiet, NULL);
+    }
+    EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 64);
+    close(terminal);
 }
