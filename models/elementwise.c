@@ -58,22 +58,22 @@ BODY adam(size_t n, float *restrict p, float *restrict m, float *restrict v, con
 }
 
 #define ADAM_ARGS size_t n, float *p, float *m, float *v, const float *g, float decay, float rate
-#define VERSIONS(ISA, TARGET)                                                                                    \
-    TARGET static void swish_##ISA(int rows, int width, const float *bias, float *z, float *h)                   \
-    {                                                                                                            \
-        swish(rows, width, bias, z, h);                                                                          \
-    }                                                                                                            \
-    TARGET static void swish_back_##ISA(int rows, int width, const float *slope, float *dh, float *db)           \
-    {                                                                                                            \
-        swish_back(rows, width, slope, dh, db);                                                                  \
-    }                                                                                                            \
-    TARGET static void sum_rows_##ISA(int rows, int width, const float *dz, float *db)                           \
-    {                                                                                                            \
-        sum_rows(rows, width, dz, db);                                                                           \
-    }                                                                                                            \
-    TARGET static void adam_##ISA(ADAM_ARGS)                                                                     \
-    {                                                                                                            \
-        adam(n, p, m, v, g, decay, rate);                                                                        \
+#define VERSIONS(ISA, TARGET)                                                                          \
+    TARGET static void swish_##ISA(int rows, int width, const float *bias, float *z, float *h)         \
+    {                                                                                                  \
+        swish(rows, width, bias, z, h);                                                                \
+    }                                                                                                  \
+    TARGET static void swish_back_##ISA(int rows, int width, const float *slope, float *dh, float *db) \
+    {                                                                                                  \
+        swish_back(rows, width, slope, dh, db);                                                        \
+    }                                                                                                  \
+    TARGET static void sum_rows_##ISA(int rows, int width, const float *dz, float *db)                 \
+    {                                                                                                  \
+        sum_rows(rows, width, dz, db);                                                                 \
+    }                                                                                                  \
+    TARGET static void adam_##ISA(ADAM_ARGS)                                                           \
+    {                                                                                                  \
+        adam(n, p, m, v, g, decay, rate);                                                              \
     }
 
 VERSIONS(portable, )

@@ -19,32 +19,32 @@
 
 enum {
     MAX_MEMBERS = 16,
-    MAX_LAYERS  = 5,             /* hidden layers                              */
-    MAX_HIDDEN  = 512,           /* units of a hidden layer                    */
+    MAX_LAYERS  = 5,   /* hidden layers                              */
+    MAX_HIDDEN  = 512, /* units of a hidden layer                    */
     MAX_IN      = 2 * MAX_OBS + MAX_ACT,
 };
 
 enum input_kind { INPUT_IDENTITY = 0, INPUT_ANGLE = 1 };
 
 struct model_dims {
-    int     nx;              /* observation                                  */
-    int     na;              /* action                                       */
-    int     members;         /* nets in the ensemble                         */
-    int     layers;          /* hidden layers                                */
-    int     hidden;          /* units of each                                */
-    uint8_t input[MAX_OBS];  /* enum input_kind of each observation          */
+    int     nx;             /* observation                                  */
+    int     na;             /* action                                       */
+    int     members;        /* nets in the ensemble                         */
+    int     layers;         /* hidden layers                                */
+    int     hidden;         /* units of each                                */
+    uint8_t input[MAX_OBS]; /* enum input_kind of each observation          */
 };
 
 struct ensemble {
     struct model_dims dims;
-    uint64_t          version;               /* counts from 1 per robot; 0: none                */
-    float             in_mean[MAX_IN];       /* of [features(x), a]                             */
-    float             in_std[MAX_IN];        /* > 0                                             */
+    uint64_t          version;         /* counts from 1 per robot; 0: none                */
+    float             in_mean[MAX_IN]; /* of [features(x), a]                             */
+    float             in_std[MAX_IN];  /* > 0                                             */
     float             out_mean[MAX_OBS];
-    float             out_std[MAX_OBS];      /* > 0                                             */
-    float             max_logvar[MAX_OBS];   /* shared by all members                           */
+    float             out_std[MAX_OBS];    /* > 0                                             */
+    float             max_logvar[MAX_OBS]; /* shared by all members                           */
     float             min_logvar[MAX_OBS];
-    float            *weights;               /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
+    float            *weights; /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
 };
 
 /* Same sizes and input kinds? */

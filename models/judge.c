@@ -6,9 +6,10 @@
 
 #include "daemon/rt/check.h"
 
-#define MARGIN 0.05           /* of max(|reference|, 1), in nats */
+#define MARGIN          0.05 /* of max(|reference|, 1), in nats */
 #define ROLLBACK_FACTOR 3
-#define CONSTANT_NLL 1.4189385332046727 /* 0.5 (1 + log 2 pi): mean and variance of the targets, in units of their std */
+#define CONSTANT_NLL \
+    1.4189385332046727 /* 0.5 (1 + log 2 pi): mean and variance of the targets, in units of their std */
 #define STD_MIN 1e-12
 
 /* Standard deviation of each component's change, 0 where it never changes.  Returns how many do. */

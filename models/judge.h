@@ -14,8 +14,8 @@
 
 struct verdict {
     bool   accept;
-    double nll, nll_incumbent;  /* incumbent: the constant prediction where there is none */
-    char   reason[160];         /* one sentence, either way                               */
+    double nll, nll_incumbent; /* incumbent: the constant prediction where there is none */
+    char   reason[160];        /* one sentence, either way                               */
 };
 
 /* data: the transitions of the newest trials (three, or as many as there are). */

@@ -23,7 +23,7 @@
 
 enum { EXIT_USAGE = 64, EXIT_PROTOCOL = 70, MEMORY_LIMIT = 2 }; /* sysexits.h; GiB */
 
-#define REPORT_NS (100 * NS_PER_MS)
+#define REPORT_NS    (100 * NS_PER_MS)
 #define NOTHING_HELD UINT64_MAX
 
 /* A sanitizer reserves terabytes of address space: no limit there. */
@@ -38,10 +38,10 @@ enum { EXIT_USAGE = 64, EXIT_PROTOCOL = 70, MEMORY_LIMIT = 2 }; /* sysexits.h; G
 #define SANITIZED 0
 #endif
 
-static const char USAGE[] =
-    "usage: limber-trainer < orders > reports\n"
-    "Fits models for limberd, which starts it by itself and speaks a binary protocol with it; there is nothing to type.\n"
-    "See limberd(8), and `limber status` for what it is doing.\n";
+static const char USAGE[] = "usage: limber-trainer < orders > reports\n"
+                            "Fits models for limberd, which starts it by itself and speaks a binary protocol with it; "
+                            "there is nothing to type.\n"
+                            "See limberd(8), and `limber status` for what it is doing.\n";
 
 /* Experience read so far. */
 struct experience {
@@ -54,12 +54,12 @@ struct worker {
     struct trainer_setup  setup;
     struct store         *store;
     struct trainer       *trainer;
-    struct trainer       *spare;    /* flat_out: burns time beside the trainer, whose course it must not change */
-    uint64_t              held;     /* version of the weights in trainer; 0: fresh ones                         */
+    struct trainer       *spare; /* flat_out: burns time beside the trainer, whose course it must not change */
+    uint64_t              held;  /* version of the weights in trainer; 0: fresh ones                         */
     struct experience     data;
     struct trainer_report report;
     uint64_t              start_ns, reported_ns;
-    bool                  hung_up;  /* the other side has closed */
+    bool                  hung_up; /* the other side has closed */
 };
 
 /* ---- pipes ---- */
@@ -102,7 +102,8 @@ static void send_report(struct worker *w)
 
 _Noreturn static void protocol_error(const char *what, uint32_t magic, uint32_t size, size_t want)
 {
-    fprintf(stderr, "limber-trainer: %s has magic %08x and size %u, expected %08x and %zu: not the limberd of this build\n",
+    fprintf(stderr,
+            "limber-trainer: %s has magic %08x and size %u, expected %08x and %zu: not the limberd of this build\n",
             what, magic, size, (unsigned)TRAINER_MAGIC, want);
     exit(EXIT_PROTOCOL);
 }
@@ -436,9 +437,11 @@ int main(int argc, char **argv)
     openblas_set_num_threads(1);
     w.trainer = setup_makes_sense(&w.setup) ? trainer_new(&w.setup.dims, &w.setup.config, w.setup.seed) : NULL;
     if (!w.trainer) {
-        fprintf(stderr, "limber-trainer: the setup makes no sense or needs more than %d GiB: %d observations, %d actions, "
-                        "%d nets of %d x %d, batch %d\n", MEMORY_LIMIT, w.setup.dims.nx, w.setup.dims.na,
-                w.setup.dims.members, w.setup.dims.layers, w.setup.dims.hidden, w.setup.config.batch);
+        fprintf(stderr,
+                "limber-trainer: the setup makes no sense or needs more than %d GiB: %d observations, %d actions, "
+                "%d nets of %d x %d, batch %d\n",
+                MEMORY_LIMIT, w.setup.dims.nx, w.setup.dims.na, w.setup.dims.members, w.setup.dims.layers,
+                w.setup.dims.hidden, w.setup.config.batch);
         return EXIT_PROTOCOL;
     }
     serve(&w);

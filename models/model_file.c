@@ -15,7 +15,7 @@
 
 enum { FORMAT = 1, LARGEST = 128 << 20 /* bytes; 16 nets of 5 x 512 are 84 MB */ };
 
-#define MAGIC "LIMBERNN"
+#define MAGIC              "LIMBERNN"
 #define SELFTEST_TOLERANCE 1e-4f
 
 struct file_header {
@@ -75,10 +75,14 @@ static void transfer(struct ensemble *e, float *selftest, uint8_t *body, bool to
         float *v;
         size_t n;
     } part[] = {
-        { e->in_mean, nin },   { e->in_std, nin },
-        { e->out_mean, nx },   { e->out_std, nx },
-        { e->max_logvar, nx }, { e->min_logvar, nx },
-        { e->weights, (size_t)e->dims.members * ensemble_params(&e->dims) }, { selftest, 2 * nx },
+        { e->in_mean, nin },
+        { e->in_std, nin },
+        { e->out_mean, nx },
+        { e->out_std, nx },
+        { e->max_logvar, nx },
+        { e->min_logvar, nx },
+        { e->weights, (size_t)e->dims.members * ensemble_params(&e->dims) },
+        { selftest, 2 * nx },
     };
 
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -169,12 +173,12 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
     uint8_t *file = malloc(length);
     if (!file)
         return -ENOMEM;
-    h.length = length;
-    h.nx     = e->dims.nx;
-    h.na     = e->dims.na;
+    h.length  = length;
+    h.nx      = e->dims.nx;
+    h.na      = e->dims.na;
     h.members = e->dims.members;
-    h.layers = e->dims.layers;
-    h.hidden = e->dims.hidden;
+    h.layers  = e->dims.layers;
+    h.hidden  = e->dims.hidden;
     snprintf(h.robot, sizeof h.robot, "%s", robot);
     memcpy(h.input, e->dims.input, (size_t)e->dims.nx);
 
@@ -221,9 +225,9 @@ static int slurp(const struct reading *r, uint8_t **file, size_t *length)
         close(fd);
         return refuse(r, -EBADMSG, "is not a model file: not a regular file of at most %d bytes", LARGEST);
     }
-    *length   = 0;
-    size_t n  = (size_t)st.st_size;
-    *file     = malloc(n + 1); /* never 0 */
+    *length     = 0;
+    size_t n    = (size_t)st.st_size;
+    *file       = malloc(n + 1); /* never 0 */
     ssize_t got = *file ? 1 : -1;
     while (*file && *length < n && (got = read(fd, *file + *length, n - *length)) > 0)
         *length += (size_t)got;
@@ -288,7 +292,7 @@ static int check_content(const struct reading *r, const struct ensemble *e, cons
         /* A mean may be near zero by cancellation: its error is held against the spread of its target. */
         float size = fabsf(stored[k]) + (k < nx ? e->out_std[k] : 0);
 
-        if (!(fabsf(again[k] - stored[k]) <= SELFTEST_TOLERANCE * size) || !isfinite(again[k]))
+        if (!isfinite(size) || !(fabsf(again[k] - stored[k]) <= SELFTEST_TOLERANCE * size))
             return refuse(r, -EINVAL, "fails its self-test: output %d is %g, the file says %g", k, (double)again[k],
                           (double)stored[k]);
     }

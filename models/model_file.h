@@ -18,8 +18,8 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
 
 /* Reads a file and checks everything above, and that robot and dims are the wanted ones.  *e is allocated (free with
  * ensemble_free) only on success.  0, or -errno with a sentence naming file and reason in `why`. */
-int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e,
-                    char *why, size_t why_size);
+int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e, char *why,
+                    size_t why_size);
 
 /* The self-test alone, on a loaded ensemble: its prediction for a fixed input (half a std off the centre of its data) in
  * out (2 nx floats: mean and variance averaged over members). */

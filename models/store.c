@@ -57,17 +57,16 @@ static const char *const SQL[STATEMENTS] = {
         "UPDATE trials SET number = ?1, kind = ?2, status = ?3, reason = ?4, seed = ?5, steps = ?6, return = ?7,"
         " reported_return = ?8, prequential_rmse = ?9, model_first = ?10, model_last = ?11, started = ?12, ended = ?13"
         " WHERE id = ?14",
-    [MODEL] = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
-              " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [EVENT] = "INSERT INTO events (unix_s, mono_ns, trial, kind, text) VALUES (?, ?, ?, ?, ?)",
-    [RECOVER] =
-        "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
-        " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
-    [TRIALS] = "SELECT id, number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-               " model_first, model_last, started, ended FROM trials ORDER BY id",
-    [MODELS] = "SELECT version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll,"
-               " nll_incumbent, created FROM models ORDER BY version",
-    [COUNT] = "SELECT count(*) FROM transitions",
+    [MODEL]   = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
+                " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [EVENT]   = "INSERT INTO events (unix_s, mono_ns, trial, kind, text) VALUES (?, ?, ?, ?, ?)",
+    [RECOVER] = "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
+                " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
+    [TRIALS]  = "SELECT id, number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
+                " model_first, model_last, started, ended FROM trials ORDER BY id",
+    [MODELS]  = "SELECT version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll,"
+                " nll_incumbent, created FROM models ORDER BY version",
+    [COUNT]   = "SELECT count(*) FROM transitions",
 };
 
 /* ---- errors, values ---- */
@@ -265,8 +264,10 @@ static bool check_identity(struct store *s, const char *path, char *why, size_t 
                      f[i].key, sqlite3_errmsg(s->db));
         } else if (!f[i].value || strcmp(found, f[i].value) != 0) {
             good = false;
-            snprintf(why, why_size, "%s: holds the %s \"%s\", wanted is \"%s\"; move it away or choose another "
-                     "paths.store", path, f[i].what, found, f[i].value ? f[i].value : "");
+            snprintf(why, why_size,
+                     "%s: holds the %s \"%s\", wanted is \"%s\"; move it away or choose another "
+                     "paths.store",
+                     path, f[i].what, found, f[i].value ? f[i].value : "");
         }
     }
     facts_free(f);
@@ -285,8 +286,8 @@ static bool open_database(struct store *s, const char *path, bool read_only, cha
     }
     sqlite3_busy_timeout(s->db, BUSY_MS);
     if (!query_text(s->db, "SELECT count(*) FROM sqlite_master", NULL, found, sizeof found)) {
-        snprintf(why, why_size, "%s: cannot be read as an experience store: %s; it is left as it is, move it away", path,
-                 sqlite3_errmsg(s->db));
+        snprintf(why, why_size, "%s: cannot be read as an experience store: %s; it is left as it is, move it away",
+                 path, sqlite3_errmsg(s->db));
         return false;
     }
     if (strcmp(found, "0") == 0 && !read_only)
@@ -296,7 +297,8 @@ static bool open_database(struct store *s, const char *path, bool read_only, cha
     if (!query_text(s->db, "PRAGMA quick_check(1)", NULL, found, sizeof found))
         snprintf(found, sizeof found, "%s", sqlite3_errmsg(s->db));
     if (strcmp(found, "ok") != 0) {
-        snprintf(why, why_size, "%s: is damaged (%s); it is left as it is, move it away or restore a copy", path, found);
+        snprintf(why, why_size, "%s: is damaged (%s); it is left as it is, move it away or restore a copy", path,
+                 found);
         return false;
     }
     return true;
@@ -306,9 +308,9 @@ static bool prepare(struct store *s)
 {
     for (int i = 0; i < STATEMENTS; i++) {
         char *made = SQL[i] ? NULL : column_statement(&s->schema, (enum statement)i);
-        int   rc   = SQL[i] || made ? sqlite3_prepare_v3(s->db, made ? made : SQL[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                                         &s->st[i], NULL)
-                                    : SQLITE_NOMEM;
+        int   rc   = SQL[i] || made
+                         ? sqlite3_prepare_v3(s->db, made ? made : SQL[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL)
+                         : SQLITE_NOMEM;
 
         sqlite3_free(made);
         if (rc != SQLITE_OK)
@@ -317,7 +319,8 @@ static bool prepare(struct store *s)
     return true;
 }
 
-struct store *store_open(const char *path, const struct store_schema *schema, bool read_only, char *why, size_t why_size)
+struct store *store_open(const char *path, const struct store_schema *schema, bool read_only, char *why,
+                         size_t why_size)
 {
     static const char settings[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;";
     struct store     *s          = calloc(1, sizeof *s);
@@ -465,8 +468,8 @@ int store_recover(struct store *s)
 /* ---- reading ---- */
 
 /* Calls take() for each row until it returns false.  Number of rows given, or -1. */
-static int each_row(struct store *s, enum statement which, bool (*take)(struct store *s, sqlite3_stmt *st, void *reader),
-                    void *reader)
+static int each_row(struct store *s, enum statement                                      which,
+                    bool (*take)(struct store *s, sqlite3_stmt *st, void *reader), void *reader)
 {
     sqlite3_stmt *st   = s->st[which];
     int           rows = 0, rc;
@@ -571,7 +574,7 @@ static bool take_transition(struct store *s, sqlite3_stmt *st, void *reader)
     return r->row(r->ctx, sqlite3_column_int64(st, 0), &t);
 }
 
-int store_transitions(struct store *s, int64_t first_trial_id,
+int store_transitions(struct store *s, int64_t                                                   first_trial_id,
                       bool (*row)(void *ctx, int64_t trial_id, const struct transition *), void *ctx)
 {
     sqlite3_bind_int64(s->st[TRANSITIONS], 1, first_trial_id);

@@ -21,7 +21,7 @@
 #endif
 
 #define BOUNDS_PULL 0.01f /* weight of the learned bounds in the loss, PETS code */
-#define STD_MIN 1e-12     /* a component that varies less counts as constant, PETS code */
+#define STD_MIN     1e-12 /* a component that varies less counts as constant, PETS code */
 
 enum { FIT_SEED = 2, PROGRESS_STEPS = 50 };
 
@@ -35,20 +35,20 @@ struct trainer {
     void               *memory; /* the arrays below, up to dmin                             */
     size_t              memory_size;
 
-    float *m, *v;                /* members x params: Adam's moments of the weights          */
-    float *grad;                 /* params: one member's gradient                            */
-    float *h[MAX_LAYERS + 1];    /* batch x in of layer l: its input                         */
-    float *slope[MAX_LAYERS];    /* batch x hidden: swish'                                   */
-    float *out;                  /* batch x 2 nx: mean, raw log-variance                     */
-    float *target;               /* batch x nx                                               */
-    float *dz[2];                /* batch x widest: gradient by a layer's z, and by its input */
-    float *dmax, *dmin;          /* nx: gradient by the bounds                               */
+    float *m, *v;                     /* members x params: Adam's moments of the weights          */
+    float *grad;                      /* params: one member's gradient                            */
+    float *h[MAX_LAYERS + 1];         /* batch x in of layer l: its input                         */
+    float *slope[MAX_LAYERS];         /* batch x hidden: swish'                                   */
+    float *out;                       /* batch x 2 nx: mean, raw log-variance                     */
+    float *target;                    /* batch x nx                                               */
+    float *dz[2];                     /* batch x widest: gradient by a layer's z, and by its input */
+    float *dmax, *dmin;               /* nx: gradient by the bounds                               */
     float *mmax, *vmax, *mmin, *vmin; /* nx: their moments                                   */
 
-    int    capacity;             /* rows of the arrays below                                 */
-    float *in_all;               /* n x nin, standardised                                    */
-    float *target_all;           /* n x nx, standardised                                     */
-    int   *order;                /* members x n: rows in the order of this epoch             */
+    int    capacity;   /* rows of the arrays below                                 */
+    float *in_all;     /* n x nin, standardised                                    */
+    float *target_all; /* n x nx, standardised                                     */
+    int   *order;      /* members x n: rows in the order of this epoch             */
 };
 
 static void layout(struct trainer *t, struct arena *a)
@@ -60,15 +60,15 @@ static void layout(struct trainer *t, struct arena *a)
     t->m    = ARENA_ARRAY(a, float, (size_t)d->members * t->params);
     t->v    = ARENA_ARRAY(a, float, (size_t)d->members * t->params);
     t->grad = ARENA_ARRAY(a, float, t->params);
-    t->h[0] = ARENA_ARRAY(a, float, batch * nin);
+    t->h[0] = ARENA_ARRAY(a, float, batch *nin);
     for (int l = 0; l < d->layers; l++) {
-        t->h[l + 1]  = ARENA_ARRAY(a, float, batch * hidden);
-        t->slope[l]  = ARENA_ARRAY(a, float, batch * hidden);
+        t->h[l + 1] = ARENA_ARRAY(a, float, batch *hidden);
+        t->slope[l] = ARENA_ARRAY(a, float, batch *hidden);
     }
     t->out    = ARENA_ARRAY(a, float, batch * 2 * nx);
-    t->target = ARENA_ARRAY(a, float, batch * nx);
-    t->dz[0]  = ARENA_ARRAY(a, float, batch * widest);
-    t->dz[1]  = ARENA_ARRAY(a, float, batch * widest);
+    t->target = ARENA_ARRAY(a, float, batch *nx);
+    t->dz[0]  = ARENA_ARRAY(a, float, batch *widest);
+    t->dz[1]  = ARENA_ARRAY(a, float, batch *widest);
     t->dmax   = ARENA_ARRAY(a, float, nx);
     t->dmin   = ARENA_ARRAY(a, float, nx);
     t->mmax   = ARENA_ARRAY(a, float, nx);
@@ -136,8 +136,7 @@ static void copy_model(struct ensemble *to, const struct ensemble *from)
     *to         = *from;
     to->version = keep.version;
     to->weights = keep.weights;
-    memcpy(to->weights, from->weights,
-           (size_t)to->dims.members * ensemble_params(&to->dims) * sizeof *to->weights);
+    memcpy(to->weights, from->weights, (size_t)to->dims.members * ensemble_params(&to->dims) * sizeof *to->weights);
 }
 
 void trainer_load(struct trainer *t, const struct ensemble *e)
@@ -309,7 +308,7 @@ static double nll(struct trainer *t, int n, float *dout)
 
     for (int i = 0; i < n; i++) {
         const float *out = t->out + 2 * nx * i, *y = t->target + nx * i;
-        float       *d   = dout + 2 * nx * i;
+        float       *d = dout + 2 * nx * i;
 
         for (int k = 0; k < nx; k++) {
             float s_max, s_min;
@@ -451,8 +450,8 @@ static int run_epochs(struct trainer *t, int n, struct rng *r, bool (*progress)(
                       double *loss)
 {
     int per_epoch = (n + t->c.batch - 1) / t->c.batch, steps = 0;
-    int wanted    = (t->c.min_steps + per_epoch - 1) / per_epoch;
-    int epochs    = t->c.epochs > wanted ? t->c.epochs : wanted;
+    int wanted = (t->c.min_steps + per_epoch - 1) / per_epoch;
+    int epochs = t->c.epochs > wanted ? t->c.epochs : wanted;
 
     *loss = (double)NAN;
     for (int ep = 0; ep < epochs; ep++) {

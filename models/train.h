@@ -9,17 +9,17 @@
 #include "models/ensemble.h"
 
 struct train_config {
-    char   recipe[NAME_SIZE];              /* "steps" (default) or "paper": sets the defaults below          */
-    double learning_rate;                  /* Adam                                                           */
+    char   recipe[NAME_SIZE]; /* "steps" (default) or "paper": sets the defaults below          */
+    double learning_rate;     /* Adam                                                           */
     int    batch;
-    int    epochs;                         /* passes over the data; at least this many ...                   */
-    int    min_steps;                      /* ... and at least this many gradient steps per training         */
-    bool   warm_start;                     /* go on from the incumbent's weights                             */
-    bool   bootstrap;                      /* each member its own resample, drawn anew at every training     */
+    int    epochs;     /* passes over the data; at least this many ...                   */
+    int    min_steps;  /* ... and at least this many gradient steps per training         */
+    bool   warm_start; /* go on from the incumbent's weights                             */
+    bool   bootstrap;  /* each member its own resample, drawn anew at every training     */
     bool   standardise_targets;
-    bool   learned_bounds;                 /* log-variance bounds are trained too                            */
-    double weight_decay[MAX_LAYERS + 1];   /* per layer, input to output                                     */
-    bool   flat_out;                       /* benchmark: train again and again, publish only what was asked  */
+    bool   learned_bounds;               /* log-variance bounds are trained too                            */
+    double weight_decay[MAX_LAYERS + 1]; /* per layer, input to output                                     */
+    bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };
 
 /* n transitions, row-major.  x: n x nx, a: n x na, y: n x nx (next observation). */
