@@ -192,8 +192,8 @@ TEST(a_dead_daemons_socket_is_replaced_and_a_file_is_not)
     int                fd       = socket(AF_UNIX, SOCK_STREAM, 0);
     struct port       *daemon;
 
-    EXPECT(strlen(endpoint + 6) < sizeof at.sun_path);
-    strncpy(at.sun_path, endpoint + 6, sizeof at.sun_path - 1);
+    for (size_t i = 0; endpoint[6 + i] && i + 1 < sizeof at.sun_path; i++)
+        at.sun_path[i] = endpoint[6 + i];
     EXPECT(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 1) == 0);
     close(fd); /* as after kill -9: the file stays */
     daemon = bind_at(endpoint);
