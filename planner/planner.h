@@ -12,7 +12,7 @@
 #include "models/ensemble.h"
 #include "planner/task.h"
 
-enum { MAX_HORIZON = 64, MAX_POPULATION = 4096 };
+enum { MAX_HORIZON = 64, MAX_POPULATION = 4096, MAX_PARTICLES = 128 };
 
 enum particle_kind {
     PARTICLES_TSINF, /* TS-infinity: a particle keeps its net for the whole horizon          */
@@ -65,9 +65,11 @@ struct plan {
     int      candidates;         /* evaluated, all iterations                                      */
     bool     final;              /* nothing better will follow for this id                         */
     bool     cut;                /* the deadline ended it before its last iteration                */
-    double   cost;               /* expected, of the executed sequence as planned (NaN never: worst is 1e6 x horizon) */
+    double   cost;               /* expected, of the best sequence; executing the mean: average of the elites it is
+                                    made of.  NaN never: a candidate's worst is 1e6, and 1e6 it is without any      */
     double   spread;             /* epistemic: std over members of the mean prediction of the first step, in out_std, mean over nx */
     float    predicted[MAX_OBS]; /* x at the end of the plan's first step, mean over members       */
+    float    out_std[MAX_OBS];   /* the model's target std, the yardstick for prediction errors    */
     uint64_t requested_ns, started_ns, finished_ns;
     float    action[MAX_HORIZON][MAX_ACT];
 };
@@ -103,12 +105,19 @@ const char *planner_isa(const struct planner *p);
  * May run on another thread than planner_step as long as the slot is not the one in use. */
 void planner_pack(struct planner *p, int slot, const struct ensemble *e);
 
-/* Plans with the model in `slot`.  publish may be NULL; *out gets the final plan. */
+/* Plans with the model in `slot`.  publish may be NULL; *out gets the final plan: the last one published, except that
+ * where the deadline cut, only *out says `final` and `cut`.  Its action is finite and within bounds in any case; with
+ * iterations == 0 it is the last plan moved on in time (mid-range after a reset).
+ * The search goes on from the last plan, moved on by the difference of the ids (by one step if they do not rise). */
 void planner_step(struct planner *p, int slot, const struct plan_request *req, planner_publish *publish, void *ctx,
                   struct plan *out);
 
 /* Evaluates n given candidate sequences (n x horizon x na) from x with the noise of `seed`: expected cost each.
  * For tests and benchmarks; n <= population. */
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost);
+
+/* For tests: the noise z (particles x horizon x nx) and members (particles x horizon) of the last step or evaluation;
+ * returns the number of particles. */
+int planner_noise(const struct planner *p, const float **z, const uint8_t **member);
 
 #endif

@@ -1,4 +1,4 @@
-/* task.h - what is wanted, as a cost: a weighted sum of named terms (robots/NAME/tasks/*.yaml).
+/* task.h - what is wanted, as a cost: a weighted sum of named terms (a file in robots/NAME/tasks).
  *
  * Planner's cost of a candidate: sum over steps h of  obs_cost(x_{h+1}) + act_cost(a_h).
  * Return of a trial: minus the same sum over what happened; return_at says whether obs_cost takes the state after the

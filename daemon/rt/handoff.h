@@ -31,6 +31,12 @@ static inline uint32_t handoff_publish(struct handoff *h)
     return h->write;
 }
 
+/* Has the writer left something the reader has not taken?  Any thread. */
+static inline bool handoff_fresh(struct handoff *h)
+{
+    return atomic_load_explicit(&h->middle, memory_order_relaxed) & HANDOFF_FRESH;
+}
+
 /* Reader: slot of the newest value published so far; *fresh says whether it is a new one. */
 static inline uint32_t handoff_latest(struct handoff *h, bool *fresh)
 {

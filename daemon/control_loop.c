@@ -1,0 +1,238 @@
+/* control_loop.c - the clock around the core.  After arming this thread makes these system calls only: futex (wait, wake),
+ * clock_nanosleep, write to one eventfd, getrusage once a second; clock_gettime stays in user space. */
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/loops.h"
+#include "daemon/realtime.h"
+
+#define LOCKSTEP_GUARD_NS (5 * NS_PER_S)
+#define CLEAN_NS (5 * NS_PER_S)
+
+struct control {
+    struct shared     *s;
+    struct core       *core;
+    struct core_input  in;
+    struct core_output out;
+    struct plan        plan;       /* copy of the newest, stable while the core looks at it */
+    uint64_t           due_ns;     /* timer: this tick; state: when the fallback fires      */
+    uint64_t           woke_ns;
+    uint64_t           last_now_ns, last_wall_ns;
+    uint64_t           lockstep_offset_ns, lockstep_session;
+    struct usage       armed_base;
+    bool               was_armed;
+};
+
+/* ---- waiting for the tick ---- */
+
+static bool waits_for_state(const struct control *c)
+{
+    return c->s->config->pace == PACE_STATE;
+}
+
+/* Sleeps until the tick is due; true where a new state has come (pace state). */
+static void wait_tick(struct control *c)
+{
+    uint64_t tick = c->core->tick_ns, now;
+
+    if (waits_for_state(c)) {
+        bool lockstep = atomic_load(&c->s->lockstep), came;
+
+        for (;;) { /* the signal may be about a state that was taken already */
+            uint32_t seen = rt_signal_count(&c->s->state_signal);
+            if ((came = handoff_fresh(&c->s->state_handoff)) || !rt_signal_wait(&c->s->state_signal, seen, c->due_ns))
+                break;
+        }
+        c->woke_ns = now = clock_now_ns();
+        if (came)
+            c->due_ns = now + (lockstep ? LOCKSTEP_GUARD_NS : tick + tick / 4);
+        else
+            c->due_ns = now - c->due_ns < tick ? c->due_ns + tick : now + tick;
+    } else {
+        clock_sleep_until(c->due_ns);
+        c->woke_ns = now = clock_now_ns();
+        hist_add(&c->s->wake, now - c->due_ns);
+        c->due_ns = now - c->due_ns < tick ? c->due_ns + tick : now + tick; /* lost ticks are not made up for */
+    }
+}
+
+/* The core's time: the monotonic clock, or in lockstep the simulator's, continued without a step back. */
+static uint64_t core_now(struct control *c)
+{
+    const struct joint_state *s = c->in.state;
+
+    if (!atomic_load(&c->s->lockstep) || !s)
+        return c->woke_ns > c->last_now_ns ? c->woke_ns : c->last_now_ns + c->core->tick_ns;
+    if (!c->in.state_new)
+        return c->last_now_ns + (c->woke_ns - c->last_wall_ns);
+    if (s->session != c->lockstep_session) {
+        c->lockstep_session   = s->session;
+        c->lockstep_offset_ns = c->last_now_ns + c->core->tick_ns - s->sample_ns;
+    }
+    return c->lockstep_offset_ns + s->sample_ns;
+}
+
+/* ---- what the core needs ---- */
+
+static const struct plan *newest_plan(struct control *c)
+{
+    bool     fresh;
+    uint32_t slot = handoff_latest(&c->s->plan_handoff, &fresh);
+
+    if (fresh)
+        c->plan = c->s->plan[slot];
+    return &c->plan;
+}
+
+static void request_plan(struct shared *s, const struct plan_request *req)
+{
+    s->request[s->request_handoff.write] = *req;
+    handoff_publish(&s->request_handoff);
+    rt_signal_raise(&s->request_signal);
+}
+
+/* Lockstep: asks, and waits for the final plan. */
+static const struct plan *solve(void *ctx, const struct plan_request *req)
+{
+    struct control *c     = ctx;
+    uint64_t        until = clock_now_ns() + LOCKSTEP_GUARD_NS;
+
+    request_plan(c->s, req);
+    for (;;) {
+        uint32_t seen = rt_signal_count(&c->s->plan_signal);
+        if (atomic_load_explicit(&c->s->planned_id, memory_order_acquire) == req->id)
+            return newest_plan(c);
+        if (!rt_signal_wait(&c->s->plan_signal, seen, until))
+            return NULL;
+    }
+}
+
+static void gather(struct control *c)
+{
+    struct shared     *s  = c->s;
+    struct core_input *in = &c->in;
+    uint64_t           slot;
+    bool               fresh;
+
+    uint32_t state = handoff_latest(&s->state_handoff, &fresh);
+    in->state_new  = fresh;
+    in->state      = fresh || in->state ? &s->state[state] : NULL;
+    if (fresh && waits_for_state(c) && !atomic_load(&s->lockstep))
+        hist_add(&s->wake, c->woke_ns > in->state->received_ns ? c->woke_ns - in->state->received_ns : 0);
+    in->now_ns        = core_now(c);
+    in->plan          = newest_plan(c);
+    in->model_version = atomic_load(&s->model_version);
+    in->host          = atomic_load(&s->host_prearm);
+    uint64_t missed   = atomic_load(&s->last_miss_ns);
+    in->timing_clean  = !missed || c->woke_ns > missed + CLEAN_NS;
+    in->trial_aborted = atomic_exchange(&s->trial_aborted, false);
+    in->op.kind       = OP_NONE;
+    if (ring_peek(&s->operation_ring, &slot)) {
+        in->op = s->operation[slot];
+        ring_pop(&s->operation_ring);
+    }
+    c->last_now_ns  = in->now_ns;
+    c->last_wall_ns = c->woke_ns;
+}
+
+/* ---- what the core said ---- */
+
+static void wake_io(struct shared *s)
+{
+    uint64_t one = 1;
+
+    /* A full eventfd means that io is awake already. */
+    if (write(s->io_wake_fd, &one, sizeof one) < 0)
+        return;
+}
+
+static void send(struct control *c)
+{
+    struct shared *s = c->s;
+    uint64_t       slot;
+
+    if (c->out.has_trial_request && ring_claim(&s->trial_request_ring, &slot)) {
+        s->trial_request[slot] = c->out.trial_request;
+        ring_push(&s->trial_request_ring);
+    }
+    if (c->out.has_command) {
+        uint32_t w           = s->command_handoff.write;
+        bool     lockstep    = atomic_load(&s->lockstep);
+        s->command[w]        = c->out.command;
+        s->command_due_ns[w] = lockstep || !c->in.state_new ? UINT64_MAX : c->woke_ns + c->core->tick_ns;
+        handoff_publish(&s->command_handoff);
+    }
+    if (c->out.has_command || c->out.has_trial_request)
+        wake_io(s);
+    if (c->out.has_plan_request)
+        request_plan(s, &c->out.plan_request);
+}
+
+static void report(struct control *c)
+{
+    struct shared *s = c->s;
+    uint64_t       slot;
+
+    if (c->out.has_transition && ring_claim(&s->report_ring, &slot)) {
+        s->report[slot].is_transition = true;
+        s->report[slot].transition    = c->out.transition;
+        ring_push(&s->report_ring);
+    }
+    for (int i = 0; i < c->out.nnotice; i++) {
+        if (ring_claim(&s->report_ring, &slot)) {
+            s->report[slot].is_transition = false;
+            s->report[slot].notice        = c->out.notice[i];
+            ring_push(&s->report_ring);
+        }
+    }
+    uint64_t compute         = clock_now_ns() - c->woke_ns;
+    c->out.record.compute_ns = compute;
+    c->out.record.wake_ns    = c->in.state_new && c->woke_ns > c->in.state->received_ns
+                                   ? c->woke_ns - c->in.state->received_ns : 0;
+    hist_add(&s->compute, compute);
+    if (ring_claim(&s->record_ring, &slot)) {
+        s->record[slot] = c->out.record;
+        ring_push(&s->record_ring);
+    }
+    s->core[s->core_handoff.write] = *c->core;
+    handoff_publish(&s->core_handoff);
+    atomic_fetch_add(&s->ticks, 1);
+}
+
+/* Page faults and context switches are counted from arming on. */
+static void account(struct control *c)
+{
+    bool armed = mode_armed(c->core->mode);
+
+    if (armed && !c->was_armed)
+        c->armed_base = usage_now();
+    if (armed && c->core->tick % (uint64_t)(c->s->config->control_hz + 1) == 0)
+        usage_publish(&c->s->control_usage, &c->armed_base);
+    c->was_armed = armed;
+}
+
+void *control_loop_run(void *arg)
+{
+    struct control_loop *loop = arg;
+    struct control      *c    = calloc(1, sizeof *c);
+
+    CHECK(c);
+    c->s            = loop->s;
+    c->core         = &loop->core;
+    c->in.solve     = solve;
+    c->in.solve_ctx = c;
+    realtime_thread_begin();
+    c->last_now_ns = c->last_wall_ns = clock_now_ns();
+    c->due_ns                        = c->last_now_ns + c->core->tick_ns;
+
+    while (!atomic_load(&c->s->stop_threads)) {
+        wait_tick(c);
+        gather(c);
+        core_step(c->core, &c->in, &c->out);
+        send(c);
+        report(c);
+        account(c);
+    }
+    free(c);
+    return NULL;
+}

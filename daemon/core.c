@@ -1,0 +1,430 @@
+/* core.c - the step itself; modes, stops, operations, the command. */
+#include "daemon/core.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core_parts.h"
+
+struct stop_text core_stop_text(enum stop_code c)
+{
+    static const struct stop_text text[STOP_CODES] = {
+        [STOP_NONE]           = { "none", "nothing stopped the robot", "" },
+        [STOP_OPERATOR]       = { "operator", "the operator stopped the robot", "limber reset, then arm again" },
+        [STOP_DISARM]         = { "disarm", "the operator disarmed the robot", "arm again when ready" },
+        [STOP_SHUTDOWN]       = { "shutdown", "the daemon is ending", "start it again" },
+        [STOP_STATE_STALE]    = { "state_stale", "no good joint state came for three ticks",
+                                  "look at the robot side and its link (limber status, link), then limber reset" },
+        [STOP_STATE_REJECTED] = { "state_rejected", "three joint states in a row were not finite or not possible",
+                                  "look at sensors and velocity limits (limber status, link.rejected), then limber reset" },
+        [STOP_POSITION]       = { "position_limit", "a joint went beyond its position limit and margin",
+                                  "move it back by hand or widen the limit in robot.yaml, then limber reset" },
+        [STOP_ESTOP]          = { "estop", "the emergency stop is pressed", "release it when it is safe, then limber reset" },
+        [STOP_ROBOT_FAULT]    = { "robot_fault", "the robot side reports a fault",
+                                  "look at the robot side's log, clear the fault there, then limber reset" },
+        [STOP_SESSION]        = { "session", "the robot side restarted while armed",
+                                  "find out why it restarted, then limber reset and arm again" },
+        [STOP_EFFORT]         = { "effort", "the baseline controller's effort was not a number",
+                                  "check gains and joint states; report this, it should not happen" },
+        [STOP_GATES]          = { "gates", "five gate trips within ten seconds",
+                                  "the model does not fit the robot: look at limber status, gates; retrain, then limber reset" },
+    };
+    return text[c];
+}
+
+const char *prearm_name(enum prearm p)
+{
+    static const char *const name[PREARM_COUNT] = { "session",     "state_fresh", "no_faults", "estop_clear",
+                                                    "inside",      "slow",        "not_latched", "timing_clean",
+                                                    "realtime",    "memory_locked", "store_writable", "model_or_exploration" };
+    return name[p];
+}
+
+struct notice *core_notice(struct core *c, struct core_output *out, enum notice_kind kind)
+{
+    CHECK(out->nnotice < NOTICE_MAX);
+    struct notice *n = &out->notice[out->nnotice++];
+
+    memset(n, 0, sizeof *n);
+    n->kind   = kind;
+    n->tick   = c->tick;
+    n->now_ns = c->now_ns;
+    return n;
+}
+
+/* An event for the mode table; `why` is kept where it leads to a stop or a fault. */
+void core_mode(struct core *c, struct core_output *out, enum mode_event e, enum stop_code why)
+{
+    enum mode from = c->mode, to = mode_next(from, e);
+
+    if (to == from)
+        return;
+    c->mode = to;
+    if (to == MODE_STOPPING || to == MODE_FAULT) {
+        c->stop         = why;
+        c->stop_tick    = c->tick;
+        c->stop_ns      = c->now_ns;
+        c->stop_trial   = c->trial;
+        c->stop_step    = c->step;
+        c->stop_latches = why != STOP_DISARM && why != STOP_SHUTDOWN;
+        c->stopping_ns  = c->now_ns;
+        memcpy(c->stop_effort, c->sent, sizeof c->stop_effort);
+    }
+    if (to == MODE_FAULT || (from == MODE_STOPPING && to == MODE_DISARMED))
+        c->latched = c->stop_latches;
+    if (from == MODE_FAULT)
+        c->latched = false;
+    if (to == MODE_BASELINE) {
+        memcpy(c->hold, c->state.position, sizeof c->hold);
+        memset(c->action_effort, 0, sizeof c->action_effort);
+    }
+    if (!mode_armed(to)) {
+        c->good_s    = 0;
+        c->have_plan = false;
+    }
+    struct notice *n = core_notice(c, out, NOTICE_MODE);
+    n->from          = from;
+    n->to            = to;
+    n->stop          = why;
+    n->trial         = c->trial;
+    n->step          = c->step;
+}
+
+void core_init(struct core *c, const struct robot_config *config, uint64_t transitions)
+{
+    memset(c, 0, sizeof *c);
+    c->config      = config;
+    c->tick_s      = 1 / config->control_hz;
+    c->tick_ns     = (uint64_t)llround(c->tick_s * 1e9);
+    c->transitions = transitions;
+    c->need_s      = config->gates.promote_s;
+    c->limits.nj   = config->nj;
+    for (int j = 0; j < config->nj; j++) {
+        c->limits.actuated[j] = config->joint[j].actuated;
+        c->limits.effort[j]   = config->joint[j].effort;
+        c->limits.step[j]     = config->joint[j].effort_rate * c->tick_s;
+    }
+    c->gate[GATE_PLAN_AGE].threshold = config->gates.plan_age.threshold;
+    c->gate[GATE_SPREAD].threshold   = config->gates.spread.threshold;
+    c->gate[GATE_RESIDUAL].threshold = config->gates.residual.threshold;
+    c->gate[GATE_POSITION].threshold = config->gates.position.threshold;
+    c->gate[GATE_POSITION].off       = config->gates.position.off;
+}
+
+void core_ready(struct core *c)
+{
+    c->mode = mode_next(c->mode, EVENT_READY);
+}
+
+/* ---- operations ---- */
+
+static const char *arm_refused(const struct core *c)
+{
+    if (mode_armed(c->mode))
+        return "already armed";
+    if (c->mode != MODE_DISARMED)
+        return "only a disarmed robot can be armed";
+    for (int p = 0; p < PREARM_COUNT; p++)
+        if (!(c->prearm & 1u << p))
+            return prearm_name((enum prearm)p);
+    return NULL;
+}
+
+static const char *reset_refused(const struct core *c)
+{
+    if (c->mode == MODE_FAULT && c->have_state && c->missing == 0 && c->state.estop)
+        return "the emergency stop is still pressed";
+    if (c->mode == MODE_FAULT && c->have_state && c->missing == 0 && c->state.faults)
+        return "the robot side still reports a fault";
+    if (c->mode != MODE_FAULT && c->mode != MODE_DISARMED)
+        return "only a stopped robot can be reset";
+    return NULL;
+}
+
+static const char *trial_refused(const struct core *c, const struct core_input *in)
+{
+    if (c->mode != MODE_BASELINE)
+        return "arm the robot first; a trial starts from BASELINE";
+    if (c->trial_phase != TRIAL_IDLE)
+        return "a trial is under way";
+    if (in->op.trial_kind == TRIAL_PLANNED && !in->model_version)
+        return "no model is loaded; run the exploration trial first";
+    if (in->op.trial_kind == TRIAL_RANDOM && c->config->exploration.kind == EXPLORE_NONE)
+        return "robot.yaml configures no exploration";
+    return NULL;
+}
+
+static void trial_start(struct core *c, const struct core_input *in, struct core_output *out)
+{
+    c->trial          = in->op.trial;
+    c->trial_kind     = in->op.trial_kind;
+    c->trial_steps    = in->op.steps;
+    c->trial_seed     = in->op.seed;
+    c->trial_phase    = TRIAL_RESETTING;
+    c->trial_ns       = c->now_ns;
+    c->step           = 0;
+    c->operator_ready = false;
+    core_trial_request(c, out, TRIAL_RESET);
+}
+
+/* An operator's wish: done or refused in the tick that sees it. */
+static void operate(struct core *c, const struct core_input *in, struct core_output *out)
+{
+    const char *refused = NULL, *done = "";
+
+    switch (in->op.kind) {
+    case OP_NONE: return;
+    case OP_ARM:
+        if (!(refused = arm_refused(c))) {
+            core_mode(c, out, EVENT_ARM, STOP_NONE);
+            memset(c->sent, 0, sizeof c->sent);
+            done = "armed into BASELINE";
+        }
+        break;
+    case OP_DISARM:
+    case OP_STOP:
+    case OP_SHUTDOWN:
+        if (mode_armed(c->mode)) {
+            enum stop_code why = in->op.kind == OP_STOP     ? STOP_OPERATOR
+                                 : in->op.kind == OP_DISARM ? STOP_DISARM
+                                                            : STOP_SHUTDOWN;
+            core_mode(c, out, EVENT_STOP, why);
+            done = "stopping";
+        } else if (c->mode == MODE_STOPPING && in->op.kind == OP_STOP) {
+            c->stop_latches = true; /* a stop outranks the disarm that is under way */
+            c->stop         = STOP_OPERATOR;
+            done            = "stopping";
+        } else {
+            done = "not armed";
+        }
+        break;
+    case OP_RESET:
+        if (!(refused = reset_refused(c))) {
+            core_mode(c, out, EVENT_RESET, STOP_NONE);
+            c->latched = false;
+            c->trips   = 0;
+            done       = "reset; disarmed";
+        }
+        break;
+    case OP_TRIAL_START:
+        if (!(refused = trial_refused(c, in))) {
+            trial_start(c, in, out);
+            done = "trial started";
+        }
+        break;
+    case OP_TRIAL_STOP:
+        if (c->trial_phase == TRIAL_IDLE)
+            refused = "no trial is under way";
+        else {
+            core_trial_abort(c, out, "the operator ended it");
+            done = "trial aborted; the baseline holds";
+        }
+        break;
+    case OP_TRIAL_READY:
+        if (c->trial_phase != TRIAL_RESETTING)
+            refused = "no trial waits for a start pose";
+        else {
+            c->operator_ready = true;
+            done              = "ready";
+        }
+        break;
+    }
+    struct notice *n = core_notice(c, out, NOTICE_ANSWER);
+    n->id            = in->op.id;
+    n->ok            = refused == NULL;
+    snprintf(n->text, sizeof n->text, "%s", refused ? refused : done);
+}
+
+/* ---- stops and faults: worst first ---- */
+
+static void supervise(struct core *c, uint32_t fault, struct core_output *out)
+{
+    static const struct {
+        uint32_t        bit;
+        enum mode_event event;
+        enum stop_code  code;
+    } rule[] = {
+        { FAULT_ESTOP, EVENT_FAULT, STOP_ESTOP },
+        { FAULT_ROBOT, EVENT_FAULT, STOP_ROBOT_FAULT },
+        { FAULT_SESSION, EVENT_FAULT, STOP_SESSION },
+        { FAULT_EFFORT, EVENT_FAULT, STOP_EFFORT },
+        { FAULT_GATES, EVENT_FAULT, STOP_GATES },
+        { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
+        { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED },
+        { FAULT_POSITION, EVENT_STOP, STOP_POSITION },
+    };
+
+    if (!mode_armed(c->mode) && c->mode != MODE_STOPPING)
+        return;
+    for (unsigned i = 0; i < sizeof rule / sizeof *rule; i++) {
+        if (fault & rule[i].bit) {
+            core_mode(c, out, rule[i].event, rule[i].code);
+            return;
+        }
+    }
+    /* The first implausible state already costs the learned controller its place (S4). */
+    if (fault & (FAULT_STATE_NONFINITE | FAULT_STATE_RANGE | FAULT_STATE_JUMP) && c->mode == MODE_ADVANCED) {
+        c->good_s = 0;
+        core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
+    }
+}
+
+static void stopping_end(struct core *c, uint32_t fault, struct core_output *out)
+{
+    double elapsed = (double)(c->now_ns - c->stopping_ns) * 1e-9;
+    bool   still   = !(fault & FAULT_STATE_STALE) && elapsed >= c->config->timeouts.stop_ramp_s && core_slow(c);
+
+    if (c->mode == MODE_STOPPING && (still || elapsed >= c->config->timeouts.stop_cap_s))
+        core_mode(c, out, EVENT_STOPPED, c->stop);
+}
+
+/* ---- effort ---- */
+
+/* The verified controller: nothing, damping, or holding the pose it was given. */
+static void baseline_effort(const struct core *c, double *tau)
+{
+    for (int j = 0; j < c->config->nj; j++) {
+        const struct joint_config *joint = &c->config->joint[j];
+
+        tau[j] = 0;
+        if (c->config->baseline != BASELINE_ZERO)
+            tau[j] -= joint->baseline_kd * c->state.velocity[j];
+        if (c->config->baseline == BASELINE_HOLD)
+            tau[j] += joint->baseline_kp * (c->hold[j] - c->state.position[j]);
+    }
+}
+
+/* What this mode wants: nj efforts.  Without a new state, what was sent last. */
+static void wanted_effort(const struct core *c, const double *baseline, double *want)
+{
+    const double *from = c->mode == MODE_ADVANCED || c->mode == MODE_EXPLORE ? c->action_effort : baseline;
+    double        ramp = 1;
+
+    if (c->mode == MODE_STOPPING) {
+        double elapsed = (double)(c->now_ns - c->stopping_ns) * 1e-9;
+        ramp           = 1 - elapsed / c->config->timeouts.stop_ramp_s;
+        ramp           = ramp > 0 ? ramp : 0;
+        from           = c->stop_effort;
+    } else if (!c->good) {
+        from = c->sent;
+    }
+    for (int j = 0; j < c->config->nj; j++)
+        want[j] = ramp * from[j];
+}
+
+static enum command_mode command_mode_of(const struct core *c, uint32_t fault)
+{
+    double stopping_s = (double)(c->now_ns - c->stopping_ns) * 1e-9;
+
+    switch (c->mode) {
+    case MODE_BASELINE:
+    case MODE_EXPLORE:
+    case MODE_ADVANCED: return COMMAND_TORQUE;
+    case MODE_STOPPING:
+        /* No ramp is computed from an old state: the robot side brakes on its own sensors. */
+        return fault & (FAULT_STATE_STALE | FAULT_STATE_REJECTED) || stopping_s >= c->config->timeouts.stop_ramp_s
+                       || c->stop == STOP_STATE_STALE || c->stop == STOP_STATE_REJECTED
+                   ? COMMAND_DAMP
+                   : COMMAND_TORQUE;
+    case MODE_FAULT: return c->stop == STOP_ESTOP ? COMMAND_IDLE : COMMAND_DAMP;
+    default: return COMMAND_IDLE;
+    }
+}
+
+static void command_write(struct core *c, enum command_mode mode, const double *effort, struct core_output *out)
+{
+    struct joint_command *cmd = &out->command;
+
+    if (!c->session)
+        return;
+    out->has_command = true;
+    cmd->session     = c->session;
+    cmd->seq         = ++c->command_seq;
+    cmd->state_seq   = c->have_state ? c->state.seq : 0;
+    cmd->valid_ms    = c->config->timeouts.command_valid_s * 1e3;
+    cmd->mode        = mode;
+    cmd->nj          = c->config->nj;
+    memcpy(cmd->torque, effort, sizeof cmd->torque);
+    if (c->good)
+        c->answered_seq = cmd->seq;
+}
+
+static void record(const struct core *c, const struct core_input *in, uint32_t fault, uint32_t filter, const double *want,
+                   struct core_output *out)
+{
+    struct tick_record *r = &out->record;
+
+    r->tick            = c->tick;
+    r->now_ns          = c->now_ns;
+    r->mode            = c->mode;
+    r->phase           = c->trial_phase;
+    r->trial           = c->trial;
+    r->step            = c->step;
+    r->faults          = fault;
+    r->filter          = filter;
+    r->state_seq       = c->state.seq;
+    r->command_seq     = c->command_seq;
+    r->model_version   = c->mode == MODE_ADVANCED ? c->plan.model_version : in->model_version;
+    r->plan_id         = c->plan.id;
+    r->plan_seed       = c->plan.seed;
+    r->plan_iterations = c->plan.iterations;
+    r->nj              = c->config->nj;
+    memcpy(r->position, c->state.position, sizeof r->position);
+    memcpy(r->velocity, c->state.velocity, sizeof r->velocity);
+    memcpy(r->want, want, sizeof r->want);
+    memcpy(r->effort, c->sent, sizeof r->effort);
+}
+
+static void output_clear(struct core_output *out)
+{
+    out->has_command = out->has_trial_request = out->has_plan_request = out->has_transition = false;
+    out->nnotice                                                                            = 0;
+    memset(&out->command, 0, sizeof out->command);
+    memset(&out->record, 0, sizeof out->record);
+    memset(&out->transition, 0, sizeof out->transition);
+}
+
+void core_step(struct core *c, const struct core_input *in, struct core_output *out)
+{
+    double   baseline[MAX_JOINTS] = { 0 }, want[MAX_JOINTS] = { 0 }, effort[MAX_JOINTS] = { 0 };
+    uint32_t filter = 0;
+
+    output_clear(out);
+    c->tick++;
+    c->now_ns = in->now_ns;
+
+    uint32_t fault = core_estimate(c, in);  /* joint state in            */
+    core_prearm(c, in);
+    supervise(c, fault, out);               /* stops and faults          */
+    operate(c, in, out);                    /* the operator's wish       */
+    core_trial_advance(c, in, out);         /* trial, transition         */
+    fault |= core_playback(c, in, out);     /* plan, gates               */
+    supervise(c, fault & FAULT_GATES, out);
+
+    baseline_effort(c, baseline);
+    wanted_effort(c, baseline, want);
+    enum command_mode mode = command_mode_of(c, fault);
+    if (mode == COMMAND_TORQUE)
+        filter = filter_effort(&c->limits, want, baseline, c->sent, effort); /* safety filter */
+    if (filter & FILTER_DAMP) {             /* not even the baseline is a number */
+        fault |= FAULT_EFFORT;
+        supervise(c, FAULT_EFFORT, out);
+        mode = command_mode_of(c, fault);
+        memset(effort, 0, sizeof effort);
+    }
+    for (int k = 0; k < 3; k++)
+        c->count_filter[k] += filter >> k & 1;
+    memcpy(c->sent, effort, sizeof c->sent);
+    command_write(c, mode, effort, out);    /* torque out                */
+
+    if (c->boundary && mode_armed(c->mode)) {
+        core_live_open(c);
+        if (c->config->delay_steps > 0 && in->model_version) {
+            out->has_plan_request = true;   /* the next plan             */
+            core_plan_request(c, &out->plan_request, true);
+        }
+    }
+    stopping_end(c, fault, out);
+    record(c, in, fault, filter, want, out); /* experience               */
+}

@@ -1,0 +1,278 @@
+/* core.h - the controller without a clock, socket, file or thread inside.
+ *
+ * core_step is the block diagram: joint state in -> estimate -> plan -> safety filter -> torque out -> record.  The
+ * control thread of limberd drives it in real time; tests/dst drives the same code with a virtual clock.  Same inputs,
+ * same outputs, bit for bit.
+ *
+ * Words: a tick is one step of the core; a planner step is plan_every ticks; a boundary is the tick that begins one.
+ * With delay_steps 1 the plan asked for at boundary k is for k + 1, from the state rolled forward under the action that
+ * is in force meanwhile; with 0 (lockstep) it is for k itself and in->solve waits for it. */
+#ifndef DAEMON_CORE_H
+#define DAEMON_CORE_H
+
+#include "daemon/config.h"
+#include "daemon/filter.h"
+#include "daemon/mode.h"
+#include "models/store.h"
+
+/* What went wrong in a tick: carried, judged, counted. */
+enum fault_bit {
+    FAULT_STATE_MISSING   = 1 << 0,  /* no new state this tick                                  */
+    FAULT_STATE_STALE     = 1 << 1,  /* none for three ticks or timeouts.state_stale_s: stop    */
+    FAULT_STATE_NONFINITE = 1 << 2,  /* state rejected: NaN or infinity                         */
+    FAULT_STATE_RANGE     = 1 << 3,  /* state rejected: beyond what the joint can do            */
+    FAULT_STATE_JUMP      = 1 << 4,  /* state rejected: further than velocity allows            */
+    FAULT_STATE_REJECTED  = 1 << 5,  /* three rejected in a row: stop                           */
+    FAULT_POSITION        = 1 << 6,  /* joint beyond its position limit and margin: stop        */
+    FAULT_ESTOP           = 1 << 7,  /* emergency stop pressed: fault                           */
+    FAULT_ROBOT           = 1 << 8,  /* robot side reports a fault: fault                       */
+    FAULT_SESSION         = 1 << 9,  /* robot side restarted while armed: stop                  */
+    FAULT_PLAN_LATE       = 1 << 10, /* the plan for this step did not come in time             */
+    FAULT_PLAN_BAD        = 1 << 11, /* plan not finite or out of bounds                        */
+    FAULT_EFFORT          = 1 << 12, /* the baseline's own effort was not finite: fault         */
+    FAULT_GATES           = 1 << 13, /* five gate trips within 10 s: fault                      */
+};
+
+/* Why the robot was stopped; text in core_stop_text. */
+enum stop_code {
+    STOP_NONE,
+    STOP_OPERATOR,
+    STOP_DISARM,
+    STOP_SHUTDOWN,
+    STOP_STATE_STALE,
+    STOP_STATE_REJECTED,
+    STOP_POSITION,
+    STOP_ESTOP,
+    STOP_ROBOT_FAULT,
+    STOP_SESSION,
+    STOP_EFFORT,
+    STOP_GATES,
+    STOP_CODES,
+};
+
+struct stop_text {
+    const char *name, *cause, *remedy;
+};
+struct stop_text core_stop_text(enum stop_code c);
+
+/* Pre-arm checks.  The core knows the first ones; the host (main thread) reports the others in core_input.host. */
+enum prearm {
+    PREARM_SESSION,      /* a robot side is connected and agreed on                  */
+    PREARM_STATE_FRESH,  /* states for 1 s at 95 %                                   */
+    PREARM_NO_FAULTS,    /* robot side reports none                                  */
+    PREARM_ESTOP,        /* not pressed                                              */
+    PREARM_INSIDE,       /* joints inside their limits                               */
+    PREARM_SLOW,         /* joints slower than 1 % of their velocity limit           */
+    PREARM_NOT_LATCHED,  /* no stop or fault waits for a reset                       */
+    PREARM_TIMING,       /* no tick missed in the last 5 s                           */
+    PREARM_CORE_COUNT,
+    PREARM_REALTIME = PREARM_CORE_COUNT, /* FIFO, pinned (a simulated robot may do without) */
+    PREARM_MEMORY,       /* memory locked (likewise)                                 */
+    PREARM_STORE,        /* experience can be written                                */
+    PREARM_LEARNER,      /* a model is loaded, or exploration is configured          */
+    PREARM_COUNT,
+};
+const char *prearm_name(enum prearm p);
+
+enum gate {
+    GATE_STATE,     /* this boundary has a good state                                */
+    GATE_MODEL,     /* a model is loaded                                             */
+    GATE_PLAN_AGE,  /* plan not older than the threshold, planner steps              */
+    GATE_FINITE,    /* plan finite and inside the action bounds                      */
+    GATE_SPREAD,    /* ensemble agrees: spread below the threshold, target std       */
+    GATE_RESIDUAL,  /* last prediction was right: error below the threshold, target std */
+    GATE_POSITION,  /* joints inside their limits                                    */
+    GATE_COUNT,
+};
+const char *gate_name(enum gate g);
+const char *gate_unit(enum gate g);
+
+enum trial_phase { TRIAL_IDLE, TRIAL_RESETTING, TRIAL_READY_WAIT, TRIAL_RUNNING };
+enum trial_kind { TRIAL_RANDOM, TRIAL_PLANNED };
+
+enum operation_kind {
+    OP_NONE,
+    OP_ARM,
+    OP_DISARM,
+    OP_STOP,
+    OP_SHUTDOWN,
+    OP_RESET,
+    OP_TRIAL_START,
+    OP_TRIAL_STOP,
+    OP_TRIAL_READY,
+};
+
+/* An operator's (or the trial manager's) wish; at most one a tick; answered in the same tick. */
+struct operation {
+    enum operation_kind kind;
+    uint64_t            id;           /* echoed in the answer                       */
+    uint32_t            trial;        /* OP_TRIAL_START                             */
+    enum trial_kind     trial_kind;
+    int                 steps;
+    uint64_t            seed;
+};
+
+/* What the main thread must know, in order and without loss. */
+enum notice_kind {
+    NOTICE_ANSWER,       /* to operation `id`: ok or the reason in `text`            */
+    NOTICE_MODE,         /* from -> to, stop code                                    */
+    NOTICE_TRIAL_BEGIN,  /* RUNNING begins                                           */
+    NOTICE_TRIAL_END,    /* finished, or aborted with a reason                       */
+    NOTICE_GATE,         /* a gate tripped                                           */
+};
+
+struct notice {
+    enum notice_kind kind;
+    uint64_t         tick, now_ns;
+    uint64_t         id;
+    bool             ok;
+    enum mode        from, to;
+    enum stop_code   stop;
+    enum gate        gate;
+    uint32_t         trial, step;
+    enum trial_kind  trial_kind;
+    char             text[120];
+};
+
+/* One record a tick: telemetry, black box, replay input. */
+struct tick_record {
+    uint64_t           tick, now_ns;
+    enum mode          mode;
+    enum trial_phase   phase;
+    uint32_t           trial, step;
+    uint32_t           faults, filter;
+    uint64_t           state_seq, command_seq;
+    uint64_t           model_version, plan_id, plan_seed;
+    int                plan_iterations;
+    int                nj;
+    double             position[MAX_JOINTS], velocity[MAX_JOINTS];
+    double             want[MAX_JOINTS], effort[MAX_JOINTS];
+    uint64_t           wake_ns, compute_ns; /* filled in by the thread that drives the core */
+};
+
+struct core_input {
+    uint64_t                  now_ns;
+    const struct joint_state *state;      /* newest received, NULL: none ever                          */
+    bool                      state_new;  /* not seen by an earlier tick                               */
+    const struct plan        *plan;       /* newest published, NULL: none; ignored with delay_steps 0  */
+    const struct plan *(*solve)(void *ctx, const struct plan_request *req); /* delay_steps 0           */
+    void                     *solve_ctx;
+    uint64_t                  model_version; /* loaded for planning, 0: none                           */
+    uint32_t                  host;       /* bit p set: pre-arm check p (>= PREARM_CORE_COUNT) holds   */
+    bool                      timing_clean; /* no tick missed in the last 5 s                          */
+    bool                      trial_aborted; /* robot side said it cannot go on                        */
+    struct operation          op;
+};
+
+enum { NOTICE_MAX = 24 };
+
+struct core_output {
+    bool                 has_command;
+    struct joint_command command;
+    bool                 has_trial_request;
+    struct trial_request trial_request;
+    bool                 has_plan_request;   /* delay_steps >= 1: publish after sending the command */
+    struct plan_request  plan_request;
+    bool                 has_transition;
+    struct transition    transition;
+    int                  nnotice;
+    struct notice        notice[NOTICE_MAX];
+    struct tick_record   record;
+};
+
+struct core_gate {
+    bool     ok, off;
+    double   threshold, value;
+    uint64_t trips;
+};
+
+/* Everything the core knows.  Readable by its owner only; the control thread publishes copies. */
+struct core {
+    /* from the configuration, unchanging */
+    const struct robot_config *config;
+    struct filter_limits       limits;
+    double                     tick_s;
+    uint64_t                   tick_ns;
+
+    enum mode      mode;
+    bool           latched;
+    enum stop_code stop;               /* last stop or fault                       */
+    uint64_t       stop_tick, stop_ns;
+    uint32_t       stop_trial, stop_step;
+    bool           stop_latches;       /* this stop latches when it ends           */
+    uint64_t       tick, now_ns;
+
+    /* estimator */
+    bool               have_state;      /* a good state since the session began    */
+    struct joint_state state;           /* last good one                           */
+    uint64_t           state_ns;        /* `now` of the tick that took it          */
+    uint64_t           session;
+    uint64_t           session_ns;      /* when this session began                 */
+    int                missing, rejected; /* in a row                              */
+    uint64_t           fresh_bits[2];   /* last 128 ticks, newest in bit 0         */
+    uint64_t           fresh_low_ns;    /* last time fewer than 95 % were good     */
+    float              x[MAX_OBS];
+    bool               good;            /* this tick has a new good state          */
+    double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
+
+    /* planner steps */
+    uint64_t phase_origin;              /* state seq (pace state) or tick (timer) of a step 0     */
+    uint64_t phase;                     /* ticks since then, at the last good state               */
+    uint64_t phase_step;                /* planner steps since then, at the last boundary         */
+    bool     boundary;                  /* this tick begins a planner step                        */
+    uint64_t step_id;                   /* planner steps since start; names plans                 */
+    uint64_t plan_from_id;              /* plans for earlier steps belong to another life         */
+    bool     reset_planner;             /* the next request asks the planner to forget            */
+    struct plan plan;                   /* newest taken                                           */
+    bool     have_plan;
+    double   action_effort[MAX_JOINTS]; /* wanted over this planner step                          */
+    bool     predicted_valid;           /* the plan's first action is being executed              */
+    float    predicted[MAX_OBS];        /* x at the coming boundary                               */
+    float    predicted_std[MAX_OBS];    /* target std of the model that said so                   */
+
+    /* gates */
+    struct core_gate gate[GATE_COUNT];
+    double   good_s, need_s;            /* gates good for so long; needed for promotion           */
+    uint64_t trip_ns[5];
+    int      trips;
+    uint64_t transitions;               /* stored since start of the daemon, plus what the store held */
+
+    /* trial */
+    enum trial_phase trial_phase;
+    enum trial_kind  trial_kind;
+    uint32_t         trial, step;
+    int              trial_steps;
+    uint64_t         trial_seed, trial_ns;
+    bool             operator_ready;    /* `limber trial ready` was said                          */
+    double           explore[MAX_ACT];  /* last exploration action, fraction of the half range    */
+    struct {                            /* the transition being lived through                     */
+        bool     open, held, any;       /* started; one command held so far; effort[] is set      */
+        uint64_t phase, model, seed;
+        int      iterations;
+        float    x[MAX_OBS];
+        double   effort[MAX_JOINTS];
+    } live;
+
+    /* output */
+    uint64_t command_seq;
+    uint64_t answered_seq;              /* command that answered the last good state              */
+    double   sent[MAX_JOINTS];          /* effort sent last                                       */
+    double   stop_effort[MAX_JOINTS];   /* when stopping began                                    */
+    uint64_t stopping_ns;
+
+    /* counters */
+    uint64_t count_missing, count_nonfinite, count_range, count_jump, count_plan_late;
+    uint64_t count_filter[3];           /* non-finite, absolute, rate                             */
+    uint32_t prearm;                    /* bit p: check p holds now                               */
+};
+
+/* The configuration must outlive the core.  transitions: how many the store holds already. */
+void core_init(struct core *c, const struct robot_config *config, uint64_t transitions);
+
+/* Self-tests are done: BOOT -> DISARMED. */
+void core_ready(struct core *c);
+
+/* One tick.  Never allocates, locks, logs or fails. */
+void core_step(struct core *c, const struct core_input *in, struct core_output *out);
+
+#endif

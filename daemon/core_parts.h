@@ -1,0 +1,44 @@
+/* core_parts.h - what the files of the core share; nobody else includes it.
+ *
+ *     core.c          the step itself, modes, stops, operations, command
+ *     core_state.c    joint state in: plausibility, observation, pre-arm checks
+ *     core_trial.c    trials, exploration, transitions
+ *     core_plan.c     plan playback, gates, requests to the planner */
+#ifndef DAEMON_CORE_PARTS_H
+#define DAEMON_CORE_PARTS_H
+
+#include "daemon/core.h"
+
+/* core.c */
+struct notice *core_notice(struct core *c, struct core_output *out, enum notice_kind kind);
+void           core_mode(struct core *c, struct core_output *out, enum mode_event e, enum stop_code why);
+
+/* core_state.c */
+uint32_t core_estimate(struct core *c, const struct core_input *in);
+void     core_prearm(struct core *c, const struct core_input *in);
+bool     core_slow(const struct core *c);
+
+/* core_trial.c */
+void core_trial_advance(struct core *c, const struct core_input *in, struct core_output *out);
+void core_trial_abort(struct core *c, struct core_output *out, const char *reason);
+void core_trial_request(struct core *c, struct core_output *out, enum trial_request_kind kind);
+void core_explore(struct core *c);
+void core_live_open(struct core *c);
+
+/* core_plan.c */
+uint32_t core_playback(struct core *c, const struct core_input *in, struct core_output *out);
+void     core_plan_request(struct core *c, struct plan_request *req, bool delayed);
+
+static inline double core_planner_step_s(const struct core *c)
+{
+    return c->tick_s * c->config->plan_every;
+}
+
+/* The action vector that efforts amount to. */
+static inline void core_action_of(const struct core *c, const double *effort, float *a)
+{
+    for (int i = 0; i < c->config->na; i++)
+        a[i] = (float)(effort[c->config->action[i].joint] / c->config->action[i].scale);
+}
+
+#endif

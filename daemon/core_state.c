@@ -1,0 +1,186 @@
+/* core_state.c - joint state in: is it new, finite, possible?  Then the observation. */
+#include <math.h>
+#include <string.h>
+
+#include "daemon/core_parts.h"
+#include "daemon/rt/clock.h"
+
+enum { MISSING_STALE = 3, REJECTED_STOP = 3, JUMP_TICKS_MAX = 16 };
+
+/* S4, S5 of the fault model: why this state cannot be believed, or 0. */
+static uint32_t implausible(const struct core *c, const struct joint_state *s)
+{
+    const struct robot_config *cfg = c->config;
+
+    for (int j = 0; j < cfg->nj; j++)
+        if (!isfinite(s->position[j]) || !isfinite(s->velocity[j]) || !isfinite(s->applied_effort[j]))
+            return FAULT_STATE_NONFINITE;
+    for (int k = 0; k < cfg->nextra; k++)
+        if (!isfinite(s->extra[k]))
+            return FAULT_STATE_NONFINITE;
+
+    for (int j = 0; j < cfg->nj; j++) {
+        const struct joint_config *joint = &cfg->joint[j];
+        double                     range = joint->position_max - joint->position_min;
+
+        if (!(fabs(s->velocity[j]) <= joint->velocity))
+            return FAULT_STATE_RANGE;
+        /* A whole range beyond its end is no overshoot but nonsense; nearer, the position gate judges. */
+        if (joint->type != JOINT_CONTINUOUS &&
+            !(s->position[j] >= joint->position_min - range && s->position[j] <= joint->position_max + range))
+            return FAULT_STATE_RANGE;
+    }
+
+    /* An announced reset may jump; so may the first state of a session. */
+    if (!c->have_state || s->ready_trial != c->state.ready_trial)
+        return 0;
+    double ticks = (double)(s->seq - c->state.seq);
+    for (int j = 0; j < cfg->nj; j++) {
+        double reach = 1.5 * cfg->joint[j].velocity * c->tick_s * (ticks < JUMP_TICKS_MAX ? ticks : JUMP_TICKS_MAX);
+
+        if (!(fabs(s->position[j] - c->state.position[j]) <= reach))
+            return FAULT_STATE_JUMP;
+    }
+    return 0;
+}
+
+static void observe(struct core *c)
+{
+    const struct robot_config *cfg = c->config;
+
+    for (int i = 0; i < cfg->nx; i++) {
+        const struct observation_config *o = &cfg->observation[i];
+        switch (o->measure) {
+        case MEASURE_POSITION: c->x[i] = (float)c->state.position[o->joint]; break;
+        case MEASURE_VELOCITY: c->x[i] = (float)c->state.velocity[o->joint]; break;
+        case MEASURE_EXTRA: c->x[i] = (float)c->state.extra[o->joint]; break;
+        }
+    }
+}
+
+static void new_session(struct core *c, uint64_t session)
+{
+    c->session       = session;
+    c->session_ns    = c->now_ns;
+    c->have_state    = false;
+    c->missing       = 0;
+    c->rejected      = 0;
+    c->command_seq   = 0;
+    c->answered_seq  = 0;
+    c->fresh_bits[0] = c->fresh_bits[1] = 0;
+    c->fresh_low_ns  = c->now_ns;
+    c->live.open     = false;
+    memset(c->sent, 0, sizeof c->sent);
+}
+
+static bool outside(const struct core *c, double margin)
+{
+    for (int j = 0; j < c->config->nj; j++) {
+        const struct joint_config *joint = &c->config->joint[j];
+        double                     slack = margin * (joint->position_max - joint->position_min);
+
+        if (joint->type != JOINT_CONTINUOUS && !(c->state.position[j] >= joint->position_min - slack &&
+                                                 c->state.position[j] <= joint->position_max + slack))
+            return true;
+    }
+    return false;
+}
+
+/* Share of good states over the last `ticks` (<= 100). */
+static double success(const struct core *c, int ticks)
+{
+    int low  = ticks < 64 ? ticks : 64;
+    int high = ticks - low;
+    int good = __builtin_popcountll(low == 64 ? c->fresh_bits[0] : c->fresh_bits[0] & ((1ull << low) - 1));
+
+    if (high)
+        good += __builtin_popcountll(c->fresh_bits[1] & ((1ull << high) - 1));
+    return (double)good / ticks;
+}
+
+static int success_window(const struct core *c)
+{
+    return c->config->control_hz < 100 ? (int)c->config->control_hz + 1 : 100;
+}
+
+/* Takes the newest state if it is new and believable.  Returns fault bits. */
+uint32_t core_estimate(struct core *c, const struct core_input *in)
+{
+    const struct joint_state *s     = in->state;
+    uint32_t                  fault = 0, bad;
+
+    c->good = false;
+    if (s && s->session != c->session) {
+        if (c->session && mode_armed(c->mode))
+            fault |= FAULT_SESSION;
+        new_session(c, s->session);
+    }
+    if (!c->session)
+        return fault;
+
+    if (!in->state_new) {
+        fault |= FAULT_STATE_MISSING;
+    } else if ((bad = implausible(c, s))) {
+        fault |= bad;
+        c->rejected++;
+        c->count_nonfinite += bad == FAULT_STATE_NONFINITE;
+        c->count_range += bad == FAULT_STATE_RANGE;
+        c->count_jump += bad == FAULT_STATE_JUMP;
+    } else {
+        c->good       = true;
+        c->state      = *s;
+        c->state_ns   = c->now_ns;
+        c->have_state = true;
+        c->missing    = 0;
+        c->rejected   = 0;
+        observe(c);
+    }
+    if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
+        fault |= s->estop ? FAULT_ESTOP : 0;
+        fault |= s->faults ? FAULT_ROBOT : 0;
+    }
+    if (!c->good) {
+        c->missing++;
+        c->count_missing++;
+    }
+    c->fresh_bits[1] = c->fresh_bits[1] << 1 | c->fresh_bits[0] >> 63;
+    c->fresh_bits[0] = c->fresh_bits[0] << 1 | c->good;
+    if (success(c, success_window(c)) < 0.95)
+        c->fresh_low_ns = c->now_ns;
+
+    double age_s = c->have_state ? (double)(c->now_ns - c->state_ns) * 1e-9 : (double)INFINITY;
+    if (c->missing >= MISSING_STALE || !(age_s <= c->config->timeouts.state_stale_s))
+        fault |= FAULT_STATE_STALE;
+    if (c->rejected >= REJECTED_STOP)
+        fault |= FAULT_STATE_REJECTED;
+    if (c->have_state && !c->config->gates.position.off && outside(c, c->config->gates.position.threshold))
+        fault |= FAULT_POSITION;
+    return fault;
+}
+
+/* All joints slower than 1 % of their velocity limit. */
+bool core_slow(const struct core *c)
+{
+    for (int j = 0; j < c->config->nj; j++)
+        if (!(fabs(c->state.velocity[j]) <= 0.01 * c->config->joint[j].velocity))
+            return false;
+    return true;
+}
+
+void core_prearm(struct core *c, const struct core_input *in)
+{
+    bool ok[PREARM_CORE_COUNT] = {
+        [PREARM_SESSION]     = c->session != 0,
+        [PREARM_STATE_FRESH] = c->have_state && c->missing == 0 && c->now_ns - c->fresh_low_ns >= NS_PER_S,
+        [PREARM_NO_FAULTS]   = c->have_state && c->state.faults == 0,
+        [PREARM_ESTOP]       = c->have_state && !c->state.estop,
+        [PREARM_INSIDE]      = c->have_state && !outside(c, 0),
+        [PREARM_SLOW]        = c->have_state && core_slow(c),
+        [PREARM_NOT_LATCHED] = !c->latched && c->mode != MODE_FAULT,
+        [PREARM_TIMING]      = in->timing_clean,
+    };
+
+    c->prearm = in->host & ~((1u << PREARM_CORE_COUNT) - 1);
+    for (int p = 0; p < PREARM_CORE_COUNT; p++)
+        c->prearm |= (uint32_t)ok[p] << p;
+}

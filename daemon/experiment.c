@@ -1,0 +1,235 @@
+#include "daemon/experiment.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/rt/clock.h"
+
+#define OWN_OPERATION (1ull << 63)
+
+static double now_s(void)
+{
+    return (double)clock_now_ns() * 1e-9;
+}
+
+static void store_failed(struct experiment *e, const char *what)
+{
+    if (e->journal->store_ok)
+        journal_say(e->journal, "store", "%s failed: %s; robots cannot be armed until it works", what, store_error(e->store));
+    e->journal->store_ok = false;
+}
+
+/* ---- history ---- */
+
+static void remember(struct experiment *e, const struct trial_row *t)
+{
+    bool finished = strcmp(t->status, "finished") == 0;
+
+    if (e->nhistory == HISTORY_MAX) {
+        memmove(e->history, e->history + 1, sizeof *e->history * (HISTORY_MAX - 1));
+        e->nhistory--;
+    }
+    e->history[e->nhistory++] = *t;
+    if (finished && strcmp(t->kind, "planned") == 0 && !(e->best >= t->ret))
+        e->best = t->ret;
+    if (finished && t->number >= e->next_number)
+        e->next_number = t->number + 1;
+}
+
+static bool take_row(void *ctx, const struct trial_row *t)
+{
+    remember(ctx, t);
+    return true;
+}
+
+int experiment_start(struct experiment *e)
+{
+    e->best    = (double)NAN;
+    e->history = calloc(HISTORY_MAX, sizeof *e->history);
+    CHECK(e->history);
+    int aborted = store_recover(e->store);
+    if (aborted < 0 || store_trials(e->store, take_row, e) < 0)
+        return -1;
+    if (aborted)
+        journal_say(e->journal, "store", "%d trial(s) were running when the daemon last ended: aborted", aborted);
+    return 0;
+}
+
+/* ---- what the control thread reports ---- */
+
+static void begin(struct experiment *e, const struct notice *n)
+{
+    memset(&e->row, 0, sizeof e->row);
+    snprintf(e->row.kind, sizeof e->row.kind, "%s", n->trial_kind == TRIAL_RANDOM ? "random" : "planned");
+    snprintf(e->row.status, sizeof e->row.status, "running");
+    e->row.number           = n->trial;
+    e->row.seed             = e->seed;
+    e->row.reported_return  = (double)NAN;
+    e->row.prequential_rmse = (double)NAN;
+    e->row.started          = unix_now();
+    trial_data_clear(&e->data);
+    e->open           = true;
+    e->start_sent     = false;
+    e->journal->trial = (int64_t)n->trial;
+    if (store_trial_begin(e->store, &e->row) < 0)
+        store_failed(e, "beginning a trial");
+}
+
+void experiment_transition(struct experiment *e, const struct transition *t)
+{
+    if (!e->open || t->trial != e->row.number)
+        return;
+    e->row.ret += task_reward(&e->config->task, t->x, t->a, e->config->na, t->y);
+    e->row.steps++;
+    if (t->model_version) {
+        e->row.model_first = e->row.model_first ? e->row.model_first : t->model_version;
+        e->row.model_last  = t->model_version;
+    }
+    trial_data_add(&e->data, &e->learner->dims, t);
+    if (store_transition(e->store, e->row.id, t) < 0)
+        store_failed(e, "storing a transition");
+}
+
+static void end(struct experiment *e, const struct notice *n)
+{
+    if (!e->open) { /* aborted before it began */
+        e->start_sent = false;
+        journal_say(e->journal, "trial", "trial %u did not begin: %s", n->trial, n->text);
+        return;
+    }
+    e->open      = false;
+    e->row.ended = unix_now();
+    snprintf(e->row.status, sizeof e->row.status, "%s", n->ok ? "finished" : "aborted");
+    snprintf(e->row.reason, sizeof e->row.reason, "%s", n->text);
+    if (n->ok) {
+        int missing = (int)n->step - e->row.steps;
+        journal_say(e->journal, "trial", "trial %u (%s) finished: return %.2f%s", n->trial, e->row.kind, e->row.ret,
+                    missing ? ", some steps were not stored (late commands or lost states)" : "");
+        /* The trainer reads committed rows. */
+        if (store_trial_update(e->store, &e->row) < 0 || store_commit(e->store) < 0 || store_begin(e->store) < 0)
+            store_failed(e, "ending a trial");
+        learner_trial(e->learner, &e->row, &e->data);
+        e->waiting_since_s = now_s();
+    } else {
+        journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
+    }
+    if (store_trial_update(e->store, &e->row) < 0)
+        store_failed(e, "ending a trial");
+    remember(e, &e->row);
+    e->journal->trial = -1;
+}
+
+static void answer(struct experiment *e, const struct notice *n)
+{
+    if (!(n->id & OWN_OPERATION) || n->ok)
+        return;
+    e->start_sent = false;
+    journal_say(e->journal, "trial", "the next trial cannot start: %s", n->text);
+    e->queued = 0;
+}
+
+void experiment_notice(struct experiment *e, const struct notice *n)
+{
+    switch (n->kind) {
+    case NOTICE_TRIAL_BEGIN: begin(e, n); break;
+    case NOTICE_TRIAL_END: end(e, n); break;
+    case NOTICE_ANSWER: answer(e, n); break;
+    case NOTICE_MODE:
+        if (!mode_armed(n->to)) {
+            e->queued     = 0;
+            e->start_sent = false;
+        }
+        break;
+    case NOTICE_GATE: break;
+    }
+}
+
+void experiment_reported_return(struct experiment *e, const struct trial_event *event)
+{
+    struct trial_row *t = NULL;
+
+    for (int i = e->nhistory - 1; i >= 0 && !t; i--)
+        if (e->history[i].number == event->trial)
+            t = &e->history[i];
+    if (!t || !event->has_return)
+        return;
+    t->reported_return = event->reported_return;
+    if (!(fabs(t->ret - t->reported_return) <= 1e-3))
+        journal_say(e->journal, "trial", "trial %u: the robot side reports return %.4f, the stored transitions give %.4f",
+                    t->number, t->reported_return, t->ret);
+    if (store_trial_update(e->store, t) < 0)
+        store_failed(e, "storing the reported return");
+}
+
+/* ---- the next trial ---- */
+
+bool experiment_finished(const struct experiment *e)
+{
+    return e->next_number > (uint32_t)e->count && !e->open && !learner_busy(e->learner);
+}
+
+const char *experiment_ask(struct experiment *e, enum trial_kind kind, int n)
+{
+    if (e->open || e->start_sent || e->queued)
+        return "a trial is under way";
+    if (kind == TRIAL_PLANNED && !atomic_load(&e->shared->model_version))
+        return "no model is loaded; run the exploration trial first (kind random)";
+    e->queued              = n;
+    e->queued_kind         = kind;
+    e->stopped_by_operator = false;
+    return NULL;
+}
+
+static bool due(struct experiment *e, enum trial_kind *kind)
+{
+    bool model = atomic_load(&e->shared->model_version) != 0;
+
+    if (e->waiting_since_s > 0) { /* for the model trained on the last trial */
+        if (learner_busy(e->learner) && now_s() - e->waiting_since_s < e->config->trials.wait_for_model_s)
+            return false;
+        e->waiting_since_s = 0;
+    }
+    if (e->queued > 0) {
+        *kind = e->queued_kind;
+        return true;
+    }
+    if (e->config->trials.next != NEXT_AUTO || e->stopped_by_operator || e->next_number > (uint32_t)e->count)
+        return false;
+    if (!model && e->learner->state == LEARNER_DEAD)
+        return false; /* nothing to plan with and nobody to learn; the journal says why */
+    *kind = model && e->next_number > 0 ? TRIAL_PLANNED : TRIAL_RANDOM;
+    return *kind == TRIAL_PLANNED || e->config->exploration.kind != EXPLORE_NONE;
+}
+
+/* Earlier attempts at this trial: each gets a seed of its own. */
+static uint64_t attempts(const struct experiment *e, uint32_t number)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < e->nhistory; i++)
+        n += e->history[i].number == number;
+    return n;
+}
+
+void experiment_advance(struct experiment *e, enum mode mode, enum trial_phase phase)
+{
+    enum trial_kind kind;
+    uint64_t        slot;
+
+    if (mode != MODE_BASELINE || phase != TRIAL_IDLE || e->open || e->start_sent || !due(e, &kind))
+        return;
+    if (!ring_claim(&e->shared->operation_ring, &slot))
+        return;
+    uint32_t number = kind == TRIAL_RANDOM ? 0 : e->next_number; /* exploration is always trial 0 */
+    e->seed = e->config->trials.seed + (attempts(e, number) << 32);
+    e->shared->operation[slot] = (struct operation){ .kind       = OP_TRIAL_START,
+                                                     .id         = OWN_OPERATION | e->next_operation++,
+                                                     .trial      = number,
+                                                     .trial_kind = kind,
+                                                     .steps      = e->config->trials.steps,
+                                                     .seed       = e->seed };
+    ring_push(&e->shared->operation_ring);
+    e->start_sent = true;
+    e->queued -= e->queued > 0;
+}

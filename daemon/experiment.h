@@ -1,0 +1,52 @@
+/* experiment.h - the course of learning: which trial comes next, its return, what goes into the store.
+ *
+ * Main thread only.  Takes what the control thread reports (notices, transitions), keeps the books, and asks the core
+ * for the next trial when the learner is done with the last one. */
+#ifndef DAEMON_EXPERIMENT_H
+#define DAEMON_EXPERIMENT_H
+
+#include "daemon/learner.h"
+
+enum { HISTORY_MAX = 4096 };
+
+struct experiment {
+    const struct robot_config *config;
+    struct shared             *shared;
+    struct store              *store;
+    struct journal            *journal;
+    struct learner            *learner;
+    int                        count;        /* planned trials wanted                          */
+
+    struct trial_row   row;                  /* the running or last trial                      */
+    bool               open;                 /* row is running                                 */
+    struct trial_data  data;                 /* its transitions                                */
+    struct trial_row  *history;              /* ended trials, oldest first (HISTORY_MAX)       */
+    int                nhistory;
+    double             best;                 /* of planned, finished trials; NaN: none         */
+    uint32_t           next_number;          /* of the next trial                              */
+    int                queued;               /* trials asked for by the operator               */
+    enum trial_kind    queued_kind;
+    double             waiting_since_s;      /* for the model after a trial; 0: not waiting    */
+    uint64_t           seed;                 /* of the trial asked for last                    */
+    bool               start_sent;           /* OP_TRIAL_START under way                       */
+    uint64_t           next_operation;       /* ids of our own operations, high bit set        */
+    bool               stopped_by_operator;  /* trial/stop: no automatic next trial            */
+};
+
+/* Reads trials from the store.  0 or -1 (store_error). */
+int experiment_start(struct experiment *e);
+
+void experiment_notice(struct experiment *e, const struct notice *n);
+void experiment_transition(struct experiment *e, const struct transition *t);
+void experiment_reported_return(struct experiment *e, const struct trial_event *event);
+
+/* Called often: asks for the next trial when it is time. */
+void experiment_advance(struct experiment *e, enum mode mode, enum trial_phase phase);
+
+/* All planned trials have been run. */
+bool experiment_finished(const struct experiment *e);
+
+/* Operator: n more trials of this kind, now.  NULL or why not. */
+const char *experiment_ask(struct experiment *e, enum trial_kind kind, int n);
+
+#endif

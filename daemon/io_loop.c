@@ -1,0 +1,142 @@
+/* io_loop.c - the robot's socket alone: decode, hand on the newest state; encode the newest command. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/loops.h"
+#include "daemon/realtime.h"
+
+enum { DRAIN_MAX = 64, WAIT_MS = 100 };
+
+/* One thread, one port: its buffers are its own. */
+struct io {
+    struct shared        *s;
+    struct port          *port;
+    struct codec_scratch  scratch;
+    struct session_result result;
+    uint8_t               in[CODEC_MAX_BYTES + 64], out[CODEC_MAX_BYTES];
+    uint64_t              received_seq, received_ns; /* newest state handed on, for the loop time */
+    char                  said[240];                 /* trouble reported last                     */
+};
+
+static struct link_note *note_claim(struct shared *s, enum link_note_kind kind)
+{
+    uint64_t slot;
+
+    if (!ring_claim(&s->link_ring, &slot))
+        return NULL;
+    memset(&s->link_note[slot], 0, sizeof s->link_note[slot]);
+    s->link_note[slot].kind    = kind;
+    s->link_note[slot].session = s->session.id;
+    return &s->link_note[slot];
+}
+
+static void tell_main(struct io *io)
+{
+    struct shared               *s = io->s;
+    const struct session_result *r = &io->result;
+    struct link_note            *n;
+
+    if (r->opened && (n = note_claim(s, LINK_OPENED))) {
+        n->hello = s->session.hello;
+        ring_push(&s->link_ring);
+    }
+    if (r->has_event && (n = note_claim(s, LINK_TRIAL_EVENT))) {
+        n->event = r->event;
+        ring_push(&s->link_ring);
+    }
+    if (strcmp(io->said, s->session.last_trouble) != 0 && (n = note_claim(s, LINK_TROUBLE))) {
+        snprintf(io->said, sizeof io->said, "%s", s->session.last_trouble);
+        snprintf(n->text, sizeof n->text, "%s", io->said);
+        ring_push(&s->link_ring);
+    }
+}
+
+/* All that waits, newest state last; at most DRAIN_MAX messages before commands get their turn. */
+static void receive(struct io *io)
+{
+    struct shared *s = io->s;
+    uint8_t        peer[PEER_ID_SIZE];
+    size_t         peer_len;
+    long           len;
+    bool           any = false;
+
+    for (int i = 0; i < DRAIN_MAX && (len = port_receive(io->port, peer, &peer_len, io->in, sizeof io->in)) >= 0; i++) {
+        struct session_result *r   = &io->result;
+        uint64_t               now = clock_now_ns();
+
+        session_receive(&s->session, peer, peer_len, io->in, (size_t)len, now, &io->scratch, r);
+        if (r->has_reply)
+            port_send(io->port, peer, peer_len, io->out, codec_pack(&r->reply, io->out));
+        if (r->opened)
+            atomic_store(&s->lockstep, s->session.lockstep);
+        if (r->has_event && r->event.kind == TRIAL_ABORTED)
+            atomic_store(&s->trial_aborted, true);
+        if (r->has_state) {
+            s->state[s->state_handoff.write] = r->state;
+            handoff_publish(&s->state_handoff);
+            io->received_seq = r->state.seq;
+            io->received_ns  = r->state.received_ns;
+            any              = true;
+        }
+        tell_main(io);
+        atomic_store_explicit(&s->last_heard_ns, s->session.last_heard_ns, memory_order_relaxed);
+    }
+    if (any)
+        rt_signal_raise(&s->state_signal);
+}
+
+static void send_message(struct io *io, const struct message *m)
+{
+    port_send(io->port, io->s->session.peer, io->s->session.peer_len, io->out, codec_pack(m, io->out));
+}
+
+static void send_all(struct io *io)
+{
+    struct shared *s = io->s;
+    struct message m;
+    uint64_t       slot;
+    bool           fresh;
+
+    while (ring_peek(&s->trial_request_ring, &slot)) {
+        m.kind          = MESSAGE_TRIAL_REQUEST;
+        m.trial_request = s->trial_request[slot];
+        ring_pop(&s->trial_request_ring);
+        if (m.trial_request.session == s->session.id)
+            send_message(io, &m);
+    }
+    uint32_t c = handoff_latest(&s->command_handoff, &fresh);
+    if (!fresh || s->command[c].session != s->session.id || !s->session.id)
+        return;
+    m.kind    = MESSAGE_COMMAND;
+    m.command = s->command[c];
+    send_message(io, &m);
+    uint64_t now = clock_now_ns();
+    if (m.command.state_seq == io->received_seq)
+        hist_add(&s->loop, now - io->received_ns);
+    if (now > s->command_due_ns[c]) {
+        atomic_fetch_add(&s->misses, 1);
+        atomic_store(&s->last_miss_ns, now);
+    }
+}
+
+void *io_loop_run(void *arg)
+{
+    const struct io_loop *loop = arg;
+    struct io            *io   = calloc(1, sizeof *io);
+    struct usage          base;
+
+    CHECK(io);
+    io->s    = loop->s;
+    io->port = loop->port;
+    realtime_thread_begin();
+    base = usage_now();
+    for (uint64_t round = 0; !atomic_load(&io->s->stop_threads); round++) {
+        port_wait(io->port, io->s->io_wake_fd, WAIT_MS);
+        receive(io);
+        send_all(io);
+        if (round % 64 == 0)
+            usage_publish(&io->s->io_usage, &base);
+    }
+    free(io);
+    return NULL;
+}

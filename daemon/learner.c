@@ -1,0 +1,505 @@
+#include "daemon/learner.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "models/model_file.h"
+
+/* ---- transitions in columns ---- */
+
+void trial_data_clear(struct trial_data *d)
+{
+    d->n = 0;
+}
+
+void trial_data_free(struct trial_data *d)
+{
+    free(d->x);
+    free(d->a);
+    free(d->y);
+    memset(d, 0, sizeof *d);
+}
+
+static float *grow(float *p, int rows, int width)
+{
+    p = realloc(p, sizeof *p * (size_t)rows * (size_t)width);
+    CHECK(p);
+    return p;
+}
+
+void trial_data_add(struct trial_data *d, const struct model_dims *dims, const struct transition *t)
+{
+    if (d->n == d->room) {
+        d->room = d->room ? 2 * d->room : 256;
+        d->x    = grow(d->x, d->room, dims->nx);
+        d->a    = grow(d->a, d->room, dims->na);
+        d->y    = grow(d->y, d->room, dims->nx);
+    }
+    memcpy(d->x + d->n * dims->nx, t->x, sizeof(float) * (size_t)dims->nx);
+    memcpy(d->a + d->n * dims->na, t->a, sizeof(float) * (size_t)dims->na);
+    memcpy(d->y + d->n * dims->nx, t->y, sizeof(float) * (size_t)dims->nx);
+    d->n++;
+}
+
+static void trial_data_append(struct trial_data *d, const struct model_dims *dims, const struct trial_data *more)
+{
+    for (int i = 0; i < more->n; i++) {
+        struct transition t;
+        memcpy(t.x, more->x + i * dims->nx, sizeof(float) * (size_t)dims->nx);
+        memcpy(t.a, more->a + i * dims->na, sizeof(float) * (size_t)dims->na);
+        memcpy(t.y, more->y + i * dims->nx, sizeof(float) * (size_t)dims->nx);
+        trial_data_add(d, dims, &t);
+    }
+}
+
+/* ---- models ---- */
+
+static void model_path(const struct learner *l, uint64_t version, char *out, size_t size)
+{
+    int n = snprintf(out, size, "%s/model-%llu.model", l->models, (unsigned long long)version);
+
+    CHECK(n >= 0 && (size_t)n < size); /* learner_start checked the room */
+}
+
+/* Hands the incumbent to the planner; the planner takes it up at its next step. */
+static void hand_over(struct learner *l)
+{
+    uint32_t slot = l->shared->model_handoff.write;
+
+    planner_pack(l->shared->planner, (int)slot, &l->incumbent);
+    handoff_publish(&l->shared->model_handoff);
+    atomic_store(&l->shared->model_version, l->incumbent.version);
+}
+
+static void record_model(struct learner *l, uint64_t version, uint64_t parent, const char *status, const char *reason,
+                         const struct verdict *v)
+{
+    struct model_row row = { .version     = version,
+                             .parent      = parent,
+                             .trial_id    = l->ordered_trial_id,
+                             .transitions = l->last_report.transitions,
+                             .steps       = l->last_report.steps,
+                             .train_s     = l->last_report.train_s,
+                             .nll = v ? v->nll : (double)NAN,
+                             .nll_incumbent = v ? v->nll_incumbent : (double)NAN,
+                             .created = unix_now() };
+
+    snprintf(row.status, sizeof row.status, "%s", status);
+    snprintf(row.reason, sizeof row.reason, "%s", reason);
+    snprintf(row.file, sizeof row.file, "model-%llu.model", (unsigned long long)version);
+    if (store_model(l->store, &row) < 0) {
+        l->journal->store_ok = false;
+        journal_say(l->journal, "store", "cannot record model %llu: %s", (unsigned long long)version, store_error(l->store));
+    }
+}
+
+static void candidate_refused(struct learner *l, const char *reason, const struct verdict *v)
+{
+    l->refused++;
+    record_model(l, l->last_report.version, l->incumbent.version, "refused", reason, v);
+    snprintf(l->last, sizeof l->last, "version %llu refused: %s", (unsigned long long)l->last_report.version, reason);
+    journal_say(l->journal, "model", "%s", l->last);
+    unlink(l->last_report.file);
+}
+
+static void candidate_accepted(struct learner *l, struct ensemble *candidate, const struct verdict *v)
+{
+    char path[PATH_SIZE + 32];
+
+    model_path(l, candidate->version, path, sizeof path);
+    if (rename(l->last_report.file, path) != 0) {
+        candidate_refused(l, strerror(errno), v);
+        ensemble_free(candidate);
+        return;
+    }
+    l->parent = l->incumbent.version;
+    if (l->incumbent.version)
+        ensemble_free(&l->incumbent);
+    l->incumbent = *candidate;
+    l->published++;
+    record_model(l, candidate->version, l->parent, "published", v->reason, v);
+    hand_over(l);
+    snprintf(l->last, sizeof l->last, "version %llu published: %s", (unsigned long long)candidate->version, v->reason);
+    journal_say(l->journal, "model", "%s", l->last);
+}
+
+/* The trainer says it is done: load, check, judge on the newest trials, publish or refuse. */
+static void judge_report(struct learner *l)
+{
+    struct ensemble   candidate = { 0 };
+    struct trial_data all       = { 0 };
+    struct verdict    v;
+    char              why[240];
+
+    l->train_s_total += l->last_report.train_s;
+    l->trainings++;
+    if (model_file_load(l->last_report.file, l->config->robot, &l->dims, &candidate, why, sizeof why) != 0) {
+        candidate_refused(l, why, NULL);
+        return;
+    }
+    candidate.version = l->last_report.version;
+    for (int i = 0; i < JUDGE_TRIALS; i++)
+        trial_data_append(&all, &l->dims, &l->recent[i]);
+    struct train_data data = { .n = all.n, .x = all.x, .a = all.a, .y = all.y };
+    judge_candidate(&candidate, l->incumbent.version ? &l->incumbent : NULL, &data, &v);
+    trial_data_free(&all);
+    if (v.accept) {
+        candidate_accepted(l, &candidate, &v);
+    } else {
+        candidate_refused(l, v.reason, &v);
+        ensemble_free(&candidate);
+    }
+}
+
+static void roll_back(struct learner *l, double rmse, double limit)
+{
+    struct ensemble older = { 0 };
+    char            path[PATH_SIZE + 32], why[240], reason[160];
+    uint64_t        bad = l->incumbent.version;
+
+    snprintf(reason, sizeof reason, "one-step error %.4f on the newest trial exceeds %.4f, three times the recent median", rmse,
+             limit);
+    if (!l->parent) {
+        journal_say(l->journal, "model", "version %llu should be rolled back (%s), but there is no older model",
+                    (unsigned long long)bad, reason);
+        return;
+    }
+    model_path(l, l->parent, path, sizeof path);
+    if (model_file_load(path, l->config->robot, &l->dims, &older, why, sizeof why) != 0) {
+        journal_say(l->journal, "model", "version %llu cannot be rolled back: %s", (unsigned long long)bad, why);
+        return;
+    }
+    record_model(l, bad, l->parent, "rolled_back", reason, NULL);
+    older.version = l->parent;
+    ensemble_free(&l->incumbent);
+    l->incumbent = older;
+    l->parent    = 0; /* the older model's own parent is not tried: one step back only */
+    l->rolled_back++;
+    hand_over(l);
+    snprintf(l->last, sizeof l->last, "version %llu rolled back to %llu: %s", (unsigned long long)bad,
+             (unsigned long long)older.version, reason);
+    journal_say(l->journal, "model", "%s", l->last);
+}
+
+/* ---- the trainer process ---- */
+
+static void spawn(struct learner *l);
+static void send_order(struct learner *l);
+
+static void on_closed(uv_handle_t *h)
+{
+    struct learner *l = h->data;
+
+    if (--l->open_handles == 0 && !l->closing && l->state != LEARNER_DEAD) {
+        spawn(l);
+        if (l->process_up && l->want_training)
+            send_order(l);
+    }
+}
+
+static void on_exit_trainer(uv_process_t *p, int64_t status, int sig)
+{
+    struct learner *l     = p->data;
+    double          now_s = (double)clock_now_ns() * 1e-9;
+
+    l->process_up = false;
+    if (!l->closing) {
+        l->want_training = l->want_training || l->state == LEARNER_TRAINING;
+        journal_say(l->journal, "trainer", "ended by itself (status %lld, signal %d)%s", (long long)status, sig,
+                    now_s - l->spawn_s[0] < 60 ? "; three restarts in a minute, learning is off" : "; restarting");
+        l->state = now_s - l->spawn_s[0] < 60 ? LEARNER_DEAD : LEARNER_IDLE;
+    }
+    uv_close((uv_handle_t *)&l->process, on_closed);
+    uv_close((uv_handle_t *)&l->to, on_closed);
+    uv_close((uv_handle_t *)&l->from, on_closed);
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    struct learner *l = h->data;
+
+    (void)suggested;
+    *buf = uv_buf_init((char *)l->inbox + l->inbox_used, (unsigned)(sizeof l->inbox - l->inbox_used));
+}
+
+static void on_report(struct learner *l)
+{
+    struct trainer_report *r = &l->last_report;
+
+    memcpy(r, l->inbox, sizeof *r);
+    if (r->magic != TRAINER_MAGIC || r->size != sizeof *r) {
+        journal_say(l->journal, "trainer", "sent something that is not a report; it is ended");
+        uv_process_kill(&l->process, SIGKILL);
+        return;
+    }
+    r->file[sizeof r->file - 1] = r->why[sizeof r->why - 1] = 0;
+    if (r->version != l->order.version || l->state != LEARNER_TRAINING)
+        return;
+    switch (r->stage) {
+    case TRAINER_PROGRESS: l->progress = r->done; break;
+    case TRAINER_DONE:
+        l->state = LEARNER_IDLE;
+        judge_report(l);
+        break;
+    case TRAINER_FAILED:
+        l->state = LEARNER_IDLE;
+        snprintf(l->last, sizeof l->last, "version %llu was not made: %s", (unsigned long long)r->version, r->why);
+        journal_say(l->journal, "trainer", "%s", l->last);
+        break;
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct learner *l = stream->data;
+
+    (void)buf;
+    if (n < 0) {
+        uv_read_stop(stream);
+        return;
+    }
+    l->inbox_used += (size_t)n;
+    if (l->inbox_used == sizeof l->inbox) {
+        l->inbox_used = 0;
+        on_report(l);
+    }
+}
+
+static void on_written(uv_write_t *w, int status)
+{
+    (void)status; /* a broken pipe is followed by on_exit_trainer */
+    free(w);
+}
+
+static void write_struct(struct learner *l, const void *p, size_t size)
+{
+    uv_write_t *w   = calloc(1, sizeof *w);
+    uv_buf_t    buf = uv_buf_init((char *)(uintptr_t)p, (unsigned)size);
+
+    CHECK(w);
+    if (uv_write(w, (uv_stream_t *)&l->to, &buf, 1, on_written) != 0)
+        free(w);
+}
+
+static void spawn(struct learner *l)
+{
+    char                *args[]  = { l->trainer_path, NULL };
+    uv_stdio_container_t stdio[] = {
+        { .flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_READABLE_PIPE), .data.stream = (uv_stream_t *)&l->to },
+        { .flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_WRITABLE_PIPE), .data.stream = (uv_stream_t *)&l->from },
+        { .flags = UV_INHERIT_FD, .data.fd = 2 },
+    };
+    uv_process_options_t options = { .exit_cb = on_exit_trainer, .file = l->trainer_path, .args = args,
+                                     .stdio_count = 3, .stdio = stdio };
+
+    uv_pipe_init(l->loop, &l->to, 0);
+    uv_pipe_init(l->loop, &l->from, 0);
+    l->process.data = l->to.data = l->from.data = l;
+    l->open_handles                             = 3;
+    l->inbox_used                               = 0;
+    memmove(l->spawn_s, l->spawn_s + 1, sizeof l->spawn_s - sizeof l->spawn_s[0]);
+    l->spawn_s[2] = (double)clock_now_ns() * 1e-9;
+    int bad       = uv_spawn(l->loop, &l->process, &options);
+    if (bad) {
+        journal_say(l->journal, "trainer", "cannot be started: %s: %s", l->trainer_path, uv_strerror(bad));
+        l->state = LEARNER_DEAD;
+        uv_close((uv_handle_t *)&l->process, on_closed);
+        uv_close((uv_handle_t *)&l->to, on_closed);
+        uv_close((uv_handle_t *)&l->from, on_closed);
+        return;
+    }
+    l->process_up = true;
+    l->state      = LEARNER_IDLE;
+    uv_read_start((uv_stream_t *)&l->from, on_alloc, on_read);
+    write_struct(l, &l->setup, sizeof l->setup);
+}
+
+static void send_order(struct learner *l)
+{
+    struct trainer_order *o = &l->order;
+
+    memset(o, 0, sizeof *o);
+    o->magic         = TRAINER_MAGIC;
+    o->size          = sizeof *o;
+    o->version       = l->next_version++;
+    o->base_version  = l->incumbent.version;
+    o->last_trial_id = l->ordered_trial_id;
+    if (l->incumbent.version)
+        model_path(l, l->incumbent.version, o->base_file, sizeof o->base_file);
+    l->state         = LEARNER_TRAINING;
+    l->progress      = 0;
+    l->want_training = false;
+    write_struct(l, o, sizeof *o);
+}
+
+bool learner_busy(const struct learner *l)
+{
+    return l->state == LEARNER_TRAINING || (l->want_training && l->state != LEARNER_DEAD);
+}
+
+/* ---- trials ---- */
+
+static void remember(struct learner *l, const struct trial_data *data)
+{
+    struct trial_data oldest = l->recent[0];
+
+    memmove(l->recent, l->recent + 1, sizeof l->recent - sizeof l->recent[0]);
+    trial_data_clear(&oldest);
+    trial_data_append(&oldest, &l->dims, data);
+    l->recent[JUDGE_TRIALS - 1] = oldest;
+}
+
+static void remember_error(struct learner *l, double rmse)
+{
+    if (l->nprequential == PREQUENTIAL_KEPT) {
+        memmove(l->prequential, l->prequential + 1, sizeof l->prequential - sizeof l->prequential[0]);
+        l->nprequential--;
+    }
+    l->prequential[l->nprequential++] = rmse;
+    l->last_rmse                      = rmse;
+}
+
+void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data)
+{
+    double rmse, nll, limit;
+
+    if (l->incumbent.version && data->n > 0 && strcmp(row->kind, "planned") == 0) {
+        ensemble_score(&l->incumbent, data->n, data->x, data->a, data->y, NULL, &rmse, &nll);
+        row->prequential_rmse = rmse;
+        bool back             = judge_rollback(rmse, l->prequential, l->nprequential, &limit);
+        remember_error(l, rmse);
+        if (back)
+            roll_back(l, rmse, limit);
+    }
+    remember(l, data);
+    l->ordered_trial_id = row->id;
+    if (l->state == LEARNER_IDLE)
+        send_order(l);
+    else if (l->state != LEARNER_DEAD)
+        l->want_training = true;
+}
+
+/* ---- start and stop ---- */
+
+struct model_scan {
+    struct model_row newest;  /* published           */
+    uint64_t         highest; /* version, any status */
+};
+
+static bool take_model_row(void *ctx, const struct model_row *m)
+{
+    struct model_scan *scan = ctx;
+
+    if (strcmp(m->status, "published") == 0)
+        scan->newest = *m;
+    scan->highest = m->version > scan->highest ? m->version : scan->highest;
+    return true;
+}
+
+struct recent_ctx {
+    struct learner   *l;
+    int64_t           id;
+    struct trial_data data;
+};
+
+static bool take_transition(void *arg, int64_t trial_id, const struct transition *t)
+{
+    struct recent_ctx *ctx = arg;
+
+    if (trial_id != ctx->id && ctx->data.n) {
+        remember(ctx->l, &ctx->data);
+        trial_data_clear(&ctx->data);
+    }
+    ctx->id = trial_id;
+    trial_data_add(&ctx->data, &ctx->l->dims, t);
+    return true;
+}
+
+static bool take_trial_row(void *arg, const struct trial_row *t)
+{
+    struct learner *l = arg;
+
+    if (isfinite(t->prequential_rmse))
+        remember_error(l, t->prequential_rmse);
+    l->ordered_trial_id = t->id;
+    return true;
+}
+
+static void load_incumbent(struct learner *l, const struct model_row *newest)
+{
+    char path[PATH_SIZE + 32], why[240];
+
+    if (!newest->version)
+        return;
+    model_path(l, newest->version, path, sizeof path);
+    if (model_file_load(path, l->config->robot, &l->dims, &l->incumbent, why, sizeof why) != 0) {
+        journal_say(l->journal, "model", "version %llu is not used: %s", (unsigned long long)newest->version, why);
+        memset(&l->incumbent, 0, sizeof l->incumbent);
+        return;
+    }
+    l->incumbent.version = newest->version;
+    l->parent            = newest->parent;
+    hand_over(l);
+    snprintf(l->last, sizeof l->last, "version %llu loaded from the store", (unsigned long long)newest->version);
+    journal_say(l->journal, "model", "%s", l->last);
+}
+
+static void setup_fill(struct learner *l, const struct store_schema *schema, const char *store_path)
+{
+    struct trainer_setup *s = &l->setup;
+
+    memset(s, 0, sizeof *s);
+    s->magic  = TRAINER_MAGIC;
+    s->size   = sizeof *s;
+    s->dims   = l->dims;
+    s->config = l->config->trainer;
+    s->schema = *schema;
+    s->seed   = l->config->trials.seed;
+    s->core   = l->config->cores.main;
+    snprintf(s->store, sizeof s->store, "%s", store_path);
+    snprintf(s->models, sizeof s->models, "%s", l->models);
+}
+
+int learner_start(struct learner *l, const struct store_schema *schema, const char *store_path, char *why, size_t why_size)
+{
+    struct model_scan scan = { 0 };
+    struct recent_ctx ctx  = { .l = l };
+
+    l->last_rmse = (double)NAN;
+    if (strlen(l->models) + sizeof "/model-18446744073709551615.model" > sizeof l->order.base_file) {
+        snprintf(why, why_size, "%s: too long a path; choose a shorter run directory", l->models);
+        return -1;
+    }
+    if (mkdir(l->models, 0750) != 0 && errno != EEXIST) {
+        snprintf(why, why_size, "%s: %s", l->models, strerror(errno));
+        return -1;
+    }
+    if (store_models(l->store, take_model_row, &scan) < 0 || store_trials(l->store, take_trial_row, l) < 0 ||
+        store_transitions(l->store, 0, take_transition, &ctx) < 0) {
+        snprintf(why, why_size, "%s", store_error(l->store));
+        return -1;
+    }
+    if (ctx.data.n)
+        remember(l, &ctx.data);
+    trial_data_free(&ctx.data);
+    l->next_version = scan.highest + 1;
+    load_incumbent(l, &scan.newest);
+    setup_fill(l, schema, store_path);
+    spawn(l);
+    if (!l->incumbent.version && store_transition_count(l->store) > 1 && l->process_up)
+        send_order(l); /* experience without a model: the daemon ended before its first training did */
+    return 0;
+}
+
+void learner_stop(struct learner *l)
+{
+    l->closing = true;
+    if (l->process_up)
+        uv_process_kill(&l->process, SIGKILL);
+}

@@ -1,0 +1,66 @@
+/* plan_loop.c - waits for a request, plans with the newest model, publishes after every iteration. */
+#include "daemon/loops.h"
+#include "daemon/realtime.h"
+
+static void publish(void *ctx, const struct plan *plan)
+{
+    struct shared *s = ctx;
+
+    s->plan[s->plan_handoff.write] = *plan;
+    handoff_publish(&s->plan_handoff);
+}
+
+static void figures(struct shared *s, const struct plan_request *req, const struct plan *plan)
+{
+    double   step_s = s->config->plan_every / s->config->control_hz;
+    uint64_t due    = req->requested_ns + (uint64_t)(step_s * 1e9);
+
+    hist_add(&s->plan_time, plan->finished_ns - plan->started_ns);
+    atomic_fetch_add(&s->plans, 1);
+    atomic_store(&s->plan_iterations, plan->iterations);
+    atomic_store(&s->plan_candidates, plan->candidates);
+    atomic_store(&s->plan_spread_micro, (uint64_t)(plan->spread * 1e6));
+    if (plan->cut)
+        atomic_fetch_add(&s->plans_cut, 1);
+    if (req->delayed && plan->finished_ns > due) {
+        atomic_fetch_add(&s->plans_late, 1);
+        atomic_store(&s->last_miss_ns, plan->finished_ns);
+    }
+}
+
+void *plan_loop_run(void *arg)
+{
+    struct shared *s = arg;
+    struct plan    plan; /* 8 KiB of stack, prefaulted */
+    struct usage   base;
+    uint32_t       seen = 0;
+
+    realtime_thread_begin();
+    base = usage_now();
+    while (!atomic_load(&s->stop_threads)) {
+        bool fresh, unused;
+
+        seen = rt_signal_count(&s->request_signal);
+        uint32_t r = handoff_latest(&s->request_handoff, &fresh);
+        if (!fresh) {
+            rt_signal_wait(&s->request_signal, seen, clock_now_ns() + 100 * NS_PER_MS);
+            continue;
+        }
+        if (!atomic_load(&s->model_version))
+            continue;
+        uint32_t                   slot = handoff_latest(&s->model_handoff, &unused);
+        const struct plan_request *req  = &s->request[r];
+
+        uint64_t started = clock_now_ns();
+        planner_step(s->planner, (int)slot, req, publish, s, &plan);
+        plan.requested_ns = req->requested_ns;
+        plan.started_ns   = started;
+        plan.finished_ns  = clock_now_ns();
+        publish(s, &plan);
+        atomic_store_explicit(&s->planned_id, req->id, memory_order_release);
+        rt_signal_raise(&s->plan_signal);
+        figures(s, req, &plan);
+        usage_publish(&s->planner_usage, &base);
+    }
+    return NULL;
+}

@@ -1,0 +1,117 @@
+#include "daemon/realtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+enum { STACK_BYTES = 512 * 1024, STACK_TOUCH = 256 * 1024 };
+
+__attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
+{
+    if (r->nwarning == WARNINGS_MAX)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(r->warning[r->nwarning++], WARNING_SIZE, format, args);
+    va_end(args);
+}
+
+void realtime_start(struct realtime *r)
+{
+    pthread_attr_t attr;
+
+    memset(r, 0, sizeof *r);
+    r->latency_fd = -1;
+    r->scheduling = true;
+
+    /* Libraries' threads would lock 8 MiB of stack each. */
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_setattr_default_np(&attr);
+    pthread_attr_destroy(&attr);
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_MMAP_MAX, 0);
+
+    r->memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
+    if (!r->memory_locked) {
+        munlockall();
+        warn(r, "memory is not locked (%s): page faults may delay a tick; set LimitMEMLOCK=infinity (systemd) or "
+                "'memlock unlimited' in /etc/security/limits.d", strerror(errno));
+    }
+}
+
+int realtime_thread(struct realtime *r, const char *name, int core, int priority, void *(*run)(void *), void *arg,
+                    pthread_t *thread)
+{
+    pthread_attr_t     attr;
+    cpu_set_t          set;
+    struct sched_param param = { .sched_priority = priority };
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    int bad = pthread_create(thread, &attr, run, arg);
+    pthread_attr_destroy(&attr);
+    if (bad)
+        return -bad;
+    pthread_setname_np(*thread, name);
+    if (core >= 0) {
+        CPU_ZERO(&set);
+        CPU_SET((size_t)core, &set);
+        if ((bad = pthread_setaffinity_np(*thread, sizeof set, &set))) {
+            r->scheduling = false;
+            warn(r, "thread %s cannot be pinned to core %d (%s): choose a core this machine grants (robot.yaml, cores)",
+                 name, core, strerror(bad));
+        }
+    }
+    if ((bad = pthread_setschedparam(*thread, SCHED_FIFO, &param))) {
+        if (r->scheduling)
+            warn(r, "no real-time priority for thread %s (%s): run as root, or set LimitRTPRIO=90 (systemd) or "
+                    "'rtprio 90' in /etc/security/limits.d", name, strerror(bad));
+        r->scheduling = false;
+    }
+    return 0;
+}
+
+void realtime_hold_latency(struct realtime *r, bool hold)
+{
+    int32_t zero = 0;
+
+    if (hold && r->latency_fd < 0) {
+        r->latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
+        if ((r->latency_fd < 0 || write(r->latency_fd, &zero, sizeof zero) != sizeof zero) && !r->latency_warned) {
+            r->latency_warned = true;
+            warn(r, "/dev/cpu_dma_latency cannot be held at 0 (%s): wake-ups may be slower; give the daemon's group "
+                    "write access to it", strerror(errno));
+        }
+    } else if (!hold && r->latency_fd >= 0) {
+        close(r->latency_fd);
+        r->latency_fd = -1;
+    }
+}
+
+__attribute__((noinline)) static void touch_stack(void)
+{
+    volatile uint8_t page[STACK_TOUCH];
+
+    for (size_t i = 0; i < sizeof page; i += 4096)
+        page[i] = 0;
+}
+
+void realtime_thread_begin(void)
+{
+    touch_stack();
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040); /* flush to zero, denormals are zero */
+#endif
+}

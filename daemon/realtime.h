@@ -1,0 +1,37 @@
+/* realtime.h - what the machine grants: locked memory, FIFO priorities, cores, no idle states.
+ *
+ * Each refusal is one sentence with its remedy; the daemon runs without, a simulated robot may be armed without, real
+ * hardware may not (design: H10). */
+#ifndef DAEMON_REALTIME_H
+#define DAEMON_REALTIME_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { WARNING_SIZE = 240, WARNINGS_MAX = 8 };
+
+struct realtime {
+    bool memory_locked;
+    bool scheduling;                            /* every thread got its priority and core */
+    int  nwarning;
+    char warning[WARNINGS_MAX][WARNING_SIZE];
+    int  latency_fd;                            /* /dev/cpu_dma_latency, -1: not held     */
+    bool latency_warned;
+};
+
+/* Before any thread: locks present and future memory, keeps freed memory, small thread stacks. */
+void realtime_start(struct realtime *r);
+
+/* Starts a thread with a prefaulted stack on `core` (-1: any) at SCHED_FIFO `priority`; without the privilege at the
+ * normal one, with a warning.  0 or -errno (no thread). */
+int realtime_thread(struct realtime *r, const char *name, int core, int priority, void *(*run)(void *), void *arg,
+                    pthread_t *thread);
+
+/* Holds the processors out of idle states while armed.  Failing is a warning, once. */
+void realtime_hold_latency(struct realtime *r, bool hold);
+
+/* First lines of a real-time thread: touches its stack, flushes denormals to zero. */
+void realtime_thread_begin(void);
+
+#endif

@@ -1,0 +1,198 @@
+/* planner.c - see planner.h.  A planning step is: search_sample, rollout_evaluate, search_refit, publish; again. */
+#include "planner/planner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "daemon/rt/check.h"
+#include "daemon/rt/clock.h"
+#include "planner/rollout.h"
+#include "planner/search.h"
+
+struct planner {
+    struct search  search;
+    struct rollout rollout;
+    struct plan    plan;    /* best so far                 */
+    bool           planned; /* last_id is that of a plan   */
+    uint64_t       last_id;
+};
+
+const char *planner_config_error(const struct planner_config *c, const struct model_dims *d)
+{
+    const struct search_kind *kind = search_find(c->name);
+
+    if (!kind)
+        return "name: expected random, cem or icem";
+    if (d->nx < 1 || d->nx > MAX_OBS || d->na < 1 || d->na > MAX_ACT)
+        return "model: expected 1 .. 64 observations and 1 .. 32 actions";
+    if (d->members < 1 || d->members > MAX_MEMBERS)
+        return "model.members: expected 1 .. 16";
+    if (d->layers < 1 || d->layers > MAX_LAYERS || d->hidden < 1 || d->hidden > MAX_HIDDEN)
+        return "model: expected 1 .. 5 layers of 1 .. 512 units";
+    if (c->horizon < 1 || c->horizon > MAX_HORIZON)
+        return "horizon: expected 1 .. 64";
+    if (c->population < 2 || c->population > MAX_POPULATION)
+        return "population: expected 2 .. 4096";
+    if (c->iterations < 1 || c->iterations > 1000)
+        return "iterations: expected 1 .. 1000";
+    if (c->propagation != PARTICLES_TSINF && c->propagation != PARTICLES_TS1 && c->propagation != PARTICLES_MEAN)
+        return "propagation: expected tsinf, ts1 or mean";
+    if (c->execute != EXECUTE_BEST && c->execute != EXECUTE_MEAN)
+        return "execute: expected best or mean";
+    if (c->particles < 1 || c->particles > MAX_PARTICLES || c->particles % d->members != 0)
+        return "particles: expected a multiple of model.members, at most 128";
+    return kind->error(c, d->na);
+}
+
+const char *const *planner_names(void)
+{
+    static const char *const names[] = { "icem", "cem", "random", NULL };
+
+    return names;
+}
+
+const char *const *planner_isas(void)
+{
+    return lanes_isas();
+}
+
+static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *c,
+                              const struct model_dims *d)
+{
+    struct planner *p = ARENA_ARRAY(a, struct planner, 1);
+
+    if (p)
+        memset(p, 0, sizeof *p);
+    else
+        p = probe;
+    search_layout(&p->search, a, c, d->na);
+    rollout_layout(&p->rollout, a, c, d);
+    return p;
+}
+
+size_t planner_memsize(const struct planner_config *c, const struct model_dims *d)
+{
+    struct arena   a = ARENA_PROBE;
+    struct planner probe = { 0 };
+
+    CHECK(planner_config_error(c, d) == NULL);
+    layout(&probe, &a, c, d);
+    return a.used;
+}
+
+struct planner *planner_init(struct arena *a, const struct planner_config *c, const struct model_dims *d,
+                             const struct task *task, const struct action_bounds *bounds, const char *isa)
+{
+    const struct lanes_ops *ops = lanes_find(isa);
+
+    CHECK(planner_config_error(c, d) == NULL);
+    CHECK(ops && a->base && (uintptr_t)a->base % 64 == 0);
+    CHECK(bounds->na == d->na);
+    struct planner *p = layout(NULL, a, c, d);
+
+    p->search.ops = p->rollout.ops = ops;
+    p->rollout.task                = *task;
+    search_init(&p->search, bounds);
+    return p;
+}
+
+const char *planner_isa(const struct planner *p)
+{
+    return p->rollout.ops->isa;
+}
+
+void planner_pack(struct planner *p, int slot, const struct ensemble *e)
+{
+    rollout_pack(&p->rollout, slot, e);
+}
+
+static void start_plan(struct planner *p, int slot, const struct plan_request *req)
+{
+    const struct planner_config *c = &p->search.config;
+
+    memset(&p->plan, 0, sizeof p->plan);
+    p->plan.id            = req->id;
+    p->plan.trial         = req->trial;
+    p->plan.step          = req->step;
+    p->plan.seed          = req->seed;
+    p->plan.model_version = p->rollout.net[slot].version;
+    p->plan.horizon       = c->horizon;
+    p->plan.na            = p->rollout.dims.na;
+    p->plan.requested_ns  = req->requested_ns;
+    p->plan.started_ns    = req->deadline_ns == UINT64_MAX ? req->requested_ns : clock_now_ns();
+}
+
+/* The executed sequence and what is expected of it, from the state of the search. */
+static void fill_plan(struct planner *p, int slot, const struct plan_request *req)
+{
+    const struct search *s    = &p->search;
+    bool                 mean = s->config.execute == EXECUTE_MEAN;
+    const float         *a    = mean ? s->mean : s->best; /* both the shifted mean while nothing is evaluated */
+    double               cost = mean ? s->elite_cost : s->best_cost;
+
+    for (int h = 0; h < s->config.horizon; h++)
+        memcpy(p->plan.action[h], a + h * p->plan.na, (size_t)p->plan.na * sizeof *a);
+    p->plan.cost = cost <= (double)ROLLOUT_WORST ? cost : (double)ROLLOUT_WORST;
+    rollout_predict(&p->rollout, slot, a, p->plan.predicted, &p->plan.spread);
+    p->plan.finished_ns = req->deadline_ns == UINT64_MAX ? req->requested_ns : clock_now_ns();
+}
+
+/* One iteration; false if the deadline took it away. */
+static bool iterate(struct planner *p, int slot, const struct plan_request *req, int it)
+{
+    struct search *s    = &p->search;
+    int            n    = search_sample(s, it, req->seed);
+    int            done = rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, req->deadline_ns);
+
+    /* A later iteration counts whole or not at all: the plan depends on the number of iterations alone.  Of the first
+     * whatever is there counts; a few candidates are better than none. */
+    p->plan.cut = done < n;
+    if (done < n && (it > 0 || done == 0))
+        return false;
+    bool settled = search_refit(s, it, done);
+
+    p->plan.candidates += done;
+    p->plan.iterations = it + 1;
+    p->plan.final      = p->plan.cut || settled || it + 1 == s->config.iterations;
+    return true;
+}
+
+void planner_step(struct planner *p, int slot, const struct plan_request *req, planner_publish *publish, void *ctx,
+                  struct plan *out)
+{
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0);
+    uint64_t ahead = p->planned && req->id > p->last_id ? req->id - p->last_id : 1;
+    int      shift = ahead < MAX_HORIZON ? (int)ahead : MAX_HORIZON;
+
+    start_plan(p, slot, req);
+    search_begin(&p->search, req->reset || !p->planned, shift);
+    rollout_begin(&p->rollout, slot, req->x, req->delayed ? req->pending : NULL, req->seed);
+    p->planned = true;
+    p->last_id = req->id;
+
+    for (int it = 0; !p->plan.final && iterate(p, slot, req, it); it++) {
+        fill_plan(p, slot, req);
+        if (publish)
+            publish(ctx, &p->plan);
+    }
+    if (p->plan.iterations == 0)
+        fill_plan(p, slot, req);
+    p->plan.final = true;
+    *out          = p->plan;
+}
+
+void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions,
+                      float *cost)
+{
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0);
+    CHECK(n >= 0 && n <= p->search.config.population);
+    rollout_begin(&p->rollout, slot, x, NULL, seed);
+    rollout_evaluate(&p->rollout, slot, n, actions, cost, UINT64_MAX);
+}
+
+int planner_noise(const struct planner *p, const float **z, const uint8_t **member)
+{
+    *z      = p->rollout.z;
+    *member = p->rollout.member;
+    return p->rollout.particles;
+}

@@ -1,0 +1,103 @@
+/* task.c - the cost in plain loops and double precision: the truth for planner/lanes.c, and the return of a trial. */
+#include "planner/task.h"
+
+#include <math.h>
+
+/* p += R v by */
+static void advance(double p[3], double R[3][3], const double v[3], double by)
+{
+    for (int i = 0; i < 3; i++)
+        p[i] += (R[i][0] * v[0] + R[i][1] * v[1] + R[i][2] * v[2]) * by;
+}
+
+/* R = R (cos q I + (1 - cos q) a a' + sin q [a]x)   (Rodrigues) */
+static void turn(double R[3][3], const double a[3], double q)
+{
+    double c = cos(q), s = sin(q), T[3][3];
+
+    for (int i = 0; i < 3; i++) {
+        int k = (i + 1) % 3, l = (i + 2) % 3;
+
+        T[i][i] = c + (1 - c) * a[i] * a[i];
+        T[i][k] = (1 - c) * a[i] * a[k] - s * a[l];
+        T[i][l] = (1 - c) * a[i] * a[l] + s * a[k];
+    }
+    for (int i = 0; i < 3; i++) {
+        double r[3] = { R[i][0], R[i][1], R[i][2] };
+
+        for (int k = 0; k < 3; k++)
+            R[i][k] = r[0] * T[0][k] + r[1] * T[1][k] + r[2] * T[2][k];
+    }
+}
+
+void task_frame_position(const struct task *t, int f, const float *x, double p[3])
+{
+    const struct task_frame *frame   = &t->frame[f];
+    double                   R[3][3] = { { 1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 } };
+
+    p[0] = p[1] = p[2] = 0;
+    for (int l = 0; l < frame->nlink; l++) {
+        const struct task_link *link = &frame->link[l];
+
+        advance(p, R, link->offset, 1);
+        if (link->obs < 0)
+            continue;
+        if (link->type == JOINT_PRISMATIC)
+            advance(p, R, link->axis, (double)x[link->obs]);
+        else
+            turn(R, link->axis, (double)x[link->obs]);
+    }
+    advance(p, R, frame->tip, 1);
+}
+
+static double form_cost(const struct task_term *term, double d2)
+{
+    return term->weight * (term->form == FORM_EXP ? exp(-d2 / (term->width * term->width)) : d2);
+}
+
+static double squared(const struct task_term *term, int i, double value)
+{
+    double d = (value - term->target[i]) * term->scale[i];
+
+    return d * d;
+}
+
+double task_obs_cost(const struct task *t, const float *x)
+{
+    double cost = 0;
+
+    for (int k = 0; k < t->nterm; k++) {
+        const struct task_term *term = &t->term[k];
+        double                  d2 = 0, p[3];
+
+        if (term->kind == TERM_OBSERVATION) {
+            for (int i = 0; i < term->n; i++)
+                d2 += squared(term, i, (double)x[term->index[i]]);
+        } else if (term->kind == TERM_FRAME) {
+            task_frame_position(t, term->frame, x, p);
+            for (int i = 0; i < 3; i++)
+                d2 += squared(term, i, p[i]);
+        } else {
+            continue;
+        }
+        cost += form_cost(term, d2);
+    }
+    return cost;
+}
+
+double task_act_cost(const struct task *t, const float *a, int na)
+{
+    double d2 = 0, cost = 0;
+
+    for (int i = 0; i < na; i++)
+        d2 += (double)a[i] * (double)a[i];
+    for (int k = 0; k < t->nterm; k++)
+        if (t->term[k].kind == TERM_EFFORT)
+            cost += form_cost(&t->term[k], d2);
+    return cost;
+}
+
+double task_reward(const struct task *t, const float *x, const float *a, int na, const float *next)
+{
+    return -(task_obs_cost(t, t->return_at == RETURN_AT_CURRENT ? x : next) + task_act_cost(t, a, na));
+}

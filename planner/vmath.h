@@ -1,0 +1,180 @@
+/* vmath.h - exp, sin and cos, log, swish and normal numbers for LANES floats at a time.
+ *
+ * GCC vector extensions only: one text for gcc and clang, x86 and ARM.  Included by planner/lanes.c alone, which sets
+ * LANES (16, 8 or 4).  Strict IEEE: no fast-math assumption anywhere, contraction to fused multiply-add allowed.
+ * Polynomials are our own minimax fits; bounds were found by sweeping and are held by tests/test_vmath.c.
+ *
+ * A limit is written as a comparison that is false for NaN, so NaN goes through and ends up in the cost. */
+#ifndef PLANNER_VMATH_H
+#define PLANNER_VMATH_H
+
+#include <math.h>
+#include <stdint.h>
+
+#include "planner/lanes.h"
+
+typedef float    vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t  vi __attribute__((vector_size(4 * LANES), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Adding and subtracting it rounds to the nearest integer; the integer then stands in the low bits (|x| < 2^22). */
+#define ROUNDER 12582912.0f /* 1.5 x 2^23 */
+
+INLINE vf v_set(float x)
+{
+    return x - (vf){ 0 };
+}
+
+INLINE vf v_load(const float *p)
+{
+    return *(const vf *)p;
+}
+
+INLINE void v_store(float *p, vf x)
+{
+    *(vf *)p = x;
+}
+
+/* Compilers turn these loops into one instruction. */
+INLINE vf v_min(vf x, float high)
+{
+    for (int i = 0; i < LANES; i++)
+        x[i] = x[i] > high ? high : x[i];
+    return x;
+}
+
+INLINE vf v_max(vf x, float low)
+{
+    for (int i = 0; i < LANES; i++)
+        x[i] = x[i] < low ? low : x[i];
+    return x;
+}
+
+INLINE vf v_sqrt(vf x)
+{
+    for (int i = 0; i < LANES; i++)
+        x[i] = sqrtf(x[i]);
+    return x;
+}
+
+INLINE vf v_select(vi mask, vf yes, vf no)
+{
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+INLINE vf v_abs(vf x)
+{
+    return (vf)((vi)x & 0x7fffffff);
+}
+
+/* e^x.  Relative error < 2.5e-7 on [-87.3, 88.3]; below it goes to 0 (absolute error < 1.2e-38), above to +inf.
+ * e^x = 2^n e^r with |r| <= ln 2 / 2. */
+INLINE vf v_exp(vf x)
+{
+    x    = v_min(v_max(x, -88.0f), 89.0f);
+    vf t = x * 1.44269504f + ROUNDER;
+    vf n = t - ROUNDER;
+    vf r = x - n * 0.693359375f; /* ln 2 in two parts; the first has few enough bits for an exact product */
+    r    = r + n * 2.12194440e-4f;
+
+    vf p = r * 8.31252965e-3f + 4.18901201e-2f;
+    p    = p * r + 1.66671144e-1f;
+    p    = p * r + 4.99992317e-1f;
+    p    = p * (r * r) + r + 1.0f;
+    return p * (vf)(((vu)t << 23) + 0x3f800000u); /* n = -127 makes the factor 0, n = 128 infinity */
+}
+
+/* x / (1 + e^-x).  Relative error < 4e-7 for x > -87; below, absolute error < 2e-36. */
+INLINE vf v_swish(vf x)
+{
+    return x / (1.0f + v_exp(-x));
+}
+
+/* sin x and cos x.  Absolute error < 1.5e-7 for |x| <= 1e5; NaN beyond, where a float angle has lost its meaning. */
+INLINE void v_sincos(vf x, vf *s, vf *c)
+{
+    vf t = x * 0.636619772f + ROUNDER;
+    vf n = t - ROUNDER;
+    vu q = (vu)t; /* low two bits: quadrant */
+
+    /* pi / 2 in parts of 8 bits, so that n times each of the first three is exact without fused multiply-add. */
+    vf r = x - n * 1.5703125f;
+    r    = r - n * 4.82559204e-4f;
+    r    = r - n * 1.26659870e-6f;
+    r    = r - n * 9.92093580e-10f;
+
+    vf z = r * r;
+    vf p = z * -1.94956326e-4f + 8.33197863e-3f;
+    p    = p * z - 1.66666507e-1f;
+    p    = p * z * r + r;
+    vf k = z * 2.44384473e-5f - 1.38873675e-3f;
+    k    = k * z + 4.16666469e-2f;
+    k    = k * (z * z) - 0.5f * z + 1.0f;
+
+    vi swap = -(vi)(q & 1u);
+    vf ss   = v_select(swap, k, p);
+    vf cc   = v_select(swap, p, k);
+    vi far  = ~(v_abs(x) <= 1e5f) & 0x7fc00000;
+
+    *s = (vf)(((vu)ss ^ ((q & 2u) << 30)) | (vu)far);
+    *c = (vf)(((vu)cc ^ (((q + 1u) & 2u) << 30)) | (vu)far);
+}
+
+/* ln x for positive, normal, finite x only.  Relative error < 2e-7.
+ * x = 2^e (1 + f) with 1 + f in [sqrt 1/2, sqrt 2). */
+INLINE vf v_log(vf x)
+{
+    vi u = (vi)x - 0x3f3504f3;
+    vf e = __builtin_convertvector(u >> 23, vf);
+    vf f = (vf)((u & 0x7fffff) + 0x3f3504f3) - 1.0f;
+
+    vf p = f * -7.63433140e-2f + 1.27615140e-1f;
+    p    = p * f - 1.31602159e-1f;
+    p    = p * f + 1.42017689e-1f;
+    p    = p * f - 1.66233549e-1f;
+    p    = p * f + 2.00012263e-1f;
+    p    = p * f - 2.50008211e-1f;
+    p    = p * f + 3.33333317e-1f;
+
+    vf z = f * f;
+    vf y = p * f * z - e * 2.12194440e-4f;
+    y    = y - 0.5f * z;
+    return e * 0.693359375f + (f + y);
+}
+
+INLINE vu v_rotate(vu x, int k)
+{
+    return (x << k) | (x >> (32 - k));
+}
+
+/* LANES of the streams of r, from stream l on: xoshiro128++ (Blackman & Vigna 2021). */
+INLINE vu v_random(struct lanes_rng *r, int l)
+{
+    vu *a = (vu *)&r->s[0][l], *b = (vu *)&r->s[1][l], *c = (vu *)&r->s[2][l], *d = (vu *)&r->s[3][l];
+    vu  out = v_rotate(*a + *d, 7) + *a, t = *b << 9;
+
+    *c ^= *a;
+    *d ^= *b;
+    *b ^= *c;
+    *a ^= *d;
+    *c ^= t;
+    *d = v_rotate(*d, 11);
+    return out;
+}
+
+/* Two independent standard normals per lane (Box-Muller); |z| < 5.8 as the uniform has 24 bits. */
+INLINE void v_normal(struct lanes_rng *r, int l, vf *a, vf *b)
+{
+    vf u = (__builtin_convertvector((vi)(v_random(r, l) >> 8), vf) + 1.0f) * 0x1p-24f; /* (0, 1]        */
+    vf v = __builtin_convertvector((vi)v_random(r, l) >> 8, vf) * 3.74507008e-7f;      /* [-pi, pi)     */
+    vf s, c;
+
+    v_sincos(v, &s, &c);
+    vf radius = v_sqrt(-2.0f * v_log(u));
+    *a        = radius * c;
+    *b        = radius * s;
+}
+
+#endif
