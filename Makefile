@@ -138,13 +138,13 @@ clean:
 
 I = install -D
 install:
-	@for p in limberd limber limber-trainer limber-bridge; do test -x $B/$$p || { echo "no $B/$$p: run make first"; exit 1; }; done
-	for p in limberd limber limber-trainer limber-bridge; do $I $B/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
+	@set -e; for p in limberd limber limber-trainer limber-bridge; do test -x $B/$$p || { echo "no $B/$$p: run make first"; exit 1; }; done
+	set -e; for p in limberd limber limber-trainer limber-bridge; do $I $B/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/limberd@.service | $I -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/limberd@.service
 	$I -m 644 systemd/limber.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/limber.conf
 	$I -m 644 systemd/60-limber.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-limber.rules
-	for f in $$(find robots -type f); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/limber/$$f; done
-	for f in README.md docs/*.md; do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/limber/$${f#docs/}; done
-	for f in $$(find docs -name '*.[1-8]'); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f##*/}; done
+	set -e; for f in $$(find robots -type f); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/limber/$$f; done
+	set -e; for f in $(wildcard README.md docs/*.md); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/limber/$${f#docs/}; done
+	set -e; for f in $$(find docs -name '*.[1-8]'); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f##*/}; done
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
