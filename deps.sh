@@ -71,7 +71,7 @@ apt() {
 }
 
 fail() {
-    tail -n 20 $log >&2
+    grep -vE '^((dl|pm)status|exit):' $log | tail -n 20 >&2
     echo "deps: $1 (all of it in $log); by hand, as root: $line" >&2
     exit 1
 }

@@ -53,8 +53,8 @@ static int joint_position(struct document *d, const struct yaml_joint *y, int j,
     const char *key = document_key(d, "joints[%d].position", j);
 
     if (out->type == JOINT_CONTINUOUS) {
-        out->position_min = -INFINITY;
-        out->position_max = INFINITY;
+        out->position_min = -(double)INFINITY;
+        out->position_max = (double)INFINITY;
         if (y->position)
             return document_fail(d, key,
                                  "expected no position limits on a continuous joint; one with limits is revolute");

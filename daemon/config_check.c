@@ -46,7 +46,7 @@ static const struct number_rule rules[] = {
     { "planner.population",            "candidates",                     2, MAX_POPULATION },
     { "planner.iterations",            "iterations",                     1,        100 },
     { "planner.elites",                "candidates",                     1, MAX_POPULATION },
-    { "planner.particles",             "particles per candidate",        1,        256 },
+    { "planner.particles",             "particles per candidate",        1,        128 },
     { "planner.alpha",                 "",                               0,      0.999 },
     { "planner.init_std",              "half action ranges",          1e-3,         10 },
     { "planner.init_std[]",            "half action ranges",          1e-3,         10 },

@@ -119,6 +119,19 @@ static int planner(struct document *d, const struct yaml_planner *y, struct robo
     return 0;
 }
 
+/* What only the planner knows about itself, as "KEY: expected ...". */
+static int planner_agrees(struct document *d, const struct robot_config *c)
+{
+    const char *error = planner_config_error(&c->planner, &c->model);
+
+    if (!error)
+        return 0;
+    int key = (int)strcspn(error, ":");
+    CHECK(error[key] == ':' && error[key + 1] == ' ');
+    return document_fail(d, document_key(d, "%s%.*s", strncmp(error, "model", 5) == 0 ? "" : "planner.", key, error),
+                         "%s", error + key + 2);
+}
+
 static int trainer(struct document *d, const struct yaml_trainer *y, struct robot_config *c)
 {
     bool                 paper  = y->recipe && *y->recipe == RECIPE_PAPER;
@@ -155,7 +168,7 @@ int config_learning(struct document *d, const struct yaml_robot *y, struct robot
                                     .hidden  = or_int(y->model.hidden, 64) };
     for (int i = 0; i < c->nx; i++)
         c->model.input[i] = c->observation[i].angle ? INPUT_ANGLE : INPUT_IDENTITY;
-    if (planner(d, &y->planner, c) < 0)
+    if (planner(d, &y->planner, c) < 0 || planner_agrees(d, c) < 0)
         return -1;
     return trainer(d, &y->trainer, c);
 }

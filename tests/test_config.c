@@ -374,6 +374,7 @@ static const struct edit robots[] = {
     { "name: icem",            "name: mppi",             NULL, "planner.name: value \"mppi\":", "random | cem | icem" },
     { "name: icem",            "name: cem",              "init_std: 0.5", "planner.init_std: value \"0.5\":", "only with planner icem; cem does not use it" },
     { "elites: 10",            "elites: 129",            NULL, "planner.elites: value \"129\":", "elites (129) <= population (128)" },
+    { "elites: 10",            "elites: 65",             NULL, "planner.elites: value \"65\":", "at most half the population" },
     { "elites: 10",            "epsilon: 0.1",           NULL, "planner.epsilon: value \"0.1\":", "only with planner cem" },
     { "particles: 5",          "particles: 7",           NULL, "planner.particles: value \"7\":", "multiple of model.members (5)" },
     { "init_std: 0.5",         "init_std: [0.5, 0.5]",   NULL, "planner.init_std: value \"[0.5, 0.5]\":", "a list of 1" },

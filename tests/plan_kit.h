@@ -1,0 +1,179 @@
+/* plan_kit.h - a planner with everything it needs, for test_rollout.c and test_planner.c; and the plain-loop truth. */
+#ifndef TESTS_PLAN_KIT_H
+#define TESTS_PLAN_KIT_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/rt/check.h"
+#include "planner/planner.h"
+
+enum { CANARY = 64 };
+
+struct kit {
+    struct model_dims     d;
+    struct ensemble       e;
+    struct planner_config c;
+    struct task           t;
+    struct action_bounds  b;
+    uint8_t              *memory;
+    size_t                size;
+    struct planner       *p;
+};
+
+static inline double kit_between(struct rng *r, double low, double high)
+{
+    return low + rng_uniform(r) * (high - low);
+}
+
+static inline int kit_pick(struct rng *r, int low, int high)
+{
+    return low + (int)rng_below(r, (uint32_t)(high - low + 1));
+}
+
+/* Small and plausible; tests change what they are about, before kit_model and kit_open. */
+static inline void kit_defaults(struct kit *k, int nx, int na)
+{
+    *k   = (struct kit){ .d = { .nx = nx, .na = na, .members = 3, .layers = 2, .hidden = 20 } };
+    k->c = (struct planner_config){ .name       = "icem",
+                                    .horizon    = 6,
+                                    .population = 40,
+                                    .iterations = 3,
+                                    .elites     = 8,
+                                    .particles  = 3,
+                                    .alpha      = 0.1,
+                                    .noise_beta = 2,
+                                    .decay      = 1.25,
+                                    .keep       = 0.3,
+                                    .epsilon    = 0.001 };
+    for (int j = 0; j < MAX_ACT; j++)
+        k->c.init_std[j] = 0.5;
+    k->b.na = na;
+    for (int j = 0; j < na; j++) {
+        k->b.low[j]  = -1;
+        k->b.high[j] = 1;
+    }
+    k->t.nterm   = 2;
+    k->t.term[0] = (struct task_term){ .kind = TERM_OBSERVATION, .weight = 1, .n = 1, .scale = { 1 } };
+    k->t.term[1] = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.01 };
+}
+
+/* Random weights, normaliser and bounds. */
+static inline void kit_model(struct kit *k, uint64_t seed)
+{
+    struct rng r;
+
+    CHECK(ensemble_alloc(&k->e, &k->d) == 0);
+    ensemble_init(&k->e, seed);
+    k->e.version = seed + 1;
+    rng_seed(&r, seed);
+    for (int i = 0; i < ensemble_nin(&k->d); i++) {
+        k->e.in_mean[i] = (float)kit_between(&r, -2, 2);
+        k->e.in_std[i]  = (float)kit_between(&r, 0.5, 3);
+    }
+    for (int i = 0; i < k->d.nx; i++) {
+        k->e.out_mean[i]   = (float)kit_between(&r, -0.1, 0.1);
+        k->e.out_std[i]    = (float)kit_between(&r, 0.05, 0.5);
+        k->e.max_logvar[i] = (float)kit_between(&r, -2, 0.5);
+        k->e.min_logvar[i] = (float)kit_between(&r, -10, -5);
+    }
+    size_t n = (size_t)k->d.members * ensemble_params(&k->d);
+    for (size_t i = 0; i < n; i++) /* biases are 0 else */
+        k->e.weights[i] += (float)kit_between(&r, -0.1, 0.1);
+}
+
+/* One hidden layer that is exactly linear, as swish(z) - swish(-z) = z:  x' = x + A x + B a, hardly any noise. */
+static inline void kit_linear(struct kit *k, const double *A, const double *B)
+{
+    int nx = k->d.nx, na = k->d.na, in = nx + na, hidden = 2 * nx;
+
+    k->d.layers = 1;
+    k->d.hidden = hidden;
+    CHECK(ensemble_alloc(&k->e, &k->d) == 0);
+    for (int i = 0; i < nx; i++) {
+        k->e.max_logvar[i] = -30;
+        k->e.min_logvar[i] = -40;
+    }
+    for (int m = 0; m < k->d.members; m++) {
+        float *W = k->e.weights + (size_t)m * ensemble_params(&k->d), *V = W + hidden * in + hidden;
+
+        for (int i = 0; i < nx; i++) {
+            for (int j = 0; j < in; j++) {
+                double w = j < nx ? A[i * nx + j] : B[i * na + j - nx];
+
+                W[2 * i * in + j]       = (float)w;
+                W[(2 * i + 1) * in + j] = (float)-w;
+            }
+            V[i * hidden + 2 * i]     = 1;
+            V[i * hidden + 2 * i + 1] = -1;
+        }
+    }
+}
+
+/* The planner gets exactly the bytes it asked for, with a canary behind them. */
+static inline void kit_open(struct kit *k, const char *isa)
+{
+    k->size   = planner_memsize(&k->c, &k->d);
+    k->memory = aligned_alloc(64, (k->size + CANARY + 63) / 64 * 64);
+    CHECK(k->memory);
+    memset(k->memory, 0xa5, k->size + CANARY);
+    struct arena a = { .base = k->memory, .size = k->size };
+
+    k->p = planner_init(&a, &k->c, &k->d, &k->t, &k->b, isa);
+    CHECK(a.used == k->size);
+    if (k->e.weights)
+        planner_pack(k->p, 0, &k->e);
+}
+
+static inline void kit_close(struct kit *k)
+{
+    for (int i = 0; i < CANARY; i++)
+        CHECK(k->memory[k->size + (size_t)i] == 0xa5);
+    free(k->memory);
+    k->memory = NULL;
+}
+
+/* kit_close and the model too. */
+static inline void kit_free(struct kit *k)
+{
+    kit_close(k);
+    ensemble_free(&k->e);
+}
+
+static inline struct plan_request kit_request(const struct kit *k, uint64_t id)
+{
+    struct plan_request q = { .id = id, .seed = 77 + id, .deadline_ns = UINT64_MAX, .reset = id == 0 };
+
+    for (int i = 0; i < k->d.nx; i++)
+        q.x[i] = 0.3f * (float)(i % 3) - 0.2f;
+    return q;
+}
+
+/* Expected cost of one sequence by ensemble_predict and task.c, with the noise the planner used last; each member's
+ * state at the start: members x nx.  Not clamped. */
+static inline double kit_truth(const struct kit *k, const float *start, const float *action)
+{
+    const float   *z;
+    const uint8_t *member;
+    int            P = planner_noise(k->p, &z, &member), nx = k->d.nx, H = k->c.horizon;
+    double         sum = 0;
+
+    for (int p = 0; p < P; p++) {
+        float x[MAX_OBS], mean[MAX_OBS], var[MAX_OBS];
+
+        memcpy(x, start + p % k->d.members * nx, (size_t)nx * sizeof *x);
+        for (int h = 0; h < H; h++) {
+            const float *a = action + h * k->d.na;
+
+            ensemble_predict(&k->e, member[p * H + h], x, a, mean, var);
+            for (int i = 0; i < nx; i++) {
+                float noise = k->c.propagation == PARTICLES_MEAN ? 0 : sqrtf(var[i]) * z[(p * H + h) * nx + i];
+                x[i] += mean[i] + noise;
+            }
+            sum += task_obs_cost(&k->t, x) + task_act_cost(&k->t, a, k->d.na);
+        }
+    }
+    return sum / P;
+}
+
+#endif

@@ -1,0 +1,387 @@
+/* test_rollout.c - the batched rollout against ensemble_predict and task.c in plain loops, with the same noise. */
+#include <float.h>
+
+#include "planner/lanes.h"
+#include "tests/plan_kit.h"
+#include "tests/test.h"
+
+static void random_task(struct kit *k, struct rng *r)
+{
+    struct task_frame *f = &k->t.frame[0];
+
+    memset(&k->t, 0, sizeof k->t);
+    k->t.nframe = 1;
+    f->nlink    = kit_pick(r, 0, 5);
+    for (int l = 0; l < f->nlink; l++) {
+        double q = kit_between(r, 0, 6.3);
+
+        f->link[l].obs     = kit_pick(r, -1, k->d.nx - 1);
+        f->link[l].type    = (enum joint_type)kit_pick(r, 1, 3);
+        f->link[l].axis[0] = 0.6 * cos(q);
+        f->link[l].axis[1] = 0.6 * sin(q);
+        f->link[l].axis[2] = 0.8;
+        for (int i = 0; i < 3; i++)
+            f->link[l].offset[i] = kit_between(r, -0.5, 0.5);
+    }
+    for (int i = 0; i < 3; i++)
+        f->tip[i] = kit_between(r, -0.5, 0.5);
+
+    k->t.nterm = kit_pick(r, 1, 5);
+    for (int m = 0; m < k->t.nterm; m++) {
+        struct task_term *term = &k->t.term[m];
+
+        term->kind   = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_EFFORT);
+        term->form   = (enum term_form)kit_pick(r, FORM_SQUARED, FORM_EXP);
+        term->weight = kit_between(r, -1, 1);
+        term->width  = kit_between(r, 0.5, 2);
+        term->n      = kit_pick(r, 1, k->d.nx);
+        for (int i = 0; i < MAX_TERM_INDEX; i++) {
+            term->index[i]  = kit_pick(r, 0, k->d.nx - 1);
+            term->target[i] = kit_between(r, -1, 1);
+            term->scale[i]  = kit_between(r, -1, 1);
+        }
+    }
+}
+
+static void random_kit(struct kit *k, struct rng *r, uint64_t seed)
+{
+    kit_defaults(k, kit_pick(r, 1, 20), kit_pick(r, 1, 7));
+    k->d.members = kit_pick(r, 1, 6);
+    k->d.layers  = kit_pick(r, 1, 4);
+    k->d.hidden  = kit_pick(r, 1, 130);
+    for (int i = 0; i < k->d.nx; i++)
+        k->d.input[i] = rng_below(r, 3) ? INPUT_IDENTITY : INPUT_ANGLE;
+    k->c.horizon     = kit_pick(r, 1, 9);
+    k->c.population  = kit_pick(r, 20, 90);
+    k->c.particles   = k->d.members * kit_pick(r, 1, 3);
+    k->c.propagation = (enum particle_kind)kit_pick(r, PARTICLES_TSINF, PARTICLES_MEAN);
+    random_task(k, r);
+    kit_model(k, seed);
+}
+
+/* n sequences of actions in -1 .. 1; the caller frees them. */
+static float *random_actions(const struct kit *k, struct rng *r, int n)
+{
+    size_t size = (size_t)(n * k->c.horizon * k->d.na);
+    float *a    = malloc(size * sizeof *a);
+
+    for (size_t i = 0; i < size; i++)
+        a[i] = (float)kit_between(r, -1, 1);
+    return a;
+}
+
+TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
+{
+    struct rng r;
+
+    rng_seed(&r, 11);
+    for (int trial = 0; trial < 40; trial++) {
+        struct kit k;
+
+        random_kit(&k, &r, (uint64_t)trial);
+        /* Mostly not a multiple of any tile. */
+        int    n = kit_pick(&r, 1, k.c.population), steps = k.c.horizon * k.d.na;
+        float *a = random_actions(&k, &r, n), *cost = calloc((size_t)n, sizeof *cost);
+        float  x[MAX_OBS], start[MAX_MEMBERS * MAX_OBS];
+
+        for (int i = 0; i < k.d.nx; i++)
+            x[i] = (float)kit_between(&r, -2, 2);
+        for (int i = 0; i < k.d.members * k.d.nx; i++)
+            start[i] = x[i % k.d.nx];
+
+        for (const char *const *isa = planner_isas(); *isa; isa++) {
+            kit_open(&k, *isa);
+            planner_evaluate(k.p, 0, x, 123, n, a, cost);
+            for (int c = 0; c < n; c += 1 + n / 7) {
+                double want = kit_truth(&k, start, a + c * steps);
+                EXPECT_NEAR(cost[c], want, 2e-4 * (1 + fabs(want)));
+            }
+            double last = kit_truth(&k, start, a + (n - 1) * steps);
+            EXPECT_NEAR(cost[n - 1], last, 2e-4 * (1 + fabs(last)));
+            kit_close(&k);
+        }
+        free(a);
+        free(cost);
+        ensemble_free(&k.e);
+    }
+}
+
+TEST(a_candidate_costs_the_same_bits_wherever_it_stands_in_the_population)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        struct rng r;
+        float      x[4] = { 0.1f, -0.4f, 0.2f, 1 }, cost[90], alone;
+
+        rng_seed(&r, 3);
+        kit_defaults(&k, 4, 2);
+        k.c.population = 90;
+        kit_model(&k, 4);
+        kit_open(&k, *isa);
+        float *a = random_actions(&k, &r, 90);
+
+        planner_evaluate(k.p, 0, x, 5, 90, a, cost);
+        for (int c = 0; c < 90; c++) {
+            planner_evaluate(k.p, 0, x, 5, 1, a + c * k.c.horizon * k.d.na, &alone);
+            EXPECT(alone == cost[c]);
+        }
+        free(a);
+        kit_free(&k);
+    }
+}
+
+TEST(the_last_layer_of_a_model_without_noise_may_skip_the_variance_but_not_the_mean)
+{
+    /* nx = 3: mean and variance share a panel; nx = 12: whole panels of variance can be left out. */
+    for (int nx = 3; nx <= 12; nx += 9) {
+        struct kit k;
+        struct rng r;
+        float      x[MAX_OBS] = { 0.5f }, start[MAX_MEMBERS * MAX_OBS], cost;
+
+        rng_seed(&r, 8);
+        kit_defaults(&k, nx, 1);
+        k.c.propagation = PARTICLES_MEAN;
+        kit_model(&k, 2);
+        kit_open(&k, NULL);
+        float *a = random_actions(&k, &r, 1);
+
+        for (int i = 0; i < k.d.members * nx; i++)
+            start[i] = x[i % nx];
+        planner_evaluate(k.p, 0, x, 5, 1, a, &cost);
+        EXPECT_NEAR(cost, kit_truth(&k, start, a), 1e-5);
+        free(a);
+        kit_free(&k);
+    }
+}
+
+TEST(the_noise_is_standard_normal_and_depends_on_the_seed_alone)
+{
+    struct kit     k;
+    const float   *z;
+    const uint8_t *member;
+    float          x[4] = { 0 }, keep[12 * 60 * 4], action[60] = { 0 }, cost;
+    double         sum = 0, square = 0;
+
+    kit_defaults(&k, 4, 1);
+    k.c.horizon   = 60;
+    k.c.particles = 12;
+    kit_model(&k, 4);
+    kit_open(&k, NULL);
+    planner_evaluate(k.p, 0, x, 5, 1, action, &cost);
+    int n = planner_noise(k.p, &z, &member) * 60 * 4;
+    EXPECT(n == 12 * 60 * 4);
+    memcpy(keep, z, sizeof keep);
+    for (int i = 0; i < n; i++) {
+        sum += (double)z[i];
+        square += (double)z[i] * (double)z[i];
+    }
+    EXPECT_NEAR(sum / n, 0, 5 / sqrt(n));
+    EXPECT_NEAR(square / n, 1, 5 * sqrt(2.0 / n));
+
+    x[0] = 1;
+    planner_evaluate(k.p, 0, x, 6, 1, action, &cost);
+    EXPECT(memcmp(keep, z, 1000) != 0);
+    planner_evaluate(k.p, 0, x, 5, 1, action, &cost);
+    EXPECT(memcmp(keep, z, sizeof keep) == 0);
+    kit_free(&k);
+}
+
+TEST(ts1_gives_every_net_the_same_number_of_particles_at_every_step_and_mixes_them)
+{
+    struct kit     k;
+    const float   *z;
+    const uint8_t *member;
+    float          x[2] = { 0 }, action[20] = { 0 }, cost;
+    int            moved = 0;
+
+    kit_defaults(&k, 2, 1);
+    k.d.members     = 5;
+    k.c.particles   = 20;
+    k.c.horizon     = 20;
+    k.c.propagation = PARTICLES_TS1;
+    kit_model(&k, 4);
+    kit_open(&k, NULL);
+    planner_evaluate(k.p, 0, x, 5, 1, action, &cost);
+    planner_noise(k.p, &z, &member);
+    for (int h = 0; h < 20; h++) {
+        int count[5] = { 0 };
+
+        for (int p = 0; p < 20; p++) {
+            count[member[p * 20 + h]]++;
+            moved += h > 0 && member[p * 20 + h] != member[p * 20 + h - 1];
+        }
+        for (int m = 0; m < 5; m++)
+            EXPECT(count[m] == 4);
+    }
+    EXPECT(moved > 19 * 20 / 2); /* four fifths expected */
+    kit_free(&k);
+}
+
+TEST(tsinf_keeps_every_particle_on_its_net)
+{
+    struct kit     k;
+    const float   *z;
+    const uint8_t *member;
+    float          x[2] = { 0 }, action[6] = { 0 }, cost;
+
+    kit_defaults(&k, 2, 1);
+    k.c.particles = 6;
+    kit_model(&k, 4);
+    kit_open(&k, NULL);
+    planner_evaluate(k.p, 0, x, 5, 1, action, &cost);
+    planner_noise(k.p, &z, &member);
+    for (int p = 0; p < 6; p++)
+        for (int h = 0; h < 6; h++)
+            EXPECT(member[p * 6 + h] == p % 3);
+    kit_free(&k);
+}
+
+/* Each member's own mean step from x: what delay compensation and the prediction are made of. */
+static void members_step(const struct kit *k, float *start, const float *a)
+{
+    for (int m = 0; m < k->d.members; m++) {
+        float mean[MAX_OBS], var[MAX_OBS], *x = start + m * k->d.nx;
+
+        ensemble_predict(&k->e, m, x, a, mean, var);
+        for (int i = 0; i < k->d.nx; i++)
+            x[i] += mean[i];
+    }
+}
+
+TEST(with_delay_every_net_starts_from_its_own_prediction_under_the_pending_action)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit  k;
+        struct plan plan;
+        float       start[MAX_MEMBERS * MAX_OBS];
+
+        kit_defaults(&k, 5, 2);
+        kit_model(&k, 21);
+        kit_open(&k, *isa);
+        struct plan_request q = kit_request(&k, 0);
+
+        q.delayed    = true;
+        q.pending[0] = 0.9f;
+        q.pending[1] = -0.7f;
+        planner_step(k.p, 0, &q, NULL, NULL, &plan);
+        for (int i = 0; i < k.d.members * k.d.nx; i++)
+            start[i] = q.x[i % k.d.nx];
+        members_step(&k, start, q.pending);
+
+        float actions[MAX_HORIZON * 2];
+        for (int h = 0; h < k.c.horizon; h++)
+            memcpy(actions + 2 * h, plan.action[h], 2 * sizeof *actions);
+        EXPECT_NEAR(plan.cost, kit_truth(&k, start, actions), 1e-4);
+
+        /* The prediction goes one step further, under the plan's first action. */
+        members_step(&k, start, plan.action[0]);
+        double spread = 0;
+        for (int i = 0; i < 5; i++) {
+            double mean = 0, var = 0;
+
+            for (int m = 0; m < 3; m++)
+                mean += (double)start[m * 5 + i] / 3;
+            for (int m = 0; m < 3; m++)
+                var += pow((double)start[m * 5 + i] - mean, 2) / 3;
+            EXPECT_NEAR(plan.predicted[i], mean, 1e-5);
+            spread += sqrt(var) / (double)k.e.out_std[i] / 5;
+        }
+        EXPECT_NEAR(plan.spread, spread, 1e-4);
+        EXPECT(spread > 1e-3);
+        kit_free(&k);
+    }
+}
+
+TEST(a_large_input_mean_does_not_cancel_the_state_away)
+{
+    /* An observation around 1000 that varies by 0.01: folding the mean into the bias would leave no digits. */
+    struct kit k;
+    float      x[1] = { 1000.01f }, start[3] = { 1000.01f, 1000.01f, 1000.01f }, action[6] = { 0 }, cost;
+
+    kit_defaults(&k, 1, 1);
+    kit_model(&k, 3);
+    k.e.in_mean[0]       = 1000;
+    k.e.in_std[0]        = 0.01f;
+    k.t.term[0].target[0] = 1000;
+    kit_open(&k, NULL);
+    planner_evaluate(k.p, 0, x, 1, 1, action, &cost);
+    double want = kit_truth(&k, start, action);
+    EXPECT_NEAR(cost, want, 1e-2 * want);
+    kit_free(&k);
+}
+
+TEST(nan_weights_make_every_cost_the_worst)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        float      x[3] = { 0 }, a[40 * 6] = { 0 }, cost[40];
+
+        kit_defaults(&k, 3, 1);
+        kit_model(&k, 3);
+        k.e.weights[ensemble_params(&k.d) + 1] = NAN; /* one weight of one net */
+        kit_open(&k, *isa);
+        planner_evaluate(k.p, 0, x, 1, 40, a, cost);
+        for (int c = 0; c < 40; c++)
+            EXPECT(cost[c] == 1e6f);
+        kit_free(&k);
+    }
+}
+
+TEST(only_the_candidate_that_diverges_costs_the_worst)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        float      x[1] = { 0 }, a[5] = { 0, 1, -1, 0.001f, NAN }, cost[5];
+
+        kit_defaults(&k, 1, 1);
+        k.c.horizon = 1;
+        kit_linear(&k, (double[]){ 0 }, (double[]){ 1e5 });
+        kit_open(&k, *isa);
+        planner_evaluate(k.p, 0, x, 1, 5, a, cost);
+        EXPECT_NEAR(cost[0], 0, 1e-6);
+        EXPECT(cost[1] == 1e6f && cost[2] == 1e6f && cost[4] == 1e6f);
+        EXPECT_NEAR(cost[3], 1e4, 1);
+        kit_free(&k);
+    }
+}
+
+TEST(a_bounded_cost_does_not_hide_a_state_that_diverged)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        float      x[1] = { 0 }, a[2] = { 0, 30 }, cost[2];
+
+        kit_defaults(&k, 1, 1);
+        k.c.horizon        = 1;
+        k.t.term[0].form   = FORM_EXP;
+        k.t.term[0].weight = -1;
+        k.t.term[0].width  = 1;
+        kit_linear(&k, (double[]){ 0 }, (double[]){ 3e38 });
+        kit_open(&k, *isa);
+        planner_evaluate(k.p, 0, x, 1, 2, a, cost);
+        EXPECT_NEAR(cost[0], -1, 1e-6);
+        EXPECT(cost[1] == 1e6f); /* exp(-infinity) would have been 0 */
+        kit_free(&k);
+    }
+}
+
+TEST(packing_one_slot_leaves_the_others_alone)
+{
+    struct kit k, other;
+    float      x[3] = { 0.1f, 0.2f, 0.3f }, a[6] = { 0.5f, -0.5f, 1, 0, 0, 0 }, first, second, again;
+
+    kit_defaults(&k, 3, 1);
+    kit_model(&k, 3);
+    kit_defaults(&other, 3, 1);
+    kit_model(&other, 4);
+    kit_open(&k, NULL);
+    planner_evaluate(k.p, 0, x, 1, 1, a, &first);
+    planner_pack(k.p, 1, &other.e);
+    planner_pack(k.p, 2, &other.e);
+    planner_evaluate(k.p, 1, x, 1, 1, a, &second);
+    planner_evaluate(k.p, 0, x, 1, 1, a, &again);
+    EXPECT(first == again);
+    EXPECT(first != second);
+    ensemble_free(&other.e);
+    kit_free(&k);
+}

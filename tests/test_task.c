@@ -1,0 +1,145 @@
+/* test_task.c - costs and frames against hand-made numbers and an independent way to turn a vector. */
+#include <math.h>
+#include <string.h>
+
+#include "daemon/rt/rng.h"
+#include "planner/task.h"
+#include "tests/test.h"
+
+static double uniform(struct rng *r)
+{
+    return 2 * rng_uniform(r) - 1;
+}
+
+static struct task cartpole(void)
+{
+    struct task t = { .return_at = RETURN_AT_NEXT, .nframe = 1, .nterm = 2 };
+
+    t.frame[0] = (struct task_frame){ .nlink = 2,
+                                      .link  = { { .obs = 0, .type = JOINT_PRISMATIC, .axis = { 1, 0, 0 } },
+                                                 { .obs = 1, .type = JOINT_CONTINUOUS, .axis = { 0, 1, 0 } } },
+                                      .tip   = { 0, 0, -0.6 } };
+    t.term[0]  = (struct task_term){ .kind = TERM_FRAME, .form = FORM_EXP, .weight = -1, .width = 0.6,
+                                     .target = { 0, 0, 0.6 }, .scale = { 1, 0, 1 } };
+    t.term[1]  = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.01 };
+    return t;
+}
+
+TEST(cart_pole_tip_and_reward_follow_the_published_formula)
+{
+    struct task t = cartpole();
+    struct rng  r;
+
+    rng_seed(&r, 1);
+    for (int k = 0; k < 100; k++) {
+        float  x[4] = { 0 }, next[4] = { (float)uniform(&r), (float)(4 * uniform(&r)), 1, 2 }, a = (float)(3 * uniform(&r));
+        double p[3], px = (double)next[0] - 0.6 * sin((double)next[1]), pz = -0.6 * cos((double)next[1]);
+
+        task_frame_position(&t, 0, next, p);
+        EXPECT_NEAR(p[0], px, 1e-12);
+        EXPECT_NEAR(p[1], 0, 1e-12);
+        EXPECT_NEAR(p[2], pz, 1e-12);
+        double want = exp(-(px * px + (pz - 0.6) * (pz - 0.6)) / 0.36) - 0.01 * (double)a * (double)a;
+        EXPECT_NEAR(task_reward(&t, x, &a, 1, next), want, 1e-12);
+    }
+}
+
+TEST(upright_at_rest_without_effort_is_worth_exactly_one)
+{
+    struct task t = cartpole();
+    float       x[4] = { 0, (float)M_PI, 0, 0 }, a = 0;
+
+    EXPECT_NEAR(task_reward(&t, x, &a, 1, x), 1, 1e-12);
+}
+
+TEST(return_at_chooses_the_scored_state)
+{
+    struct task t = { .nterm = 1 };
+    float       x[1] = { 2 }, next[1] = { 3 }, a[1] = { 0 };
+
+    t.term[0]   = (struct task_term){ .kind = TERM_OBSERVATION, .weight = 1, .n = 1, .scale = { 1 } };
+    t.return_at = RETURN_AT_NEXT;
+    EXPECT_NEAR(task_reward(&t, x, a, 1, next), -9, 0);
+    t.return_at = RETURN_AT_CURRENT;
+    EXPECT_NEAR(task_reward(&t, x, a, 1, next), -4, 0);
+}
+
+TEST(observation_terms_weigh_scale_and_sum_their_entries)
+{
+    struct task t = { .nterm = 2 };
+    float       x[5] = { 9, 1, 2, 3, 4 }, a[2] = { 3, -4 };
+
+    t.term[0] = (struct task_term){ .kind = TERM_OBSERVATION, .weight = 0.5, .n = 2, .index = { 1, 4 },
+                                    .target = { 0.5, 1 }, .scale = { 2, -1 } };
+    t.term[1] = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.1, .form = FORM_EXP, .width = 5 };
+    EXPECT_NEAR(task_obs_cost(&t, x), 0.5 * (1 * 1 + 3 * 3), 1e-12);
+    EXPECT_NEAR(task_act_cost(&t, a, 2), 0.1 * exp(-1), 1e-12); /* |a|^2 = 25 = width^2 */
+}
+
+/* v turned about unit vector k by angle q, by quaternion: v + 2 s (u x v) + 2 u x (u x v), u = k sin(q/2), s = cos(q/2) */
+static void turned(double v[3], const double k[3], double q)
+{
+    double s = cos(q / 2), u[3], c[3], d[3];
+
+    for (int i = 0; i < 3; i++)
+        u[i] = k[i] * sin(q / 2);
+    for (int i = 0; i < 3; i++)
+        c[i] = u[(i + 1) % 3] * v[(i + 2) % 3] - u[(i + 2) % 3] * v[(i + 1) % 3];
+    for (int i = 0; i < 3; i++)
+        d[i] = u[(i + 1) % 3] * c[(i + 2) % 3] - u[(i + 2) % 3] * c[(i + 1) % 3];
+    for (int i = 0; i < 3; i++)
+        v[i] += 2 * s * c[i] + 2 * d[i];
+}
+
+TEST(a_chain_of_any_joints_agrees_with_turning_the_tip_back_link_by_link)
+{
+    struct rng r;
+
+    rng_seed(&r, 2);
+    for (int trial = 0; trial < 200; trial++) {
+        struct task        t = { .nframe = 1 };
+        struct task_frame *f = &t.frame[0];
+        float              x[MAX_LINKS];
+
+        f->nlink = 1 + (int)rng_below(&r, MAX_LINKS);
+        for (int l = 0; l < f->nlink; l++) {
+            double norm = 0;
+
+            for (int i = 0; i < 3; i++) {
+                f->link[l].offset[i] = uniform(&r);
+                f->link[l].axis[i]   = uniform(&r);
+                norm += f->link[l].axis[i] * f->link[l].axis[i];
+            }
+            for (int i = 0; i < 3; i++)
+                f->link[l].axis[i] /= sqrt(norm);
+            f->link[l].obs  = (int)rng_below(&r, 4) ? l : -1;
+            f->link[l].type = (enum joint_type)(1 + rng_below(&r, 3));
+            x[l]            = (float)(3 * uniform(&r));
+        }
+        for (int i = 0; i < 3; i++)
+            f->tip[i] = uniform(&r);
+
+        /* From the tip inwards: no orientation matrix is ever built. */
+        double v[3] = { f->tip[0], f->tip[1], f->tip[2] }, p[3];
+        for (int l = f->nlink - 1; l >= 0; l--) {
+            const struct task_link *link = &f->link[l];
+
+            if (link->obs >= 0 && link->type != JOINT_PRISMATIC)
+                turned(v, link->axis, (double)x[link->obs]);
+            for (int i = 0; i < 3; i++)
+                v[i] += link->offset[i] +
+                        (link->obs >= 0 && link->type == JOINT_PRISMATIC ? link->axis[i] * (double)x[link->obs] : 0);
+        }
+        task_frame_position(&t, 0, x, p);
+        for (int i = 0; i < 3; i++)
+            EXPECT_NEAR(p[i], v[i], 1e-10);
+    }
+}
+
+TEST(nan_in_a_scored_observation_is_nan_cost)
+{
+    struct task t    = cartpole();
+    float       x[4] = { NAN, 0, 0, 0 };
+
+    EXPECT(isnan(task_obs_cost(&t, x)));
+}
