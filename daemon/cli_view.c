@@ -275,6 +275,12 @@ void view_trials(struct screen *s, const json_t *status)
     }
 }
 
+void view_timing(struct screen *s, const json_t *status)
+{
+    part_planner(s, status);
+    part_control(s, status);
+}
+
 void view_trial_line(struct screen *s, const json_t *status, const json_t *trial, double best)
 {
     screen_line(s, "trial %3ld  %-8s %-9s return %8s  best %8s  model %ld  error %s  misses %ld  planner p99 %s",
