@@ -4,6 +4,7 @@
  * the call that was being made; outside such a call an error is a bug. */
 #include "firmware-bridge/sim.h"
 
+#include <errno.h>
 #include <math.h>
 #include <mujoco/mujoco.h>
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/rng.h"
@@ -172,9 +174,12 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
     const char *file      = o->model;
     char        text[300] = "";
 
+    if (access(file, R_OK) != 0)
+        return explain(why, size, "%s: cannot be read: %s", file, strerror(errno));
     s->model = mj_loadXML(file, NULL, text, sizeof text);
     if (!s->model) {
-        text[strcspn(text, "\n")] = 0;
+        for (char *at = text; *at; at++)
+            *at = *at == '\n' ? ' ' : *at;
         return explain(why, size, "%s: not a model MuJoCo can load: %s", file, text);
     }
     if (o->timestep != 0)

@@ -331,3 +331,25 @@ void robot_run(struct robot *r, double seconds)
         robot_listen(r, left > 0 ? (int)(left * 1e3) : 0);
     }
 }
+
+static void *run_background(void *arg)
+{
+    struct robot *r = arg;
+
+    while (atomic_load(&r->background))
+        robot_run(r, 1 / r->hz);
+    return NULL;
+}
+
+void robot_begin(struct robot *r)
+{
+    atomic_store(&r->background, true);
+    if (pthread_create(&r->thread, NULL, run_background, r))
+        abort();
+}
+
+void robot_pause(struct robot *r)
+{
+    atomic_store(&r->background, false);
+    pthread_join(r->thread, NULL);
+}

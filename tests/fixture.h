@@ -3,6 +3,8 @@
 #define TESTS_FIXTURE_H
 
 #include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "daemon/cli_process.h"
 #include "transport/port.h"
@@ -46,6 +48,8 @@ struct robot {
     double               effort_max;      /* of all commands                          */
     bool                 nonfinite;       /* any command ever                         */
     double               hz;
+    pthread_t            thread;
+    _Atomic bool         background;
 };
 
 struct robot *robot_new(const struct fixture *f); /* a cart-pole that says what robot.yaml expects */
@@ -55,5 +59,7 @@ void          robot_raw(struct robot *r, const void *bytes, size_t n);
 void          robot_send_state(struct robot *r);  /* seq + 1, as r->state stands                   */
 void          robot_listen(struct robot *r, int ms);
 void          robot_run(struct robot *r, double seconds); /* states at r->hz, listening in between */
+void          robot_begin(struct robot *r);       /* goes on running on a thread of its own ...    */
+void          robot_pause(struct robot *r);       /* ... until here; only then touch r again       */
 
 #endif

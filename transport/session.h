@@ -15,7 +15,7 @@
 enum {
     PEER_ID_SIZE     = 255,
     SESSION_ALIVE_MS = 1000,
-    SESSION_SENDERS  = 4,     /* senders of bad messages remembered at a time               */
+    SESSION_SENDERS  = 8,     /* senders of bad messages remembered at a time               */
     SESSION_BAD_MAX  = 100,   /* bad messages within SESSION_BAD_MS that are still put up with */
     SESSION_BAD_MS   = 1000,
     SESSION_BAN_MS   = 10000,
