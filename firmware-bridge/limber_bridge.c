@@ -33,7 +33,8 @@ static const char help[] =
     "  --seed N           start poses depend on it (default 0)\n"
     "  --joints a,b       these joints, in this order (default: all, in the model's order)\n"
     "  --timestep S       simulation time step in seconds (default: the model's)\n"
-    "  --timeout-ms MS    damp after so long without a command (default 120)\n"
+    "  --command-timeout-ms MS\n"
+    "                     damp after so long without a command (default 120)\n"
     "  --lockstep         wait for each command instead of the clock; limberd must allow it\n"
     "  --rt               real-time priority, pinned to a core\n"
     "  --priority N       with --rt: SCHED_FIFO priority, 1 to 99 (default 60)\n"
@@ -98,7 +99,7 @@ static const struct option flags[] = {
     { "robot", required_argument, NULL, 'r' },      { "model", required_argument, NULL, 'm' },
     { "endpoint", required_argument, NULL, 'e' },   { "seed", required_argument, NULL, 's' },
     { "joints", required_argument, NULL, 'j' },     { "timestep", required_argument, NULL, 't' },
-    { "timeout-ms", required_argument, NULL, 'o' }, { "lockstep", no_argument, NULL, 'l' },
+    { "command-timeout-ms", required_argument, NULL, 'o' }, { "lockstep", no_argument, NULL, 'l' },
     { "rt", no_argument, NULL, 'R' },               { "priority", required_argument, NULL, 'p' },
     { "core", required_argument, NULL, 'c' },       { "picture", required_argument, NULL, 'P' },
     { "max-states", required_argument, NULL, 'n' }, { "quiet", no_argument, NULL, 'q' },
@@ -123,7 +124,7 @@ static bool take_flag(struct arguments *a, int flag)
     case 'q': a->loop.quiet = true; break;
     case 's': ok = whole("seed", optarg, 0, UINT64_MAX, &a->sim.seed); break;
     case 't': ok = number("timestep", optarg, 1e-6, 1, &a->sim.timestep); break;
-    case 'o': ok = number("timeout-ms", optarg, 1, 10000, &a->loop.command_timeout_ms); break;
+    case 'o': ok = number("command-timeout-ms", optarg, 1, 10000, &a->loop.command_timeout_ms); break;
     case 'n': ok = whole("max-states", optarg, 1, UINT64_MAX, &a->loop.max_states); break;
     case 'p':
         ok               = whole("priority", optarg, 1, 99, &n);
