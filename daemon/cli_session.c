@@ -186,11 +186,13 @@ static void try_to_arm(struct session *s)
     json_decref(a.json);
 }
 
-/* With next: operator, or before the first trial, nobody else starts it. */
+/* With next: operator the daemon waits for a person; here that is us. */
 static void start_idle_trial(struct session *s)
 {
     struct http_answer a;
 
+    if (s->config.trials.next != NEXT_OPERATOR)
+        return;
     if (strcmp(js_str(s->status, "trials.phase", ""), "IDLE") != 0) {
         s->idle_ns = 0;
     } else if (s->idle_ns == 0) {
