@@ -27,11 +27,24 @@
 
 #define TILE (LANES * BT)
 
+_Static_assert(BT == 2 && PANEL % 2 == 0, "swish goes in pairs");
 _Static_assert(TILE <= LANES_TILE && LANES_PANEL % PANEL == 0, "sizes promised in lanes.h");
 
-/* y = f(W x + b) for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
+/* A loop and a function of its own: its constants would push the accumulators of layer() out of the registers. */
+static __attribute__((noinline)) void swish_rows(float *y, int n, int step)
+{
+    for (int i = 0; i < n; i += 2, y += 2 * step) {
+        vf a = v_load(y), b = v_load(y + step);
+
+        v_swish2(&a, &b);
+        v_store(y, a);
+        v_store(y + step, b);
+    }
+}
+
+/* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
  * Panels that hold none of the first `wanted` outputs are left out. */
-INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, bool swish, const int bt)
+INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, const int bt)
 {
     const float *w = p + (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
 
@@ -58,11 +71,6 @@ INLINE void layer(float *y, const float *x, const float *p, int in, int out, int
             UNROLL for (int j = 0; j < bt; j++)
                 v_store(y + i * TILE + j * LANES, c[i][j]);
 
-        /* From memory, not from c: keeping the accumulators and the activation's temporaries would spill both. */
-        if (swish)
-            for (int i = 0; i < PANEL; i++)
-                UNROLL for (int j = 0; j < bt; j++)
-                    v_store(y + i * TILE + j * LANES, v_swish(v_load(y + i * TILE + j * LANES)));
     }
 }
 
@@ -105,12 +113,16 @@ INLINE void model_step(const struct lanes_job *job, int member, const float *act
     for (int l = 0; l < layers; l++) {
         float *was = from;
 
-        layer(to, from, net->layer[member][l], in, hidden, hidden, true, bt);
+        layer(to, from, net->layer[member][l], in, hidden, hidden, bt);
+        if (bt == BT)
+            swish_rows(to, (hidden + PANEL - 1) / PANEL * PANEL * BT, LANES);
+        else
+            swish_rows(to, (hidden + PANEL - 1) / PANEL * PANEL, TILE);
         from = to;
         to   = was;
         in   = hidden;
     }
-    layer(to, from, net->layer[member][layers], in, 2 * nx, z ? 2 * nx : nx, false, bt);
+    layer(to, from, net->layer[member][layers], in, 2 * nx, z ? 2 * nx : nx, bt);
 
     for (int i = 0; i < nx; i++)
         for (int j = 0; j < bt; j++) {
@@ -291,8 +303,13 @@ static void map_exp(int n, const float *x, float *y)
 
 static void map_swish(int n, const float *x, float *y)
 {
-    for (int i = 0; i < n; i += LANES)
-        v_store(y + i, v_swish(v_load(x + i)));
+    for (int i = 0; i < n; i += 2 * LANES) {
+        vf a = v_load(x + i), b = v_load(x + i + LANES);
+
+        v_swish2(&a, &b);
+        v_store(y + i, a);
+        v_store(y + i + LANES, b);
+    }
 }
 
 static void map_log(int n, const float *x, float *y)
