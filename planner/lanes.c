@@ -27,19 +27,30 @@
 
 #define TILE (LANES * BT)
 
-_Static_assert(BT == 2 && PANEL % 2 == 0, "swish goes in pairs");
+_Static_assert(PANEL % 2 == 0, "swish goes in pairs");
 _Static_assert(TILE <= LANES_TILE && LANES_PANEL % PANEL == 0, "sizes promised in lanes.h");
 
-/* A loop and a function of its own: its constants would push the accumulators of layer() out of the registers. */
-static __attribute__((noinline)) void swish_rows(float *y, int n, int step)
+/* y = swish(y) for an even number of units.  A pair is two units of the same rows: candidates never meet.
+ * A function of its own, as its constants would push the accumulators of layer() out of the registers. */
+INLINE void swish_units(float *y, int units, const int bt)
 {
-    for (int i = 0; i < n; i += 2, y += 2 * step) {
-        vf a = v_load(y), b = v_load(y + step);
+    for (int i = 0; i < units; i += 2, y += 2 * TILE)
+        UNROLL for (int j = 0; j < bt; j++) {
+            float *first = y + j * LANES, *second = first + TILE;
+            vf     a = v_load(first), b = v_load(second);
 
-        v_swish2(&a, &b);
-        v_store(y, a);
-        v_store(y + step, b);
-    }
+            v_swish2(&a, &b);
+            v_store(first, a);
+            v_store(second, b);
+        }
+}
+
+static __attribute__((noinline)) void swish_layer(float *y, int units, int bt)
+{
+    if (bt == BT)
+        swish_units(y, units, BT);
+    else
+        swish_units(y, units, 1);
 }
 
 /* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
@@ -114,10 +125,7 @@ INLINE void model_step(const struct lanes_job *job, int member, const float *act
         float *was = from;
 
         layer(to, from, net->layer[member][l], in, hidden, hidden, bt);
-        if (bt == BT)
-            swish_rows(to, (hidden + PANEL - 1) / PANEL * PANEL * BT, LANES);
-        else
-            swish_rows(to, (hidden + PANEL - 1) / PANEL * PANEL, TILE);
+        swish_layer(to, hidden + hidden % 2, bt);
         from = to;
         to   = was;
         in   = hidden;
@@ -303,12 +311,11 @@ static void map_exp(int n, const float *x, float *y)
 
 static void map_swish(int n, const float *x, float *y)
 {
-    for (int i = 0; i < n; i += 2 * LANES) {
-        vf a = v_load(x + i), b = v_load(x + i + LANES);
+    for (int i = 0; i < n; i += LANES) {
+        vf a = v_load(x + i), b = v_set(0.5f);
 
         v_swish2(&a, &b);
         v_store(y + i, a);
-        v_store(y + i + LANES, b);
     }
 }
 

@@ -100,10 +100,10 @@ INLINE vf v_exp(vf x)
     return p * (vf)(((vu)t << 23) + 0x3f800000u); /* n = -127 makes the factor 0, n = 128 infinity */
 }
 
-/* 1 + e^-x for swish; x >= -44 keeps the product of two finite.  e^-x = 2^-n 2^-f with x / ln 2 = n + f. */
+/* 1 + e^-x for swish; x >= -43 keeps the product of two finite and its inverse normal.  e^-x = 2^-n 2^-f with x / ln 2 = n + f. */
 INLINE vf v_swish_divisor(vf x)
 {
-    x    = v_min(v_max(x, -44.0f), 88.0f);
+    x    = v_min(v_max(x, -43.0f), 88.0f);
     vf t = x * 1.44269504f + ROUNDER;
     vf n = t - ROUNDER;
     vf f = x * 1.44269504f - n;
@@ -117,13 +117,13 @@ INLINE vf v_swish_divisor(vf x)
 }
 
 /* Two at a time, x / (1 + e^-x) each, as division is slow: 1 / (a b) serves both.
- * |error| < 4e-7 |swish x| + 1e-7, and < 1e-18 |x| more below -44.  NaN in one is NaN in both. */
+ * |error| < 4e-7 |swish x| + 1e-7, and < 1e-18 |x| more below -43.  NaN in one is NaN in both. */
 INLINE void v_swish2(vf *x, vf *y)
 {
     vf a = v_swish_divisor(*x), b = v_swish_divisor(*y), r = 1.0f / (a * b);
 
-    *x = *x * b * r;
-    *y = *y * a * r;
+    *x *= b * r; /* not x b, which may overflow */
+    *y *= a * r;
 }
 
 /* sin x and cos x.  Absolute error < 1.5e-7 for |x| <= 1e5; NaN beyond, where a float angle has lost its meaning. */
