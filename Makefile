@@ -2,18 +2,29 @@
 # make run        install what is missing, build, and let a simulated cart-pole learn to swing up (RESUME=1: go on)
 # make test       install what is missing, build, run all tests; ends with "N passed, N failed"
 # make deps       only install what is missing (Debian packages)
-# make bench      benchmarks that print figures; see docs/benchmarks.md
+# make bench      what this machine can hold; bench-cartpole SEEDS= TRIALS= FIRST=, bench-rt MINUTES=
 # make asan|tsan  the tests under a sanitizer
-# make soak       the long suites          make format    clang-format          make clean
-# make install    DESTDIR= PREFIX=/usr     needs a finished build
-CC      ?= gcc
+# make soak       the tests, those with random inputs a hundred times longer
+# make format     clang-format          make clean
+# make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 CFLAGS  ?= -O2 -g
 B       ?= build
 PREFIX  ?= /usr
 VERSION := 0.1.0
 
+SEEDS   ?= 5
+TRIALS  ?= 15
+FIRST   ?= 1
+MINUTES ?= 30
+
+MAKEFLAGS += --no-print-directory
+.PHONY: all run test deps build-only bench bench-cartpole bench-rt asan tsan soak format clean install
+
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
-       -Wwrite-strings -Wpointer-arith
+       -Wwrite-strings -Wpointer-arith $(if $(WERROR),-Werror)
 HARD = -fstack-protector-strong -fPIE
 ALL  = -std=gnu11 -D_GNU_SOURCE -I. -I$B -MMD -MP -ffp-contract=off -fno-math-errno -DLIMBER_VERSION='"$(VERSION)"' \
        $(WARN) $(HARD) $(CFLAGS)
@@ -81,5 +92,59 @@ $(ISAS:%=$B/planner/lanes_%.o): $B/planner/lanes_%.o: $(LANES)
 $B/%.o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -c -o $@ $<
+
+# --- everything beyond compiling ---
+
+BUILD = @B=$B ./build.sh $(MAKE) B=$B
+ROBOT = robots/cartpole/robot.yaml
+
+deps:
+	@./deps.sh
+
+run: deps
+	$(BUILD) all
+	@$B/limber run $(ROBOT) $(if $(RESUME),--resume)
+
+test:
+	@./deps.sh test
+	$(BUILD) all $B/tests/run
+	@$B/tests/run
+
+build-only:
+	$(BUILD) all $B/tests/run
+
+bench: deps
+	$(BUILD) all
+	@$B/limber bench --config $(ROBOT)
+bench-cartpole: deps
+	$(BUILD) all
+	@$B/limber bench-cartpole --config $(ROBOT) --seeds $(SEEDS) --trials $(TRIALS) --first $(FIRST)
+bench-rt: deps
+	$(BUILD) all
+	@$B/limber bench-rt --config robots/cartpole/robot-500hz.yaml --minutes $(MINUTES)
+
+asan:
+	@$(MAKE) test B=build-asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+tsan:
+	@$(MAKE) test B=build-tsan CFLAGS="-O1 -g -fsanitize=thread -fno-omit-frame-pointer"
+soak:
+	@LIMBER_SOAK=1 $(MAKE) test
+
+format:
+	clang-format -i $(shell find daemon models planner transport firmware-bridge proto tests -name '*.[ch]')
+
+clean:
+	rm -rf build build-*
+
+I = install -D
+install:
+	@for p in limberd limber limber-trainer limber-bridge; do test -x $B/$$p || { echo "no $B/$$p: run make first"; exit 1; }; done
+	for p in limberd limber limber-trainer limber-bridge; do $I $B/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/limberd@.service | $I -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/limberd@.service
+	$I -m 644 systemd/limber.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/limber.conf
+	$I -m 644 systemd/60-limber.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-limber.rules
+	for f in $$(find robots -type f); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/limber/$$f; done
+	for f in README.md docs/*.md; do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/limber/$${f#docs/}; done
+	for f in $$(find docs -name '*.[1-8]'); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f##*/}; done
 
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -48,11 +48,11 @@ struct observation_config {
 struct gate_config {
     bool   off;
     char   off_reason[REASON_SIZE];
-    double threshold;
+    double threshold; /* 0 when off */
 };
 
 struct robot_config {
-    char          file[PATH_SIZE];       /* the file this came from               */
+    char          file[PATH_SIZE];       /* absolute path of the file this came from */
     char          robot[NAME_SIZE];
     enum hardware hardware;
 
@@ -124,6 +124,11 @@ struct robot_config {
         char run[PATH_SIZE];              /* empty: see design, decided by run_dir                    */
         char store[PATH_SIZE];            /* empty: RUN/experience.db                                 */
     } paths;
+    struct {                              /* limber-bridge sim's robot                                    */
+        char   model[PATH_SIZE];          /* MJCF; default model.xml beside robot.yaml                    */
+        double timestep;                  /* s; 0: the model's own                                        */
+        double command_timeout_ms;        /* it damps by itself after this; what Hello will say           */
+    } sim;
     char endpoint[ENDPOINT_SIZE];         /* empty: ipc://RUN/robot.sock                              */
     char telemetry[ENDPOINT_SIZE];        /* empty: ipc://RUN/telemetry.sock                          */
 };

@@ -173,15 +173,17 @@ static void report(struct control *c)
     struct shared *s = c->s;
     uint64_t       slot;
 
-    for (int i = 0; i < c->out.nnotice; i++) {
-        if (ring_claim(&s->notice_ring, &slot)) {
-            s->notice[slot] = c->out.notice[i];
-            ring_push(&s->notice_ring);
-        }
+    if (c->out.has_transition && ring_claim(&s->report_ring, &slot)) {
+        s->report[slot].is_transition = true;
+        s->report[slot].transition    = c->out.transition;
+        ring_push(&s->report_ring);
     }
-    if (c->out.has_transition && ring_claim(&s->transition_ring, &slot)) {
-        s->transition[slot] = c->out.transition;
-        ring_push(&s->transition_ring);
+    for (int i = 0; i < c->out.nnotice; i++) {
+        if (ring_claim(&s->report_ring, &slot)) {
+            s->report[slot].is_transition = false;
+            s->report[slot].notice        = c->out.notice[i];
+            ring_push(&s->report_ring);
+        }
     }
     uint64_t compute         = clock_now_ns() - c->woke_ns;
     c->out.record.compute_ns = compute;

@@ -133,9 +133,9 @@ static const char *arm_refused(const struct core *c)
 
 static const char *reset_refused(const struct core *c)
 {
-    if (c->mode == MODE_FAULT && c->have_state && c->missing == 0 && c->state.estop)
+    if (c->mode == MODE_FAULT && c->estop)
         return "the emergency stop is still pressed";
-    if (c->mode == MODE_FAULT && c->have_state && c->missing == 0 && c->state.faults)
+    if (c->mode == MODE_FAULT && c->robot_fault)
         return "the robot side still reports a fault";
     if (c->mode != MODE_FAULT && c->mode != MODE_DISARMED)
         return "only a stopped robot can be reset";
@@ -250,8 +250,8 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_SESSION, EVENT_FAULT, STOP_SESSION },
         { FAULT_EFFORT, EVENT_FAULT, STOP_EFFORT },
         { FAULT_GATES, EVENT_FAULT, STOP_GATES },
+        { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED }, /* stale too, but this says why */
         { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
-        { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED },
         { FAULT_POSITION, EVENT_STOP, STOP_POSITION },
     };
 

@@ -213,6 +213,7 @@ struct core {
     uint64_t           fresh_low_ns;    /* last time fewer than 95 % were good     */
     float              x[MAX_OBS];
     bool               good;            /* this tick has a new good state          */
+    bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 
     /* planner steps */

@@ -70,6 +70,8 @@ static void new_session(struct core *c, uint64_t session)
     c->fresh_bits[0] = c->fresh_bits[1] = 0;
     c->fresh_low_ns  = c->now_ns;
     c->live.open     = false;
+    c->estop         = false;
+    c->robot_fault   = false;
     memset(c->sent, 0, sizeof c->sent);
 }
 
@@ -134,8 +136,12 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->missing    = 0;
         c->rejected   = 0;
         observe(c);
-        fault |= s->estop ? FAULT_ESTOP : 0;
-        fault |= s->faults ? FAULT_ROBOT : 0;
+    }
+    if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
+        c->estop       = s->estop;
+        c->robot_fault = s->faults != 0;
+        fault |= c->estop ? FAULT_ESTOP : 0;
+        fault |= c->robot_fault ? FAULT_ROBOT : 0;
     }
     if (!c->good) {
         c->missing++;
@@ -170,8 +176,8 @@ void core_prearm(struct core *c, const struct core_input *in)
     bool ok[PREARM_CORE_COUNT] = {
         [PREARM_SESSION]     = c->session != 0,
         [PREARM_STATE_FRESH] = c->have_state && c->missing == 0 && c->now_ns - c->fresh_low_ns >= NS_PER_S,
-        [PREARM_NO_FAULTS]   = c->have_state && c->state.faults == 0,
-        [PREARM_ESTOP]       = c->have_state && !c->state.estop,
+        [PREARM_NO_FAULTS]   = c->have_state && !c->robot_fault,
+        [PREARM_ESTOP]       = c->have_state && !c->estop,
         [PREARM_INSIDE]      = c->have_state && !outside(c, 0),
         [PREARM_SLOW]        = c->have_state && core_slow(c),
         [PREARM_NOT_LATCHED] = !c->latched && c->mode != MODE_FAULT,

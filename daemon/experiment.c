@@ -64,7 +64,7 @@ static void begin(struct experiment *e, const struct notice *n)
     snprintf(e->row.kind, sizeof e->row.kind, "%s", n->trial_kind == TRIAL_RANDOM ? "random" : "planned");
     snprintf(e->row.status, sizeof e->row.status, "running");
     e->row.number           = n->trial;
-    e->row.seed             = e->config->trials.seed;
+    e->row.seed             = e->seed;
     e->row.reported_return  = (double)NAN;
     e->row.prequential_rmse = (double)NAN;
     e->row.started          = unix_now();
@@ -196,10 +196,20 @@ static bool due(struct experiment *e, enum trial_kind *kind)
     }
     if (e->config->trials.next != NEXT_AUTO || e->stopped_by_operator || e->next_number > (uint32_t)e->count)
         return false;
-    if (!model && e->next_number > 0)
-        return false; /* nothing to plan with; the journal says why */
+    if (!model && e->learner->state == LEARNER_DEAD)
+        return false; /* nothing to plan with and nobody to learn; the journal says why */
     *kind = model && e->next_number > 0 ? TRIAL_PLANNED : TRIAL_RANDOM;
     return *kind == TRIAL_PLANNED || e->config->exploration.kind != EXPLORE_NONE;
+}
+
+/* Earlier attempts at this trial: each gets a seed of its own. */
+static uint64_t attempts(const struct experiment *e, uint32_t number)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < e->nhistory; i++)
+        n += e->history[i].number == number;
+    return n;
 }
 
 void experiment_advance(struct experiment *e, enum mode mode, enum trial_phase phase)
@@ -211,12 +221,14 @@ void experiment_advance(struct experiment *e, enum mode mode, enum trial_phase p
         return;
     if (!ring_claim(&e->shared->operation_ring, &slot))
         return;
+    uint32_t number = kind == TRIAL_RANDOM ? 0 : e->next_number; /* exploration is always trial 0 */
+    e->seed = e->config->trials.seed + (attempts(e, number) << 32);
     e->shared->operation[slot] = (struct operation){ .kind       = OP_TRIAL_START,
                                                      .id         = OWN_OPERATION | e->next_operation++,
-                                                     .trial      = e->next_number,
+                                                     .trial      = number,
                                                      .trial_kind = kind,
                                                      .steps      = e->config->trials.steps,
-                                                     .seed       = e->config->trials.seed };
+                                                     .seed       = e->seed };
     ring_push(&e->shared->operation_ring);
     e->start_sent = true;
     e->queued -= e->queued > 0;

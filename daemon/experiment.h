@@ -27,6 +27,7 @@ struct experiment {
     int                queued;               /* trials asked for by the operator               */
     enum trial_kind    queued_kind;
     double             waiting_since_s;      /* for the model after a trial; 0: not waiting    */
+    uint64_t           seed;                 /* of the trial asked for last                    */
     bool               start_sent;           /* OP_TRIAL_START under way                       */
     uint64_t           next_operation;       /* ids of our own operations, high bit set        */
     bool               stopped_by_operator;  /* trial/stop: no automatic next trial            */

@@ -62,7 +62,9 @@ static void trial_data_append(struct trial_data *d, const struct model_dims *dim
 
 static void model_path(const struct learner *l, uint64_t version, char *out, size_t size)
 {
-    snprintf(out, size, "%s/model-%llu.model", l->models, (unsigned long long)version);
+    int n = snprintf(out, size, "%s/model-%llu.model", l->models, (unsigned long long)version);
+
+    CHECK(n >= 0 && (size_t)n < size); /* learner_start checked the room */
 }
 
 /* Hands the incumbent to the planner; the planner takes it up at its next step. */
@@ -470,6 +472,10 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
     struct recent_ctx ctx  = { .l = l };
 
     l->last_rmse = (double)NAN;
+    if (strlen(l->models) + sizeof "/model-18446744073709551615.model" > sizeof l->order.base_file) {
+        snprintf(why, why_size, "%s: too long a path; choose a shorter run directory", l->models);
+        return -1;
+    }
     if (mkdir(l->models, 0750) != 0 && errno != EEXIST) {
         snprintf(why, why_size, "%s: %s", l->models, strerror(errno));
         return -1;

@@ -47,7 +47,7 @@ struct learner {
     struct trainer_report last_report;
     double             train_s_total;
     uint64_t           trainings;
-    char               last[200];                   /* sentence for status     */
+    char               last[240];                   /* sentence for status     */
 
     /* the process */
     uv_process_t          process;

@@ -14,8 +14,7 @@ int shared_init(struct shared *s, const struct robot_config *config)
     handoff_init(&s->core_handoff);
     ring_init(&s->trial_request_ring, TRIAL_REQUESTS);
     ring_init(&s->operation_ring, OPERATIONS);
-    ring_init(&s->notice_ring, NOTICES);
-    ring_init(&s->transition_ring, TRANSITIONS);
+    ring_init(&s->report_ring, REPORTS);
     ring_init(&s->record_ring, RECORDS);
     ring_init(&s->link_ring, LINK_NOTES);
     s->io_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -6,7 +6,7 @@
  *     planner -> control   newest plan                   handoff (+ signal in lockstep)
  *     main    -> planner   newest model                  handoff (slots live in the planner)
  *     main    -> control   operations                    ring
- *     control -> main      notices, transitions, records rings;  the core's state: handoff
+ *     control -> main      reports (notices, transitions), records: rings;  the core's state: handoff
  *     io      -> main      sentences about the link      ring;   counters: atomics
  *
  * One writer and one reader each; nobody waits for anybody. */
@@ -20,7 +20,16 @@
 #include "daemon/rt/signal.h"
 #include "transport/session.h"
 
-enum { OPERATIONS = 16, NOTICES = 256, TRANSITIONS = 512, RECORDS = 1024, TRIAL_REQUESTS = 16, LINK_NOTES = 32 };
+enum { OPERATIONS = 16, REPORTS = 1024, RECORDS = 1024, TRIAL_REQUESTS = 16, LINK_NOTES = 32 };
+
+/* What main must learn in order: a trial's transitions between its beginning and its end. */
+struct report {
+    bool is_transition;
+    union {
+        struct notice     notice;
+        struct transition transition;
+    };
+};
 
 /* Real-time accounting of one thread, read by main. */
 struct thread_usage {
@@ -78,10 +87,8 @@ struct shared {
     _Atomic uint32_t host_prearm;       /* bits of enum prearm the host vouches for */
 
     /* control -> main */
-    struct ring        notice_ring;
-    struct notice      notice[NOTICES];
-    struct ring        transition_ring;
-    struct transition  transition[TRANSITIONS];
+    struct ring        report_ring;
+    struct report      report[REPORTS];
     struct ring        record_ring;
     struct tick_record record[RECORDS];
     struct handoff     core_handoff;

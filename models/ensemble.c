@@ -26,7 +26,7 @@ static bool dims_in_range(const struct model_dims *d)
     return true;
 }
 
-static __attribute__((unused)) bool model_dims_equal(const struct model_dims *a, const struct model_dims *b)
+bool model_dims_equal(const struct model_dims *a, const struct model_dims *b)
 {
     if (a->nx != b->nx || a->na != b->na || a->members != b->members || a->layers != b->layers ||
         a->hidden != b->hidden)
@@ -155,7 +155,7 @@ static bool all_positive(const float *v, size_t n)
     return true;
 }
 
-static __attribute__((unused)) bool ensemble_finite(const struct ensemble *e)
+bool ensemble_finite(const struct ensemble *e)
 {
     size_t nx = (size_t)e->dims.nx, nin = (size_t)ensemble_nin(&e->dims);
 

@@ -19,33 +19,36 @@
 
 enum {
     MAX_MEMBERS = 16,
-    MAX_LAYERS  = 5,             /* hidden layers                              */
-    MAX_HIDDEN  = 512,           /* units of a hidden layer                    */
+    MAX_LAYERS  = 5,   /* hidden layers                              */
+    MAX_HIDDEN  = 512, /* units of a hidden layer                    */
     MAX_IN      = 2 * MAX_OBS + MAX_ACT,
 };
 
 enum input_kind { INPUT_IDENTITY = 0, INPUT_ANGLE = 1 };
 
 struct model_dims {
-    int     nx;              /* observation                                  */
-    int     na;              /* action                                       */
-    int     members;         /* nets in the ensemble                         */
-    int     layers;          /* hidden layers                                */
-    int     hidden;          /* units of each                                */
-    uint8_t input[MAX_OBS];  /* enum input_kind of each observation          */
+    int     nx;             /* observation                                  */
+    int     na;             /* action                                       */
+    int     members;        /* nets in the ensemble                         */
+    int     layers;         /* hidden layers                                */
+    int     hidden;         /* units of each                                */
+    uint8_t input[MAX_OBS]; /* enum input_kind of each observation          */
 };
 
 struct ensemble {
     struct model_dims dims;
-    uint64_t          version;               /* counts from 1 per robot; 0: none                */
-    float             in_mean[MAX_IN];       /* of [features(x), a]                             */
-    float             in_std[MAX_IN];        /* > 0                                             */
+    uint64_t          version;         /* counts from 1 per robot; 0: none                */
+    float             in_mean[MAX_IN]; /* of [features(x), a]                             */
+    float             in_std[MAX_IN];  /* > 0                                             */
     float             out_mean[MAX_OBS];
-    float             out_std[MAX_OBS];      /* > 0                                             */
-    float             max_logvar[MAX_OBS];   /* shared by all members                           */
+    float             out_std[MAX_OBS];    /* > 0                                             */
+    float             max_logvar[MAX_OBS]; /* shared by all members                           */
     float             min_logvar[MAX_OBS];
-    float            *weights;               /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
+    float            *weights; /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
 };
+
+/* Same sizes and input kinds? */
+bool model_dims_equal(const struct model_dims *a, const struct model_dims *b);
 
 /* Width of the model's input: an angle counts twice. */
 int ensemble_nin(const struct model_dims *d);
@@ -67,14 +70,18 @@ void ensemble_free(struct ensemble *e);
  * bounds to (0.5, -10). */
 void ensemble_init(struct ensemble *e, uint64_t seed);
 
+/* Every weight, bound and normaliser entry finite, every std > 0? */
+bool ensemble_finite(const struct ensemble *e);
+
 /* One member's prediction for one (x, a): mean and variance of x' - x, in the units of x (nx each).
  * No memory, any thread. */
 void ensemble_predict(const struct ensemble *e, int member, const float *x, const float *a, float *mean, float *var);
 
 /* How well the ensemble predicts n transitions (x: n x nx, a: n x na, y: n x nx = next x), mean over members:
- * *rmse  root mean square error of the mean prediction, in units of scale[nx] (NULL: e->out_std);
+ * *rmse  root mean square error of the mean prediction, in units of scale[nx] (NULL: e->out_std); a scale of 0 leaves
+ *        that component out;
  * *nll   mean over n, nx, members of 0.5 ((y - mu)^2 / var + log var + log 2 pi), in nats, for targets in units of scale.
- * Non-finite predictions give +infinity. */
+ * Non-finite predictions, and nothing to compare (n = 0, all components left out), give +infinity. */
 void ensemble_score(const struct ensemble *e, int n, const float *x, const float *a, const float *y, const float *scale,
                     double *rmse, double *nll);
 

@@ -21,37 +21,37 @@ struct store_schema {
     char robot[NAME_SIZE];
     int  nx, na;
     char observation[MAX_OBS][2 * NAME_SIZE];
-    char action[MAX_ACT][NAME_SIZE];           /* joint names */
+    char action[MAX_ACT][NAME_SIZE]; /* joint names */
 };
 
 struct transition {
-    uint32_t trial, step;      /* trial number, planner step                  */
-    uint64_t model_version;    /* 0: none (exploration, baseline)             */
-    uint64_t seed;             /* of the plan                                 */
-    int      iterations;       /* of the plan                                 */
+    uint32_t trial, step;   /* trial number, planner step                  */
+    uint64_t model_version; /* 0: none (exploration, baseline)             */
+    uint64_t seed;          /* of the plan                                 */
+    int      iterations;    /* of the plan                                 */
     float    x[MAX_OBS];
-    float    a[MAX_ACT];       /* applied effort / scale                      */
-    float    y[MAX_OBS];       /* next x                                      */
+    float    a[MAX_ACT]; /* applied effort / scale                      */
+    float    y[MAX_OBS]; /* next x                                      */
 };
 
 struct trial_row {
-    int64_t  id;               /* set by store_trial_begin                    */
-    uint32_t number;           /* 0: exploration                              */
-    char     kind[NAME_SIZE];  /* "random" or "planned"                       */
-    char     status[NAME_SIZE];/* "running", "finished", "aborted"            */
-    char     reason[120];      /* why aborted                                 */
+    int64_t  id;                /* set by store_trial_begin                    */
+    uint32_t number;            /* 0: exploration                              */
+    char     kind[NAME_SIZE];   /* "random" or "planned"                       */
+    char     status[NAME_SIZE]; /* "running", "finished", "aborted"            */
+    char     reason[120];       /* why aborted                                 */
     uint64_t seed;
     int      steps;            /* transitions stored                          */
     double   ret;              /* return by the task; NaN: none               */
     double   reported_return;  /* the robot side's; NaN: none                 */
     double   prequential_rmse; /* NaN: none                                   */
     uint64_t model_first, model_last;
-    double   started, ended;   /* unix s                                      */
+    double   started, ended; /* unix s                                      */
 };
 
 struct model_row {
     uint64_t version, parent;
-    int64_t  trial_id;         /* newest trial it was trained on              */
+    int64_t  trial_id; /* newest trial it was trained on              */
     int      transitions, steps;
     double   train_s;
     char     file[256];
@@ -63,7 +63,8 @@ struct model_row {
 };
 
 /* Opens or creates.  read_only for the trainer.  NULL with a sentence in `why`. */
-struct store *store_open(const char *path, const struct store_schema *schema, bool read_only, char *why, size_t why_size);
+struct store *store_open(const char *path, const struct store_schema *schema, bool read_only, char *why,
+                         size_t why_size);
 void          store_close(struct store *s);
 
 /* Writers gather in one transaction; commit makes it durable (synchronous=NORMAL in WAL, checkpoint now and then).
@@ -75,17 +76,18 @@ const char *store_error(const struct store *s);
 int store_trial_begin(struct store *s, struct trial_row *t);        /* inserts, sets t->id */
 int store_trial_update(struct store *s, const struct trial_row *t); /* by id               */
 int store_transition(struct store *s, int64_t trial_id, const struct transition *t);
-int store_model(struct store *s, const struct model_row *m);        /* insert or replace by version */
+int store_model(struct store *s, const struct model_row *m); /* insert or replace by version */
 int store_event(struct store *s, double unix_s, uint64_t mono_ns, int64_t trial, const char *kind, const char *text);
 
 /* On start: trials left "running" become "aborted" (reason: the daemon ended).  Returns their count or -1. */
 int store_recover(struct store *s);
 
 /* Readers.  The callback returns false to stop.  Each returns the number of rows given, or -1. */
-int store_trials(struct store *s, bool (*row)(void *ctx, const struct trial_row *), void *ctx);   /* by id      */
-int store_models(struct store *s, bool (*row)(void *ctx, const struct model_row *), void *ctx);   /* by version */
-int store_transitions(struct store *s, int64_t first_trial_id, /* this trial and later; 0: all; aborted trials' steps included */
-                      bool (*row)(void *ctx, int64_t trial_id, const struct transition *), void *ctx);
+int     store_trials(struct store *s, bool (*row)(void *ctx, const struct trial_row *), void *ctx); /* by id      */
+int     store_models(struct store *s, bool (*row)(void *ctx, const struct model_row *), void *ctx); /* by version */
+int     store_transitions(struct store *s,
+                          int64_t       first_trial_id, /* this trial and later; 0: all; aborted trials' steps included */
+                          bool (*row)(void *ctx, int64_t trial_id, const struct transition *), void *ctx);
 int64_t store_transition_count(struct store *s);
 
 #endif

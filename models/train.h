@@ -9,17 +9,17 @@
 #include "models/ensemble.h"
 
 struct train_config {
-    char   recipe[NAME_SIZE];              /* "steps" (default) or "paper": sets the defaults below          */
-    double learning_rate;                  /* Adam                                                           */
+    char   recipe[NAME_SIZE]; /* "steps" (default) or "paper": sets the defaults below          */
+    double learning_rate;     /* Adam                                                           */
     int    batch;
-    int    epochs;                         /* passes over the data; at least this many ...                   */
-    int    min_steps;                      /* ... and at least this many gradient steps per training         */
-    bool   warm_start;                     /* go on from the incumbent's weights                             */
-    bool   bootstrap;                      /* each member its own resample, drawn anew at every training     */
+    int    epochs;     /* passes over the data; at least this many ...                   */
+    int    min_steps;  /* ... and at least this many gradient steps per training         */
+    bool   warm_start; /* go on from the incumbent's weights                             */
+    bool   bootstrap;  /* each member its own resample, drawn anew at every training     */
     bool   standardise_targets;
-    bool   learned_bounds;                 /* log-variance bounds are trained too                            */
-    double weight_decay[MAX_LAYERS + 1];   /* per layer, input to output                                     */
-    bool   flat_out;                       /* benchmark: train again and again, publish only what was asked  */
+    bool   learned_bounds;               /* log-variance bounds are trained too                            */
+    double weight_decay[MAX_LAYERS + 1]; /* per layer, input to output                                     */
+    bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };
 
 /* n transitions, row-major.  x: n x nx, a: n x na, y: n x nx (next observation). */
@@ -30,19 +30,26 @@ struct train_data {
 
 struct trainer;
 
-/* Allocates; NULL when out of memory. */
+/* Allocates; NULL when out of memory or where sizes are out of range. */
 struct trainer *trainer_new(const struct model_dims *d, const struct train_config *c, uint64_t seed);
 void            trainer_free(struct trainer *t);
 
-/* Starts from these weights (same dims) instead of fresh ones; Adam's moments are cleared. */
+/* Starts from these weights (same dims) instead of fresh ones; Adam's moments are cleared.  Between successive fits
+ * they are kept.  The normaliser is renewed by every fit and the weights keep their meaning in standardised units. */
 void trainer_load(struct trainer *t, const struct ensemble *e);
 
 /* One training on all data.  progress (may be NULL) is called about every 50 steps with 0 .. 1; returning false ends
- * the training early.  Returns gradient steps taken, or -EINVAL where the data is unusable (n < 2, non-finite). */
+ * the training early.  Returns gradient steps taken, or -EINVAL where the data is unusable (n < 2, non-finite),
+ * or -ENOMEM.
+ * *loss (may be NULL): mean over members of the data part of the loss, over the last whole epoch; NaN: none. */
 int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progress)(void *ctx, double done), void *ctx,
                 double *loss);
 
-/* Copies the current weights and normaliser into e (allocated by the caller, same dims). */
+/* Copies the current weights, bounds and normaliser into e (allocated by the caller, same dims); not the version. */
 void trainer_export(const struct trainer *t, struct ensemble *e);
+
+/* For tests: the loss above, all parts, with data (n <= batch) as one batch for every member, under the normaliser in
+ * force; and its gradient by the weights (members x params), max and min log-variance (nx each). */
+double trainer_gradient(struct trainer *t, const struct train_data *data, float *dweights, float *dmax, float *dmin);
 
 #endif

@@ -33,7 +33,7 @@ enum codec_error {
 
 struct message {
     enum message_kind kind;
-    uint64_t          session; /* of state, events, commands; else 0 */
+    uint64_t          session; /* of states, commands, trial events and requests, set by codec_unpack; else 0 */
     union {
         struct hello         hello;
         struct joint_state   state;
@@ -50,10 +50,11 @@ struct codec_scratch {
     _Alignas(16) uint8_t block[CODEC_SCRATCH];
 };
 
-/* Bytes written to buf (at least CODEC_MAX_BYTES long); m->kind says what. */
+/* Bytes written to buf (at least CODEC_MAX_BYTES long); m->kind says what.  Any numbers can be packed; counts beyond
+ * the arrays and unterminated names are bugs.  `session` beside the union is not looked at. */
 size_t codec_pack(const struct message *m, uint8_t *buf);
 
-/* Fills *m; on trouble m->kind is MESSAGE_NONE and `why` (may be NULL) says which field, value, expectation. */
+/* Fills *m.  A Hello of another protocol version yields its version and boot id only (nj == 0).  On trouble m->kind is MESSAGE_NONE and `why` (may be NULL) says which field, value, expectation. */
 enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m, char *why,
                               size_t why_size);
 

@@ -1,12 +1,15 @@
 /* port.h - the two ends of the robot's socket: ROUTER (daemon, binds) and DEALER (robot side, connects).
  *
- * ipc:// only, in a directory only its owner and group may enter; tcp:// is refused here until it can be had with
- * CURVE.  ZeroMQ's own I/O thread gets the real-time priority and core that are asked for.  One thread per port. */
+ * ipc:// only; the socket file is for its owner and group (0660), a file left by a dead process is replaced, one that
+ * somebody listens on is not.  tcp:// is refused here until it can be had with CURVE.  ZeroMQ's own I/O thread gets
+ * the real-time priority and core that are asked for.  One thread per port. */
 #ifndef TRANSPORT_PORT_H
 #define TRANSPORT_PORT_H
 
 #include "transport/codec.h"
 #include "transport/session.h"
+
+enum { PORT_MAX_BYTES = 4 * CODEC_MAX_BYTES };
 
 struct port;
 
@@ -16,24 +19,25 @@ struct port_options {
     int         core;     /* of ZeroMQ's I/O thread, -1: any                        */
 };
 
-/* NULL with a sentence in `why` (endpoint, reason, what to do). */
+/* NULL with a sentence in `why` (endpoint, reason, what to do).  Where the system does not grant priority or core the
+ * port works without, and `why` says so; otherwise it is empty. */
 struct port *port_bind(const struct port_options *o, char *why, size_t why_size);    /* ROUTER */
 struct port *port_connect(const struct port_options *o, char *why, size_t why_size); /* DEALER */
 void         port_close(struct port *p);
 
-/* Sleeps until a message or a byte on wake_fd (an eventfd, -1: none; read empty by the port) or timeout_ms (-1: no
- * limit).  True where a message waits. */
+/* Sleeps until a message, or wake_fd (an eventfd or timerfd, -1: none; read empty by the port), or timeout_ms (-1: no
+ * limit), or a signal.  True where a message waits. */
 bool port_wait(struct port *p, int wake_fd, int timeout_ms);
 
 /* Next message without waiting: its length, or -1 where there is none.  ROUTER fills peer (PEER_ID_SIZE bytes) and
  * *peer_len.  Messages of more than one part or longer than size count as oversized: the length returned is
- * CODEC_MAX_BYTES + 1. */
+ * CODEC_MAX_BYTES + 1, and buf is worthless.  One longer than PORT_MAX_BYTES costs its sender the connection. */
 long port_receive(struct port *p, uint8_t *peer, size_t *peer_len, uint8_t *buf, size_t size);
 
 /* Sends without waiting; a full queue or a peer gone is false.  peer is ignored by DEALER. */
 bool port_send(struct port *p, const uint8_t *peer, size_t peer_len, const uint8_t *buf, size_t len);
 
-/* PUB socket for telemetry. */
+/* PUB socket for telemetry; a listener that is too slow misses messages, the sender never waits. */
 struct port *port_publish(const struct port_options *o, char *why, size_t why_size);
 
 #endif

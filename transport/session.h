@@ -12,7 +12,14 @@
 
 #include "transport/codec.h"
 
-enum { PEER_ID_SIZE = 255, SESSION_ALIVE_MS = 1000 };
+enum {
+    PEER_ID_SIZE     = 255,
+    SESSION_ALIVE_MS = 1000,
+    SESSION_SENDERS  = 8,     /* senders of bad messages remembered at a time               */
+    SESSION_BAD_MAX  = 100,   /* bad messages within SESSION_BAD_MS that are still put up with */
+    SESSION_BAD_MS   = 1000,
+    SESSION_BAN_MS   = 10000,
+};
 
 /* What happened, counted by kind; session_count_name gives the name shown in status. */
 enum session_count {
@@ -48,6 +55,14 @@ struct session_expect {
     double            robot_timeout_max_ms;
 };
 
+/* One who sent bad messages: how many of late, when it was last told so, and whether it is banned. */
+struct session_sender {
+    uint8_t  id[PEER_ID_SIZE];
+    size_t   len; /* 0: free */
+    int      bad;
+    uint64_t bad_since_ns, bad_last_ns, refused_ns, banned_until_ns;
+};
+
 struct session {
     struct session_expect expect;
     uint64_t              next_session;      /* ids; seeded by the caller, never 0                 */
@@ -58,10 +73,7 @@ struct session {
     struct hello          hello;             /* of the current session                             */
     uint64_t              last_seq, last_heard_ns;
     int64_t               ready_trial;       /* last trial announced READY, -1                     */
-    uint64_t              bad_since_ns, banned_until_ns;
-    int                   bad;
-    uint8_t               bad_peer[PEER_ID_SIZE];
-    size_t                bad_peer_len;
+    struct session_sender sender[SESSION_SENDERS];
     _Atomic uint64_t      count[COUNT_KINDS];
     char                  last_trouble[240]; /* io thread's; copied out by the io loop             */
 };
@@ -84,7 +96,11 @@ void session_init(struct session *s, const struct session_expect *expect, uint64
 void session_receive(struct session *s, const uint8_t *peer, size_t peer_len, const uint8_t *bytes, size_t len,
                      uint64_t now_ns, struct codec_scratch *scratch, struct session_result *r);
 
-/* Whether the robot side has been heard of within SESSION_ALIVE_MS. */
+/* The rules of a Hello: a second robot side is refused (BUSY) while the first is alive; the same Hello from the same
+ * living peer gets the same Welcome again; any other acceptable Hello begins a new session.  A new boot id from the
+ * same peer ends its old session even where the new Hello is refused.
+ *
+ * Whether the robot side has been heard of within SESSION_ALIVE_MS. */
 bool session_alive(const struct session *s, uint64_t now_ns);
 
 #endif

@@ -1,0 +1,303 @@
+/* cli_plot.c - learning curves drawn with cairo, and `limber plot`. */
+#include "daemon/cli_plot.h"
+
+#include <cairo/cairo.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/cli.h"
+
+struct colour {
+    double r, g, b;
+};
+
+static const struct colour INK = { 0.13, 0.15, 0.18 }, SOFT = { 0.42, 0.45, 0.50 }, GRID = { 0.90, 0.91, 0.92 },
+                           MAIN = { 0.05, 0.38, 0.67 }, DOTS = { 0.93, 0.53, 0.18 }, LEVEL = { 0.55, 0.65, 0.55 };
+
+/* One colour per curve where there are several; recognisable to most eyes, then again from the start. */
+static const struct colour SERIES[] = { { 0.30, 0.60, 0.80 }, { 0.85, 0.55, 0.25 }, { 0.35, 0.65, 0.45 }, { 0.75, 0.45, 0.60 },
+                                        { 0.55, 0.50, 0.75 }, { 0.60, 0.55, 0.35 }, { 0.45, 0.65, 0.70 }, { 0.75, 0.40, 0.40 } };
+
+struct plot {
+    cairo_t *c;
+    double   left, right, top, bottom; /* frame, pixels         */
+    double   x0, x1, y0, y1;           /* what the frame shows  */
+};
+
+static double px(const struct plot *p, double x)
+{
+    return p->left + (x - p->x0) / (p->x1 - p->x0) * (p->right - p->left);
+}
+
+static double py(const struct plot *p, double y)
+{
+    return p->bottom - (y - p->y0) / (p->y1 - p->y0) * (p->bottom - p->top);
+}
+
+static void ink(const struct plot *p, struct colour k, double alpha)
+{
+    cairo_set_source_rgba(p->c, k.r, k.g, k.b, alpha);
+}
+
+/* align: 0 left, 0.5 centre, 1 right of x. */
+static double text(const struct plot *p, double x, double y, double align, double size, bool bold, const char *s)
+{
+    cairo_text_extents_t e;
+
+    cairo_select_font_face(p->c, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_set_font_size(p->c, size);
+    cairo_text_extents(p->c, s, &e);
+    cairo_move_to(p->c, x - align * e.x_advance, y);
+    cairo_show_text(p->c, s);
+    return e.x_advance;
+}
+
+/* 1, 2 or 5 times a power of ten, so that about `count` steps fill the range. */
+static double nice_step(double range, int count)
+{
+    double raw = range / count, ten = pow(10, floor(log10(raw))), m = raw / ten;
+
+    return ten * (m <= 1 ? 1 : m <= 2 ? 2 : m <= 5 ? 5 : 10);
+}
+
+static void set_ranges(struct plot *p, const struct curve *c, int curves, const double *levels, int nlevels)
+{
+    double lo = (double)INFINITY, hi = -(double)INFINITY;
+    int    longest = 1;
+
+    for (int k = 0; k < curves; k++) {
+        for (int i = -1; i < c[k].n; i++) {
+            double y = i < 0 ? c[k].random : c[k].ret[i];
+
+            if (isfinite(y)) {
+                lo = y < lo ? y : lo;
+                hi = y > hi ? y : hi;
+            }
+        }
+        longest = c[k].n > longest ? c[k].n : longest;
+    }
+    if (!(lo <= hi)) {
+        lo = 0;
+        hi = 1;
+    }
+    for (int i = 0; i < nlevels; i++) {
+        lo = levels[i] < lo ? levels[i] : lo;
+        hi = levels[i] > hi ? levels[i] : hi;
+    }
+    if (hi - lo < 1e-9 * (1 + fabs(hi))) {
+        lo -= 1;
+        hi += 1;
+    }
+    double step = nice_step(hi - lo, 8);
+
+    p->y0 = step * floor(lo / step);
+    p->y1 = hi + 0.04 * (hi - lo);
+    p->x0 = -0.02 * longest;
+    p->x1 = longest * 1.02;
+}
+
+static void axes(const struct plot *p)
+{
+    double ystep = nice_step(p->y1 - p->y0, 8), xstep = nice_step(p->x1 - p->x0, 12);
+    char   label[32];
+
+    if (xstep < 1)
+        xstep = 1;
+    cairo_set_line_width(p->c, 1);
+    for (double y = ystep * ceil(p->y0 / ystep - 1e-9); y <= p->y1 + 1e-9 * ystep; y += ystep) {
+        ink(p, GRID, 1);
+        cairo_move_to(p->c, p->left, floor(py(p, y)) + 0.5);
+        cairo_line_to(p->c, p->right, floor(py(p, y)) + 0.5);
+        cairo_stroke(p->c);
+        ink(p, SOFT, 1);
+        snprintf(label, sizeof label, "%.6g", fabs(y) < 1e-9 * ystep ? 0.0 : y);
+        text(p, p->left - 10, py(p, y) + 5, 1, 15, false, label);
+    }
+    for (double x = 0; x <= p->x1; x += xstep) {
+        ink(p, SOFT, 1);
+        cairo_move_to(p->c, floor(px(p, x)) + 0.5, p->bottom);
+        cairo_line_to(p->c, floor(px(p, x)) + 0.5, p->bottom + 6);
+        cairo_stroke(p->c);
+        snprintf(label, sizeof label, "%.0f", x);
+        text(p, px(p, x), p->bottom + 24, 0.5, 15, false, label);
+    }
+    ink(p, SOFT, 1);
+    cairo_move_to(p->c, p->left, floor(p->bottom) + 0.5);
+    cairo_line_to(p->c, p->right, floor(p->bottom) + 0.5);
+    cairo_stroke(p->c);
+    ink(p, INK, 1);
+    text(p, 0.5 * (p->left + p->right), p->bottom + 52, 0.5, 16, false, "trial (0: random)");
+    text(p, p->left - 58, p->top - 16, 0, 16, false, "return");
+}
+
+static void level_lines(const struct plot *p, const double *levels, int n)
+{
+    const double dash[] = { 5, 5 };
+    char         label[32];
+
+    cairo_set_dash(p->c, dash, 2, 0);
+    cairo_set_line_width(p->c, 1.2);
+    ink(p, LEVEL, 1);
+    for (int i = 0; i < n; i++) {
+        cairo_move_to(p->c, p->left, py(p, levels[i]));
+        cairo_line_to(p->c, p->right, py(p, levels[i]));
+    }
+    cairo_stroke(p->c);
+    cairo_set_dash(p->c, NULL, 0, 0);
+    for (int i = 0; i < n; i++) {
+        snprintf(label, sizeof label, "%.6g", levels[i]);
+        text(p, p->left + 6, py(p, levels[i]) - 5, 0, 13, false, label);
+    }
+}
+
+/* The running maximum as a staircase; curve_best at every trial. */
+static void staircase(const struct plot *p, const struct curve *c)
+{
+    for (int i = 0; i < c->n; i++) {
+        double y = py(p, curve_best(c, i));
+
+        if (i)
+            cairo_line_to(p->c, px(p, i + 1), py(p, curve_best(c, i - 1)));
+        (i ? cairo_line_to : cairo_move_to)(p->c, px(p, i + 1), y);
+    }
+    cairo_stroke(p->c);
+}
+
+static void dot(const struct plot *p, double x, double y, double radius, bool hollow)
+{
+    if (!isfinite(y))
+        return;
+    cairo_arc(p->c, px(p, x), py(p, y), radius, 0, 6.283185307179586);
+    if (hollow) {
+        cairo_set_line_width(p->c, 2);
+        cairo_stroke(p->c);
+    } else {
+        cairo_fill(p->c);
+    }
+}
+
+static void one_curve(const struct plot *p, const struct curve *c)
+{
+    char label[64];
+
+    ink(p, MAIN, 1);
+    cairo_set_line_width(p->c, 2.6);
+    staircase(p, c);
+    ink(p, DOTS, 1);
+    dot(p, 0, c->random, 5.5, true);
+    for (int i = 0; i < c->n; i++)
+        dot(p, i + 1, c->ret[i], c->n > 200 ? 2.5 : 5, false);
+    if (!c->n)
+        return;
+    snprintf(label, sizeof label, "best so far %.1f", curve_best(c, c->n - 1));
+    ink(p, MAIN, 1);
+    text(p, p->right + 12, py(p, curve_best(c, c->n - 1)) + 5, 0, 15, true, label);
+
+    double gap = py(p, c->ret[c->n - 1]) - py(p, curve_best(c, c->n - 1));
+
+    snprintf(label, sizeof label, "this trial %.1f", c->ret[c->n - 1]);
+    ink(p, DOTS, 1);
+    text(p, p->right + 12, py(p, c->ret[c->n - 1]) + 5 + (gap < 22 ? 22 - gap : 0), 0, 15, true, label);
+}
+
+static void many_curves(const struct plot *p, const struct curve *c, int curves)
+{
+    int  longest = 0, colours = (int)(sizeof SERIES / sizeof *SERIES);
+    char label[64];
+
+    for (int k = 0; k < curves; k++) {
+        ink(p, SERIES[k % colours], 0.75);
+        dot(p, 0, c[k].random, 4, true);
+        for (int i = 0; i < c[k].n; i++)
+            dot(p, i + 1, c[k].ret[i], 2.6, false);
+        ink(p, SERIES[k % colours], 0.9);
+        cairo_set_line_width(p->c, 1.4);
+        staircase(p, &c[k]);
+        longest = c[k].n > longest ? c[k].n : longest;
+    }
+    ink(p, INK, 1);
+    cairo_set_line_width(p->c, 3.2);
+    for (int i = 0; i < longest; i++)
+        cairo_line_to(p->c, px(p, i + 1), py(p, curve_median_best(c, curves, i)));
+    cairo_stroke(p->c);
+    if (longest) {
+        double last = curve_median_best(c, curves, longest - 1);
+
+        snprintf(label, sizeof label, "median %.1f", last);
+        text(p, p->right + 12, py(p, last) + 5, 0, 15, true, label);
+    }
+    for (int k = 0; k < curves && k < 16; k++) {
+        double y = p->bottom - 20.0 * ((curves < 16 ? curves : 16) - 1 - k) - 12;
+
+        ink(p, SERIES[k % colours], 1);
+        snprintf(label, sizeof label, "%s  %.1f", c[k].label, c[k].n ? curve_best(&c[k], c[k].n - 1) : (double)NAN);
+        text(p, p->right + 12, y, 0, 13, false, label);
+    }
+}
+
+int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels, int nlevels,
+                char *why, size_t why_size)
+{
+    cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
+    struct plot      p     = { .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 190, .top = 104, .bottom = PLOT_HEIGHT - 78 };
+
+    cairo_set_source_rgb(p.c, 1, 1, 1);
+    cairo_paint(p.c);
+    cairo_set_line_join(p.c, CAIRO_LINE_JOIN_ROUND);
+    set_ranges(&p, c, curves, levels, nlevels);
+    axes(&p);
+    level_lines(&p, levels, nlevels);
+    if (curves == 1)
+        one_curve(&p, c);
+    else
+        many_curves(&p, c, curves);
+    ink(&p, INK, 1);
+    text(&p, 32, 42, 0, 22, true, title);
+    ink(&p, SOFT, 1);
+    text(&p, 32, 66, 0, 15, false,
+         curves == 1 ? "dots: return of each trial; line: best so far; ring: the random trial"
+                     : "thin lines: best so far of each seed; dots: returns; thick line: median over the seeds");
+
+    cairo_status_t status = cairo_surface_write_to_png(image, png);
+
+    cairo_destroy(p.c);
+    cairo_surface_destroy(image);
+    if (status == CAIRO_STATUS_SUCCESS)
+        return 0;
+    snprintf(why, why_size, "cannot write %s: %s", png, cairo_status_to_string(status));
+    return -1;
+}
+
+int verb_plot(int argc, char **argv)
+{
+    const char        *store = NULL, *out = NULL;
+    const struct flag  flags[] = { { .name = "store", .value = "DB", .what = "experience.db of a run", .text = &store },
+                                   { .name = "out", .value = "PNG", .what = "picture to write", .text = &out },
+                                   { 0 } };
+    const struct usage usage   = { .line  = "plot --store DB --out PNG",
+                                   .text  = "Draws the learning curve of a store; the daemon may be running.",
+                                   .flags = flags };
+    struct curve *c = calloc(1, sizeof *c);
+    char          why[700], title[600];
+    int           n, rc = args_read(argc, argv, &usage, NULL, &n);
+
+    if (rc < 0 && (!store || !out)) {
+        fprintf(stderr, "limber plot: --%s is missing; usage: limber %s\n", store ? "out" : "store", usage.line);
+        rc = EXIT_USAGE;
+    }
+    if (rc < 0 && (!c || curve_load(store, c, why, sizeof why) != 0)) {
+        fprintf(stderr, "limber: %s\n", c ? why : "no memory");
+        rc = EXIT_REFUSED;
+    }
+    if (rc < 0) {
+        snprintf(title, sizeof title, "Learning curve: %d trial%s", c->n, c->n == 1 ? "" : "s");
+        rc = plot_curves(out, title, c, 1, NULL, 0, why, sizeof why) == 0 ? EXIT_OK : EXIT_CANTCREATE;
+        if (rc == EXIT_OK)
+            printf("%s\n", out);
+        else
+            fprintf(stderr, "limber: %s\n", why);
+    }
+    free(c);
+    return rc;
+}

@@ -1,0 +1,37 @@
+/* cli_plot.h - learning curves as PNG, and where they come from. */
+#ifndef DAEMON_CLI_PLOT_H
+#define DAEMON_CLI_PLOT_H
+
+#include <stddef.h>
+
+enum { CURVE_MAX = 2000, PLOT_WIDTH = 1200, PLOT_HEIGHT = 720 };
+
+/* Returns of finished trials in the order they were done.  Trials cut short are not results and are left out. */
+struct curve {
+    char   label[48];
+    double random;          /* return of the first random trial, NaN: none  */
+    int    n;
+    double ret[CURVE_MAX];  /* of planned trials 1 .. n                     */
+};
+
+/* Running maximum at planned trial i = 0 .. n-1. */
+double curve_best(const struct curve *c, int i);
+
+/* Number (from 1) of the first planned trial whose running maximum reaches x; 0: none. */
+int curve_first(const struct curve *c, double x);
+
+/* Median over the curves that are at least i+1 trials long of the running maximum; NaN: none. */
+double curve_median_best(const struct curve *c, int curves, int i);
+
+/* Reads a store (models/store.h) with nothing but SQLite, read-only.  0, or -1 with a sentence. */
+int curve_load(const char *store, struct curve *c, char *why, size_t why_size);
+
+/* Mean training time of the models of a store, s; NaN: none or unreadable. */
+double store_train_s(const char *store);
+
+/* One curve: returns as dots, running maximum as a line.  Several: running maxima as thin lines and their median.
+ * levels (NULL: none) are drawn as faint lines.  0, or -1 with a sentence. */
+int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels, int nlevels,
+                char *why, size_t why_size);
+
+#endif

@@ -1,0 +1,281 @@
+/* config.c - config_load(): document, schema, then section by section into struct robot_config.
+ *
+ * config_lines: the file as a tree with lines.  config_schema, config_check: which keys, kinds, words and ranges.
+ * config_body, config_learning, config_task and here: what must hold between them, and the defaults. */
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/config_parts.h"
+#include "daemon/rt/check.h"
+
+static int rates(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    double period_ms = 1e3 / *y->rates.control_hz;
+    bool   sim       = c->hardware == HARDWARE_SIM;
+
+    c->control_hz  = *y->rates.control_hz;
+    c->plan_every  = or_int(y->rates.plan_every, 1);
+    c->pace        = (enum pace)or_int(y->pace, sim ? PACE_STATE : PACE_TIMER);
+    c->lockstep    = or_bool(y->lockstep, false);
+    c->delay_steps = or_int(y->rates.delay_steps, 1);
+    c->latch_ms    = or_float(y->rates.latch_ms, fmin(5, period_ms / 2));
+
+    if (!(c->latch_ms < period_ms))
+        return document_fail(d, "rates.latch_ms", "expected less than a control period, %g ms", period_ms);
+    if (c->lockstep && !sim)
+        return document_fail(d, "lockstep", "expected false with hardware: real; only a simulation can wait");
+    if (c->lockstep && c->pace != PACE_STATE)
+        return document_fail(d, "pace", "expected state, as lockstep: true waits for states");
+    if (c->delay_steps == 0 && !c->lockstep)
+        return document_fail(d, "rates.delay_steps", "expected 1: a plan takes time; 0 needs lockstep: true");
+    return 0;
+}
+
+static int trials(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    bool sim = c->hardware == HARDWARE_SIM;
+
+    c->trials.count            = or_int(y->trials.count, 15);
+    c->trials.steps            = *y->trials.steps;
+    c->trials.next             = (enum trial_next)or_int(y->trials.next, sim ? NEXT_AUTO : NEXT_OPERATOR);
+    c->trials.wait_for_model_s = or_float(y->trials.wait_for_model_s, 20);
+    c->trials.seed             = y->trials.seed ? *y->trials.seed : 1;
+    if (c->trials.next == NEXT_AUTO && !sim)
+        return document_fail(d, "trials.next", "expected operator with hardware: real; a person starts each trial");
+    return 0;
+}
+
+/* `key: THRESHOLD`, or `key: {off: REASON}` where `may_be_off`. */
+static int gate(struct document *d, const char *key, bool may_be_off, struct gate_config *g)
+{
+    const struct node *n = document_at(d, key);
+
+    if (!n) /* optional, or schema_load() would have complained */
+        return 0;
+    if (n->kind == NODE_SCALAR)
+        return schema_number(d, n, false, &g->threshold);
+    if (n->kind != NODE_MAP || n->n != 1 || strcmp(n->child->key, "off") != 0)
+        return node_fail(d, n, may_be_off ? "expected a threshold or {off: \"reason\"}" : "expected a threshold");
+    if (!may_be_off)
+        return node_fail(d, n->child, "expected a threshold; this gate can never be off");
+
+    const struct node *reason = n->child;
+    if (reason->kind != NODE_SCALAR || reason->text[strspn(reason->text, " \t")] == 0 ||
+        (!reason->quoted && (strcmp(reason->text, "true") == 0 || strcmp(reason->text, "yes") == 0)))
+        return node_fail(d, reason, "expected the reason why this gate is off, for status to show");
+    if (strlen(reason->text) >= sizeof g->off_reason)
+        return node_fail(d, reason, "expected a reason of at most %zu bytes", sizeof g->off_reason - 1);
+    g->off = true; /* and a threshold of 0, which trips whoever forgets to ask */
+    snprintf(g->off_reason, sizeof g->off_reason, "%s", reason->text);
+    return 0;
+}
+
+static int gates(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    c->gates.plan_age.threshold = 2;
+    c->gates.min_transitions    = or_int(y->gates.min_transitions, 200);
+    c->gates.promote_s          = or_float(y->gates.promote_s, 0.5);
+    if (gate(d, "gates.plan_age", false, &c->gates.plan_age) < 0 ||
+        gate(d, "gates.spread", true, &c->gates.spread) < 0 || gate(d, "gates.residual", true, &c->gates.residual) < 0)
+        return -1;
+    return gate(d, "gates.position", true, &c->gates.position);
+}
+
+/* A timeout of two control periods or less trips on ordinary jitter. */
+static int longer_than_two_periods(struct document *d, const struct robot_config *c, const char *key, double s)
+{
+    double two = 2 / c->control_hz;
+
+    if (!(s > two * (1 + 1e-9)))
+        return document_fail(d, key, "expected more than two control periods, %g ms", two * 1e3);
+    return 0;
+}
+
+static int timeouts(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    const struct yaml_timeouts *t     = &y->timeouts;
+    double                      three = 3 / c->control_hz;
+
+    c->timeouts.state_stale_s       = or_float(t->state_stale_s, fmax(0.015, three));
+    c->timeouts.command_valid_s     = or_float(t->command_valid_s, fmax(0.020, three));
+    c->timeouts.robot_timeout_max_s = or_float(t->robot_timeout_max_s, fmax(0.100, three));
+    c->timeouts.stop_ramp_s         = or_float(t->stop_ramp_s, 0.3);
+    c->timeouts.stop_cap_s          = or_float(t->stop_cap_s, 0.5);
+    c->timeouts.reset_s             = or_float(t->reset_s, 30);
+    if (c->timeouts.stop_cap_s < c->timeouts.stop_ramp_s)
+        return document_fail(d, t->stop_cap_s ? "timeouts.stop_cap_s" : "timeouts.stop_ramp_s",
+                             "expected stop_cap_s (%g) >= stop_ramp_s (%g)", c->timeouts.stop_cap_s,
+                             c->timeouts.stop_ramp_s);
+    if (longer_than_two_periods(d, c, "timeouts.state_stale_s", c->timeouts.state_stale_s) < 0 ||
+        longer_than_two_periods(d, c, "timeouts.command_valid_s", c->timeouts.command_valid_s) < 0 ||
+        longer_than_two_periods(d, c, "timeouts.robot_timeout_max_s", c->timeouts.robot_timeout_max_s) < 0 ||
+        longer_than_two_periods(d, c, "timeouts.reset_s", c->timeouts.reset_s) < 0)
+        return -1;
+    return 0;
+}
+
+static int one_core(struct document *d, const char *key, const int *given, int fallback, int *out)
+{
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+
+    *out = or_int(given, fallback < cores ? fallback : cores - 1);
+    if (*out >= cores)
+        return document_fail(d, key, "expected 0 to %d, as this machine has %d core%s, or -1 for any", cores - 1, cores,
+                             cores == 1 ? "" : "s");
+    return 0;
+}
+
+static int cores(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    const struct yaml_cores *from = &y->cores;
+
+    if (one_core(d, "cores.main", from->main, 0, &c->cores.main) < 0 ||
+        one_core(d, "cores.io", from->io, 0, &c->cores.io) < 0 ||
+        one_core(d, "cores.control", from->control, 1, &c->cores.control) < 0 ||
+        one_core(d, "cores.planner", from->planner, 1, &c->cores.planner) < 0)
+        return -1;
+    c->cores.control_priority = or_int(from->control_priority, 80);
+    c->cores.io_priority      = or_int(from->io_priority, 75);
+    c->cores.planner_priority = or_int(from->planner_priority, 70);
+    c->cores.zmq_priority     = or_int(from->zmq_priority, 70);
+    c->cores.sim_priority     = or_int(from->sim_priority, 60);
+    if (c->cores.control_priority <= c->cores.planner_priority)
+        return document_fail(d, from->control_priority ? "cores.control_priority" : "cores.planner_priority",
+                             "expected control (%d) above planner (%d), or planning would delay a tick",
+                             c->cores.control_priority, c->cores.planner_priority);
+    if (c->cores.control_priority <= c->cores.io_priority)
+        return document_fail(d, from->control_priority ? "cores.control_priority" : "cores.io_priority",
+                             "expected control (%d) above io (%d)", c->cores.control_priority, c->cores.io_priority);
+    return 0;
+}
+
+/* `path` as seen from the folder that `file` is in. */
+static int beside(struct document *d, const char *key, const char *path, char out[PATH_SIZE])
+{
+    const char *slash = strrchr(d->file, '/');
+    int         dir   = slash && path[0] != '/' ? (int)(slash + 1 - d->file) : 0;
+
+    if (snprintf(out, PATH_SIZE, "%.*s%s", dir, d->file, path) >= PATH_SIZE)
+        return document_fail(d, key, "expected a shorter path: at most %d bytes with the folder before it",
+                             PATH_SIZE - 1);
+    return 0;
+}
+
+static int endpoint(struct document *d, const char *key, const char *value, char out[ENDPOINT_SIZE])
+{
+    if (!value)
+        return 0;
+    if (strncmp(value, "tcp://", 6) == 0)
+        return document_fail(d, key, "expected ipc://PATH; tcp:// needs CURVE keys, which are not available yet");
+    if (strncmp(value, "ipc://", 6) != 0 || !value[6])
+        return document_fail(d, key, "expected ipc://PATH");
+    if (strlen(value + 6) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return document_fail(d, key, "expected a path of at most %zu bytes, as Unix sockets have",
+                             sizeof((struct sockaddr_un *)0)->sun_path - 1);
+    snprintf(out, ENDPOINT_SIZE, "%s", value);
+    return 0;
+}
+
+static int places(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    if (y->paths.run && beside(d, "paths.run", y->paths.run, c->paths.run) < 0)
+        return -1;
+    if (y->paths.store && beside(d, "paths.store", y->paths.store, c->paths.store) < 0)
+        return -1;
+    if (endpoint(d, "endpoint", y->endpoint, c->endpoint) < 0 ||
+        endpoint(d, "telemetry", y->telemetry, c->telemetry) < 0)
+        return -1;
+    if (c->endpoint[0] && strcmp(c->endpoint, c->telemetry) == 0)
+        return document_fail(d, "telemetry", "expected another socket than endpoint");
+    return 0;
+}
+
+static int sim(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    double most_ms = c->timeouts.robot_timeout_max_s * 1e3;
+
+    if (beside(d, "sim.model", y->sim.model ? y->sim.model : "model.xml", c->sim.model) < 0)
+        return -1;
+    c->sim.timestep           = or_float(y->sim.timestep, 0);
+    c->sim.command_timeout_ms = or_float(y->sim.command_timeout_ms, fmax(20, 3e3 / c->control_hz));
+    if (c->sim.timestep > 0) {
+        double steps = 1 / (c->control_hz * c->sim.timestep);
+        if (!(steps > 0.5 && fabs(steps - round(steps)) < 1e-6 * steps))
+            return document_fail(d, "sim.timestep", "expected a whole fraction of the control period, %g s",
+                                 1 / c->control_hz);
+    }
+    const char *key = y->sim.command_timeout_ms ? "sim.command_timeout_ms" : "timeouts.robot_timeout_max_s";
+    if (!(c->sim.command_timeout_ms <= most_ms * (1 + 1e-9)))
+        return document_fail(d, key, "expected sim.command_timeout_ms (%g) within robot_timeout_max_s (%g ms)",
+                             c->sim.command_timeout_ms, most_ms);
+    return longer_than_two_periods(d, c, "sim.command_timeout_ms", c->sim.command_timeout_ms * 1e-3);
+}
+
+static int task(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    if (beside(d, "task", y->task, c->task_file) < 0)
+        return -1;
+    if (access(c->task_file, R_OK) < 0)
+        return document_fail(d, "task", "expected a task file; cannot read %s: %s", c->task_file, strerror(errno));
+    return config_task(c->task_file, c, d->why, d->why_size);
+}
+
+static int absolute(struct document *d, char out[PATH_SIZE])
+{
+    char *full = realpath(d->file, NULL);
+    int   rc   = full && strlen(full) < PATH_SIZE ? 0 : -1;
+
+    if (rc == 0)
+        snprintf(out, PATH_SIZE, "%s", full);
+    else
+        snprintf(d->why, d->why_size, "%s: %s", d->file, full ? "its absolute path is too long" : strerror(errno));
+    free(full);
+    return rc;
+}
+
+static int convert(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    if (absolute(d, c->file) < 0 || schema_name(d, document_at(d, "robot")) < 0)
+        return -1;
+    snprintf(c->robot, sizeof c->robot, "%s", y->robot);
+    c->hardware = (enum hardware) * y->hardware;
+    if (rates(d, y, c) < 0 || config_body(d, y, c) < 0 || trials(d, y, c) < 0 || config_learning(d, y, c) < 0 ||
+        gates(d, y, c) < 0 || timeouts(d, y, c) < 0 || cores(d, y, c) < 0 || places(d, y, c) < 0 || sim(d, y, c) < 0)
+        return -1;
+    return task(d, y, c);
+}
+
+int config_load(const char *path, struct robot_config *c, char *why, size_t why_size)
+{
+    struct document d;
+    void           *y = NULL;
+
+    /* In de_DE strtod() reads 0.5 as 0; robot.yaml means the same everywhere. */
+    locale_t plain = newlocale(LC_ALL_MASK, "C", NULL);
+    CHECK(plain);
+    locale_t before = uselocale(plain);
+
+    why[0] = 0;
+    *c     = (struct robot_config){ 0 };
+    int rc = document_read(&d, path, why, why_size);
+    if (rc == 0)
+        rc = schema_load(&d, &robot_schema, &y);
+    if (rc == 0)
+        rc = convert(&d, y, c);
+    for (char *p = why; *p; p++) /* a value with a line break in it must not break the message */
+        if ((unsigned char)*p < ' ')
+            *p = ' ';
+    schema_free(&robot_schema, y);
+    document_free(&d);
+    uselocale(before);
+    freelocale(plain);
+    return rc;
+}

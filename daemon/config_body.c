@@ -1,0 +1,273 @@
+/* config_body.c - what the robot is: joints, measurements, actions, and how it is excited and held. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/config_parts.h"
+
+int config_joint(const struct robot_config *c, const char *name)
+{
+    for (int j = 0; j < c->nj; j++)
+        if (strcmp(c->joint[j].name, name) == 0)
+            return j;
+    return -1;
+}
+
+int config_observation(const struct robot_config *c, const char *name)
+{
+    for (int i = 0; i < c->nx; i++)
+        if (strcmp(c->observation[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+void config_joint_names(const struct robot_config *c, char *out, size_t size)
+{
+    size_t used = 0;
+
+    for (int j = 0; j < c->nj && used < size; j++)
+        used += (size_t)snprintf(out + used, size - used, "%s%s", j ? ", " : "", c->joint[j].name);
+}
+
+void config_observation_names(const struct robot_config *c, char *out, size_t size)
+{
+    size_t used = 0;
+
+    for (int i = 0; i < c->nx && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%s", i ? ", " : "", c->observation[i].name);
+}
+
+static int find_joint(struct document *d, const struct robot_config *c, const char *key, const char *name)
+{
+    char names[400];
+    int  j = config_joint(c, name);
+
+    if (j >= 0)
+        return j;
+    config_joint_names(c, names, sizeof names);
+    return document_fail(d, key, "expected one of the joints: %s", names);
+}
+
+static int joint_position(struct document *d, const struct yaml_joint *y, int j, struct joint_config *out)
+{
+    const char *key = document_key(d, "joints[%d].position", j);
+
+    if (out->type == JOINT_CONTINUOUS) {
+        out->position_min = -(double)INFINITY;
+        out->position_max = (double)INFINITY;
+        if (y->position)
+            return document_fail(d, key,
+                                 "expected no position limits on a continuous joint; one with limits is revolute");
+        return 0;
+    }
+    if (!y->position)
+        return document_fail(d, key, "expected [low, high] in %s; only a continuous joint has no limits",
+                             out->type == JOINT_PRISMATIC ? "m" : "rad");
+    out->position_min = y->position[0];
+    out->position_max = y->position[1];
+    if (!(out->position_min < out->position_max))
+        return document_fail(d, key, "expected [low, high] with low < high");
+    return 0;
+}
+
+static int joint_effort(struct document *d, const struct yaml_joint *y, int j, struct joint_config *out)
+{
+    const struct {
+        const char   *key;
+        const double *value;
+    } part[] = { { "effort", y->effort },
+                 { "effort_rate", y->effort_rate },
+                 { "baseline_kp", y->baseline_kp },
+                 { "baseline_kd", y->baseline_kd } };
+
+    for (int i = 0; i < 4; i++) {
+        if (!out->actuated && part[i].value)
+            return document_fail(d, document_key(d, "joints[%d].%s", j, part[i].key),
+                                 "expected only on actuated joints");
+        if (out->actuated && i < 2 && !part[i].value)
+            return document_fail(d, document_key(d, "joints[%d].%s", j, part[i].key),
+                                 "expected the most that joint %s may get; it has no default", out->name);
+    }
+    out->effort      = or_float(y->effort, 0);
+    out->effort_rate = or_float(y->effort_rate, 0);
+    out->baseline_kp = or_float(y->baseline_kp, 0);
+    out->baseline_kd = or_float(y->baseline_kd, 0);
+    return 0;
+}
+
+static int joints(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    for (unsigned i = 0; i < y->joints_count; i++) {
+        const struct yaml_joint *from = &y->joints[i];
+        struct joint_config     *to   = &c->joint[i];
+        const char              *key  = document_key(d, "joints[%u].name", i);
+
+        if (schema_name(d, document_at(d, key)) < 0)
+            return -1;
+        int twin = config_joint(c, from->name);
+        if (twin >= 0)
+            return document_fail(d, key, "expected a name of its own; joints[%d] has this one", twin);
+        snprintf(to->name, sizeof to->name, "%s", from->name);
+        to->type     = (enum joint_type) * from->type;
+        to->actuated = *from->actuated;
+        to->velocity = *from->velocity;
+        if (joint_position(d, from, (int)i, to) < 0 || joint_effort(d, from, (int)i, to) < 0)
+            return -1;
+        c->nj++;
+    }
+    return 0;
+}
+
+static int extras(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    for (unsigned i = 0; i < y->extra_count; i++) {
+        const char *key = document_key(d, "extra[%u]", i);
+        if (schema_name(d, document_at(d, key)) < 0)
+            return -1;
+        for (int k = 0; k < c->nextra; k++)
+            if (strcmp(c->extra[k], y->extra[i]) == 0)
+                return document_fail(d, key, "expected a name of its own; extra[%d] has this one", k);
+        snprintf(c->extra[c->nextra++], NAME_SIZE, "%s", y->extra[i]);
+    }
+    return 0;
+}
+
+static int actions(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    for (unsigned i = 0; i < y->action_count; i++) {
+        const struct yaml_action *from = &y->action[i];
+        struct action_config     *to   = &c->action[i];
+        const char               *key  = document_key(d, "action[%u].joint", i);
+
+        *to = (struct action_config){ .low = *from->low, .high = *from->high, .scale = *from->scale };
+        if ((to->joint = find_joint(d, c, key, from->joint)) < 0)
+            return -1;
+        const struct joint_config *joint = &c->joint[to->joint];
+        if (!joint->actuated)
+            return document_fail(d, key, "expected an actuated joint; joints[%d] says actuated: false", to->joint);
+        for (unsigned k = 0; k < i; k++)
+            if (c->action[k].joint == to->joint)
+                return document_fail(d, key, "expected each joint once; action[%u] moves it already", k);
+        if (!(to->low < to->high))
+            return document_fail(d, document_key(d, "action[%u].low", i), "expected low < high (%g)", to->high);
+        if (to->scale == 0)
+            return document_fail(d, document_key(d, "action[%u].scale", i), "expected a scale other than 0");
+        double most = fmax(fabs(to->scale * to->low), fabs(to->scale * to->high));
+        if (!(most <= joint->effort * (1 + 1e-12)))
+            return document_fail(d, document_key(d, "action[%u].scale", i),
+                                 "expected |scale x low| and |scale x high| within the joint's effort %g; got %g",
+                                 joint->effort, most);
+        c->na++;
+    }
+    for (int j = 0; j < c->nj; j++) {
+        int found = !c->joint[j].actuated;
+        for (int i = 0; i < c->na; i++)
+            found |= c->action[i].joint == j;
+        if (!found)
+            return document_fail(d, "action",
+                                 "expected an entry for the actuated joint %s (one that is never moved is "
+                                 "actuated: false)",
+                                 c->joint[j].name);
+    }
+    return 0;
+}
+
+static int observation_extra(struct document *d, const struct yaml_observation *from, unsigned i,
+                             const struct robot_config *c, struct observation_config *to)
+{
+    const char *key = document_key(d, "observation[%u].extra", i);
+
+    if (from->joint || from->measure || from->input)
+        return document_fail(d, key, "expected extra alone, or joint and measure");
+    to->measure = MEASURE_EXTRA;
+    for (to->joint = 0; to->joint < c->nextra; to->joint++)
+        if (strcmp(c->extra[to->joint], from->extra) == 0)
+            break;
+    if (to->joint == c->nextra)
+        return document_fail(d, key, "expected one of the names under extra");
+    snprintf(to->name, sizeof to->name, "%s", from->extra);
+    return 0;
+}
+
+static int observation_joint(struct document *d, const struct yaml_observation *from, unsigned i,
+                             const struct robot_config *c, struct observation_config *to)
+{
+    if (!from->joint)
+        return document_fail(d, document_key(d, "observation[%u].joint", i), "expected a joint, or extra: NAME");
+    if (!from->measure)
+        return document_fail(d, document_key(d, "observation[%u].measure", i), "expected position | velocity");
+    to->measure = (enum measure) * from->measure;
+    to->joint   = find_joint(d, c, document_key(d, "observation[%u].joint", i), from->joint);
+    if (to->joint < 0)
+        return -1;
+    to->angle = from->input && *from->input == INPUT_ANGLE;
+    if (to->angle && (to->measure != MEASURE_POSITION || c->joint[to->joint].type == JOINT_PRISMATIC))
+        return document_fail(d, document_key(d, "observation[%u].input", i),
+                             "expected angle only for the position of a continuous or revolute joint");
+    snprintf(to->name, sizeof to->name, "%s.%s", from->joint,
+             to->measure == MEASURE_POSITION ? "position" : "velocity");
+    return 0;
+}
+
+static int observations(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    for (unsigned i = 0; i < y->observation_count; i++) {
+        const struct yaml_observation *from = &y->observation[i];
+        struct observation_config     *to   = &c->observation[i];
+
+        if ((from->extra ? observation_extra(d, from, i, c, to) : observation_joint(d, from, i, c, to)) < 0)
+            return -1;
+        int twin = config_observation(c, to->name);
+        if (twin >= 0)
+            return document_fail(d, document_key(d, "observation[%u]", i),
+                                 "expected each measurement once; observation[%d] is %s already", twin, to->name);
+        c->nx++;
+    }
+    return 0;
+}
+
+static int baseline(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    c->baseline = (enum baseline_kind) * y->baseline.kind;
+    for (int j = 0; j < c->nj; j++) {
+        const struct joint_config *joint = &c->joint[j];
+        if (!joint->actuated)
+            continue;
+        if (c->baseline != BASELINE_ZERO && !(joint->baseline_kd > 0))
+            return document_fail(d, document_key(d, "joints[%d].baseline_kd", j),
+                                 "expected a damping gain above 0 for baseline %s",
+                                 c->baseline == BASELINE_DAMP ? "damp" : "hold");
+        if (c->baseline == BASELINE_HOLD && !(joint->baseline_kp > 0))
+            return document_fail(d, document_key(d, "joints[%d].baseline_kp", j),
+                                 "expected a stiffness above 0 for baseline hold");
+        if (c->baseline != BASELINE_HOLD && joint->baseline_kp > 0)
+            return document_fail(d, document_key(d, "joints[%d].baseline_kp", j),
+                                 "expected only with baseline: {kind: hold}; it has no effect here");
+    }
+    return 0;
+}
+
+static int exploration(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    if (!y->exploration.kind)
+        return 0;
+    c->exploration.kind       = (enum exploration_kind) * y->exploration.kind;
+    c->exploration.amplitude  = *y->exploration.amplitude;
+    c->exploration.smoothness = or_float(y->exploration.smoothness, 0);
+    if (c->exploration.kind == EXPLORE_SMOOTH && !y->exploration.smoothness)
+        return document_fail(d, "exploration.smoothness", "expected the low-pass coefficient of smooth exploration");
+    if (c->exploration.kind == EXPLORE_SMOOTH && c->exploration.smoothness == 0)
+        return document_fail(d, "exploration.smoothness", "expected more than 0; without smoothness it is uniform");
+    if (c->exploration.kind == EXPLORE_UNIFORM && c->exploration.smoothness != 0)
+        return document_fail(d, "exploration.smoothness", "expected 0 with kind: uniform; kind: smooth uses it");
+    return 0;
+}
+
+int config_body(struct document *d, const struct yaml_robot *y, struct robot_config *c)
+{
+    c->command_mode = (enum command_mode)or_int(y->command_mode, COMMAND_TORQUE);
+    if (joints(d, y, c) < 0 || extras(d, y, c) < 0 || actions(d, y, c) < 0 || observations(d, y, c) < 0 ||
+        baseline(d, y, c) < 0)
+        return -1;
+    return exploration(d, y, c);
+}

@@ -1,0 +1,201 @@
+/* config_task.c - a task file: frames to follow and the terms of the cost. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/config_parts.h"
+
+static int task_link(struct document *d, const struct robot_config *c, const struct yaml_link *y, int f, int l,
+                     struct task_link *out)
+{
+    const double *axis = y->axis;
+
+    out->obs = -1;
+    if (y->offset)
+        memcpy(out->offset, y->offset, sizeof out->offset);
+    if (!y->joint) {
+        if (axis)
+            return document_fail(d, document_key(d, "frames[%d].links[%d].axis", f, l),
+                                 "expected only on a link with a joint; this one is fixed");
+        return 0;
+    }
+    const char *key = document_key(d, "frames[%d].links[%d].joint", f, l);
+    int         j   = config_joint(c, y->joint);
+    char        name[2 * NAME_SIZE + 16];
+
+    if (j < 0) {
+        char names[400];
+        config_joint_names(c, names, sizeof names);
+        return document_fail(d, key, "expected one of the joints: %s", names);
+    }
+    snprintf(name, sizeof name, "%s.position", c->joint[j].name);
+    if ((out->obs = config_observation(c, name)) < 0)
+        return document_fail(d, key, "expected a joint whose position is among robot.yaml's observation");
+    out->type = c->joint[j].type;
+    key       = document_key(d, "frames[%d].links[%d].axis", f, l);
+    if (!axis)
+        return document_fail(d, key, "expected [x, y, z], the axis that the joint slides along or turns about");
+    double length = sqrt(axis[0] * axis[0] + axis[1] * axis[1] + axis[2] * axis[2]);
+    if (!(length > 1e-9))
+        return document_fail(d, key, "expected an axis that is not zero");
+    for (int i = 0; i < 3; i++)
+        out->axis[i] = axis[i] / length;
+    return 0;
+}
+
+static int frames(struct document *d, const struct yaml_task *y, const struct robot_config *c, struct task *t)
+{
+    for (unsigned f = 0; f < y->frames_count; f++) {
+        const struct yaml_frame *from = &y->frames[f];
+        struct task_frame       *to   = &t->frame[f];
+        const char              *key  = document_key(d, "frames[%u].name", f);
+
+        if (schema_name(d, document_at(d, key)) < 0)
+            return -1;
+        for (unsigned k = 0; k < f; k++)
+            if (strcmp(t->frame[k].name, from->name) == 0)
+                return document_fail(d, key, "expected a name of its own; frames[%u] has this one", k);
+        snprintf(to->name, sizeof to->name, "%s", from->name);
+        if (from->tip)
+            memcpy(to->tip, from->tip, sizeof to->tip);
+        for (unsigned l = 0; l < from->links_count; l++, to->nlink++)
+            if (task_link(d, c, &from->links[l], (int)f, (int)l, &to->link[l]) < 0)
+                return -1;
+        t->nframe++;
+    }
+    return 0;
+}
+
+/* A key that this kind of term does not know is refused: it would have no effect. */
+static int refuse(struct document *d, int i, const char *key, const char *where)
+{
+    key = document_key(d, "terms[%d].%s", i, key);
+    return document_at(d, key) ? document_fail(d, key, "expected only on %s", where) : 0;
+}
+
+/* target and scale: n entries each, or missing: 0 and 1. */
+static int term_points(struct document *d, const struct yaml_term *y, int i, int n, struct task_term *out)
+{
+    if (y->target && (int)y->target_count != n)
+        return document_fail(d, document_key(d, "terms[%d].target", i), "expected %d entries, got %u", n,
+                             y->target_count);
+    if (y->scale && (int)y->scale_count != n)
+        return document_fail(d, document_key(d, "terms[%d].scale", i), "expected %d entries, got %u", n,
+                             y->scale_count);
+    bool any = false;
+    for (int k = 0; k < n; k++) {
+        out->target[k] = y->target ? y->target[k] : 0;
+        out->scale[k]  = y->scale ? y->scale[k] : 1;
+        any |= out->scale[k] != 0;
+    }
+    if (!any)
+        return document_fail(d, document_key(d, "terms[%d].scale", i), "expected at least one entry other than 0");
+    return 0;
+}
+
+static int term_frame(struct document *d, const struct yaml_term *y, int i, const struct task *t, struct task_term *out)
+{
+    const char *key = document_key(d, "terms[%d].frame", i);
+
+    if (!y->frame)
+        return document_fail(d, key, "expected the name of one of the frames");
+    for (out->frame = 0; out->frame < t->nframe; out->frame++)
+        if (strcmp(t->frame[out->frame].name, y->frame) == 0)
+            break;
+    if (out->frame == t->nframe)
+        return document_fail(d, key, "expected the name of one of the frames");
+    if (refuse(d, i, "observations", "terms of kind observation") < 0)
+        return -1;
+    return term_points(d, y, i, 3, out);
+}
+
+static int term_observation(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
+                            struct task_term *out)
+{
+    if (!y->observations)
+        return document_fail(d, document_key(d, "terms[%d].observations", i), "expected a list of observations");
+    if (refuse(d, i, "frame", "terms of kind frame") < 0)
+        return -1;
+    for (unsigned k = 0; k < y->observations_count; k++) {
+        const char *key = document_key(d, "terms[%d].observations[%u]", i, k);
+        int         at  = config_observation(c, y->observations[k]);
+        if (at < 0) {
+            char names[600];
+            config_observation_names(c, names, sizeof names);
+            return document_fail(d, key, "expected one of: %s", names);
+        }
+        for (int other = 0; other < out->n; other++)
+            if (out->index[other] == at)
+                return document_fail(d, key, "expected each observation once");
+        out->index[out->n++] = at;
+    }
+    return term_points(d, y, i, out->n, out);
+}
+
+static int term_effort(struct document *d, int i)
+{
+    if (refuse(d, i, "frame", "terms of kind frame") < 0 ||
+        refuse(d, i, "observations", "terms of kind observation") < 0 ||
+        refuse(d, i, "target", "terms of kind frame and observation") < 0)
+        return -1;
+    return refuse(d, i, "scale", "terms of kind frame and observation");
+}
+
+static int term(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c, struct task *t)
+{
+    struct task_term *out = &t->term[i];
+    const char       *key = document_key(d, "terms[%d].name", i);
+
+    if (schema_name(d, document_at(d, key)) < 0)
+        return -1;
+    for (int k = 0; k < i; k++)
+        if (strcmp(t->term[k].name, y->name) == 0)
+            return document_fail(d, key, "expected a name of its own; terms[%d] has this one", k);
+    snprintf(out->name, sizeof out->name, "%s", y->name);
+    out->kind   = (enum term_kind) * y->kind;
+    out->form   = (enum term_form)or_int(y->form, FORM_SQUARED);
+    out->weight = *y->weight;
+    out->width  = or_float(y->width, 0);
+    if (out->weight == 0)
+        return document_fail(d, document_key(d, "terms[%d].weight", i), "expected a weight other than 0");
+    if (out->form == FORM_EXP && !y->width)
+        return document_fail(d, document_key(d, "terms[%d].width", i), "expected the width of form: exp");
+    if (out->form != FORM_EXP && y->width)
+        return document_fail(d, document_key(d, "terms[%d].width", i), "expected only with form: exp");
+    switch (out->kind) {
+    case TERM_FRAME: return term_frame(d, y, i, t, out);
+    case TERM_OBSERVATION: return term_observation(d, y, i, c, out);
+    case TERM_EFFORT: return term_effort(d, i);
+    }
+    return 0;
+}
+
+static int convert(struct document *d, const struct yaml_task *y, const struct robot_config *c, struct task *t)
+{
+    if (schema_name(d, document_at(d, "name")) < 0)
+        return -1;
+    snprintf(t->name, sizeof t->name, "%s", y->name);
+    t->return_at = (enum return_at)or_int(y->return_at, RETURN_AT_NEXT);
+    if (frames(d, y, c, t) < 0)
+        return -1;
+    for (unsigned i = 0; i < y->terms_count; i++, t->nterm++)
+        if (term(d, &y->terms[i], (int)i, c, t) < 0)
+            return -1;
+    return 0;
+}
+
+int config_task(const char *path, struct robot_config *c, char *why, size_t why_size)
+{
+    struct document d;
+    void           *y  = NULL;
+    int             rc = document_read(&d, path, why, why_size);
+
+    c->task = (struct task){ 0 };
+    if (rc == 0)
+        rc = schema_load(&d, &task_schema, &y);
+    if (rc == 0)
+        rc = convert(&d, y, c, &c->task);
+    schema_free(&task_schema, y);
+    document_free(&d);
+    return rc;
+}

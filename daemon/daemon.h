@@ -1,0 +1,86 @@
+/* daemon.h - limberd's main thread: everything that is not real time, in one struct, driven by one libuv loop. */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include "daemon/experiment.h"
+#include "daemon/http_server.h"
+#include "daemon/loops.h"
+#include "daemon/realtime.h"
+
+enum { WAITERS = 16 };
+
+/* An operator's request that waits for the control thread's answer. */
+struct waiter {
+    struct http_request *request; /* NULL: free */
+    uint64_t             id;
+    uint64_t             since_ns;
+    enum operation_kind  kind;
+};
+
+/* What the command line said. */
+struct daemon_options {
+    const char *config_file;
+    const char *run_dir;      /* NULL: by the rules of run_dir.h     */
+    const char *planner_isa;  /* NULL: the best                      */
+    bool        check;
+    bool        train_flat_out;
+    bool        has_seed, has_trials;
+    uint64_t    seed;
+    int         trials;
+};
+
+struct daemon {
+    struct robot_config config;
+    struct daemon_options options;
+    char                run_dir[PATH_SIZE], store_path[PATH_SIZE];
+    char                endpoint[ENDPOINT_SIZE], telemetry_endpoint[ENDPOINT_SIZE];
+    int                 lock_fd;
+    uint64_t            started_ns;
+
+    struct shared      *shared;      /* in the locked block       */
+    struct realtime     realtime;
+    struct io_loop      io;
+    struct control_loop *control;    /* in the locked block       */
+    pthread_t           io_thread, control_thread, planner_thread;
+    int                 threads;
+
+    uv_loop_t           loop;
+    uv_timer_t          drain_timer, notify_timer;
+    uv_signal_t         term, interrupt;
+    struct http_server *status_server, *control_server;
+    struct port        *telemetry;
+
+    struct store       *store;
+    struct journal      journal;
+    struct learner      learner;
+    struct experiment   experiment;
+
+    struct core         core;        /* newest copy               */
+    struct hello        hello;       /* of the current session    */
+    bool                has_hello, link_up;
+    char                link_trouble[240];
+    struct waiter       waiter[WAITERS];
+    uint64_t            next_operation;
+    uint64_t            resident_start_kb;
+    uint64_t            watchdog_ticks;
+    uint64_t            stop_asked_ns; /* 0: running              */
+    double              stop_unix_s;   /* of the last stop        */
+};
+
+/* status.c: the document of docs/status.md; the caller frees it. */
+char *status_json(const struct daemon *d);
+
+/* operate.c: the control socket. */
+void operate_request(void *daemon, struct http_request *r, const char *method, const char *path, const char *body);
+void operate_answer(struct daemon *d, const struct notice *n);
+void operate_expire(struct daemon *d);
+
+/* Puts an operation before the control thread; 0 where its ring is full. */
+uint64_t daemon_operation(struct daemon *d, enum operation_kind kind);
+
+/* Begins the end: controlled stop, then the loop stops. */
+void daemon_shutdown(struct daemon *d);
+
+uint64_t resident_kb(void);
+
+#endif

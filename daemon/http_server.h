@@ -1,0 +1,29 @@
+/* http_server.h - HTTP over a Unix socket for limberd's main loop (libmicrohttpd driven by libuv, no extra thread).
+ *
+ * A request is answered at once, or kept and answered later (an operation waits for the control thread's answer).  At
+ * most 16 clients, 5 s of idling, 4 KiB of body: a status client, however slow or many, disturbs nobody. */
+#ifndef DAEMON_HTTP_SERVER_H
+#define DAEMON_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum { HTTP_BODY_MAX = 4096 };
+
+struct http_server;
+struct http_request; /* lives until answered */
+
+/* method, path and body (zero-terminated) are valid during the call only.  Must call http_answer now or later. */
+typedef void http_handler(void *ctx, struct http_request *r, const char *method, const char *path, const char *body);
+
+/* Binds `path` with `mode`; a stale socket of a dead process is replaced.  NULL with a sentence in `why`. */
+struct http_server *http_server_start(uv_loop_t *loop, const char *path, unsigned mode, http_handler *handler, void *ctx,
+                                      char *why, size_t why_size);
+void                http_server_stop(struct http_server *s);
+
+/* json is copied. */
+void http_answer(struct http_request *r, unsigned status, const char *json);
+
+#endif

@@ -1,0 +1,635 @@
+/* limberd.c - the daemon: start, the main loop, the end.
+ *
+ * Start: configuration, run directory and its lock, store, memory laid out and locked, sockets, threads, trainer.
+ * Main loop (libuv): drains what the control thread reports into the store, serves the two HTTP sockets, keeps the
+ * trainer, feeds systemd's watchdog.  End: controlled stop, threads, store.  Exit codes as in sysexits.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "daemon/run_dir.h"
+#include "transport/telemetry.h"
+
+enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
+#define SHUTDOWN_NS NS_PER_S
+
+static const char usage[] =
+    "limberd - learns a robot's dynamics and controls it by planning with what it learned\n"
+    "\n"
+    "  limberd --config FILE [--run-dir DIR] [--seed N] [--trials N] [--planner-isa NAME] [--train-flat-out]\n"
+    "  limberd --check FILE       only check the configuration\n"
+    "\n"
+    "  --run-dir DIR        sockets, store and models; default: paths.run, /run/limber/NAME, ...\n"
+    "  --seed N             instead of trials.seed\n"
+    "  --trials N           instead of trials.count\n"
+    "  --planner-isa NAME   avx512, avx2 or portable; default: the best this processor has\n"
+    "  --train-flat-out     benchmark: the trainer never rests\n"
+    "\n"
+    "Exit codes: 0 ended as asked, 64 wrong use, 69 another instance runs, 73 a file or socket cannot be made,\n"
+    "74 the store cannot be used, 78 the configuration is wrong.\n";
+
+/* ---- command line ---- */
+
+static int parse_count(const char *text, const char *flag, uint64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out  = strtoull(text, &end, 10);
+    if (errno || *end || end == text || *text == '-') {
+        fprintf(stderr, "limberd: %s: value \"%s\": expected a whole number\n", flag, text);
+        return -1;
+    }
+    return 0;
+}
+
+static int parse(int argc, char **argv, struct daemon_options *o)
+{
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' },         { "check", optional_argument, NULL, 'k' },
+        { "run-dir", required_argument, NULL, 'r' },        { "seed", required_argument, NULL, 's' },
+        { "trials", required_argument, NULL, 't' },         { "planner-isa", required_argument, NULL, 'i' },
+        { "train-flat-out", no_argument, NULL, 'f' },       { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },              { 0 },
+    };
+    uint64_t n;
+
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c': o->config_file = optarg; break;
+        case 'k':
+            o->check = true;
+            if (optarg)
+                o->config_file = optarg;
+            break;
+        case 'r': o->run_dir = optarg; break;
+        case 's':
+            if (parse_count(optarg, "--seed", &o->seed))
+                return EX_USAGE;
+            o->has_seed = true;
+            break;
+        case 't':
+            if (parse_count(optarg, "--trials", &n) || n > HISTORY_MAX)
+                return EX_USAGE;
+            o->trials     = (int)n;
+            o->has_trials = true;
+            break;
+        case 'i': o->planner_isa = optarg; break;
+        case 'f': o->train_flat_out = true; break;
+        case 'h': fputs(usage, stdout); exit(0);
+        case 'v': puts("limberd " LIMBER_VERSION); exit(0);
+        default: fputs("limberd: see limberd --help\n", stderr); return EX_USAGE;
+        }
+    }
+    if (o->check && !o->config_file && optind < argc)
+        o->config_file = argv[optind++];
+    if (!o->config_file || optind < argc) {
+        fputs("limberd: which robot?  limberd --config FILE (see limberd --help)\n", stderr);
+        return EX_USAGE;
+    }
+    return 0;
+}
+
+/* ---- start ---- */
+
+uint64_t resident_kb(void)
+{
+    unsigned long size, resident = 0;
+    FILE         *f = fopen("/proc/self/statm", "re");
+
+    if (f && fscanf(f, "%lu %lu", &size, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static int configure(struct daemon *d)
+{
+    struct robot_config *c = &d->config;
+    char                 why[600];
+
+    if (config_load(d->options.config_file, c, why, sizeof why) != 0) {
+        fprintf(stderr, "limberd: %s\n", why);
+        return EX_CONFIG;
+    }
+    if (d->options.has_seed)
+        c->trials.seed = d->options.seed;
+    if (d->options.has_trials)
+        c->trials.count = d->options.trials;
+    c->trainer.flat_out = c->trainer.flat_out || d->options.train_flat_out;
+    if (d->options.planner_isa) {
+        const char *const *isa = planner_isas();
+        while (*isa && strcmp(*isa, d->options.planner_isa) != 0)
+            isa++;
+        if (!*isa) {
+            fprintf(stderr, "limberd: --planner-isa: value \"%s\": this processor has", d->options.planner_isa);
+            for (isa = planner_isas(); *isa; isa++)
+                fprintf(stderr, " %s", *isa);
+            fputs("\n", stderr);
+            return EX_USAGE;
+        }
+    }
+    return 0;
+}
+
+/* `given` where there is one, else prefix DIR suffix.  False where it does not fit. */
+static bool place(char *out, size_t size, const char *given, const char *prefix, const char *dir, const char *suffix)
+{
+    int n = *given ? snprintf(out, size, "%s", given) : snprintf(out, size, "%s%s%s", prefix, dir, suffix);
+
+    if (n >= 0 && (size_t)n < size)
+        return true;
+    fprintf(stderr, "limberd: %s: a path here may have %zu bytes; choose a shorter run directory\n", dir, size - 1);
+    return false;
+}
+
+/* One daemon per run directory, named by its lock. */
+static int places(struct daemon *d)
+{
+    const struct robot_config *c = &d->config;
+    char                       why[600], lock[PATH_SIZE + 16], pid[32] = "";
+
+    if (run_dir_find(d->options.run_dir, c->paths.run, c->robot, d->run_dir, sizeof d->run_dir, why, sizeof why) != 0) {
+        fprintf(stderr, "limberd: %s\n", why);
+        return EX_CANTCREAT;
+    }
+    snprintf(lock, sizeof lock, "%s/lock", d->run_dir);
+    d->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (d->lock_fd < 0) {
+        fprintf(stderr, "limberd: %s: %s\n", lock, strerror(errno));
+        return EX_CANTCREAT;
+    }
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        ssize_t n = read(d->lock_fd, pid, sizeof pid - 1);
+        pid[n > 0 ? n : 0] = 0;
+        pid[strcspn(pid, "\n")] = 0;
+        fprintf(stderr, "limberd: another limberd (process %s) already controls %s in %s; stop it first, or choose another "
+                        "--run-dir\n", pid, c->robot, d->run_dir);
+        return EX_UNAVAILABLE;
+    }
+    if (ftruncate(d->lock_fd, 0) != 0 || dprintf(d->lock_fd, "%d\n", (int)getpid()) < 0) {
+        fprintf(stderr, "limberd: %s: %s\n", lock, strerror(errno));
+        return EX_CANTCREAT;
+    }
+    if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", d->run_dir, "/experience.db") ||
+        !place(d->endpoint, sizeof d->endpoint, c->endpoint, "ipc://", d->run_dir, "/robot.sock") ||
+        !place(d->telemetry_endpoint, sizeof d->telemetry_endpoint, c->telemetry, "ipc://", d->run_dir, "/telemetry.sock"))
+        return EX_CANTCREAT;
+    return 0;
+}
+
+static void schema_of(const struct robot_config *c, struct store_schema *s)
+{
+    memset(s, 0, sizeof *s);
+    snprintf(s->robot, sizeof s->robot, "%s", c->robot);
+    s->nx = c->nx;
+    s->na = c->na;
+    for (int i = 0; i < c->nx; i++)
+        snprintf(s->observation[i], sizeof s->observation[i], "%s", c->observation[i].name);
+    for (int i = 0; i < c->na; i++)
+        snprintf(s->action[i], sizeof s->action[i], "%s", c->joint[c->action[i].joint].name);
+}
+
+static int open_store(struct daemon *d, struct store_schema *schema)
+{
+    char why[600];
+
+    schema_of(&d->config, schema);
+    d->store = store_open(d->store_path, schema, false, why, sizeof why);
+    if (!d->store || store_begin(d->store) < 0) {
+        fprintf(stderr, "limberd: %s\n", d->store ? store_error(d->store) : why);
+        return EX_IOERR;
+    }
+    d->journal.store    = d->store;
+    d->journal.store_ok = true;
+    d->journal.trial    = -1;
+    return 0;
+}
+
+/* Everything the real-time threads touch, in one block. */
+static int lay_out(struct daemon *d)
+{
+    struct robot_config *c      = &d->config;
+    struct action_bounds bounds = { .na = c->na };
+    struct arena         arena  = ARENA_PROBE;
+
+    for (int i = 0; i < c->na; i++) {
+        bounds.low[i]  = (float)c->action[i].low;
+        bounds.high[i] = (float)c->action[i].high;
+    }
+    ARENA_ARRAY(&arena, struct shared, 1);
+    ARENA_ARRAY(&arena, struct control_loop, 1);
+    size_t fixed = (arena.used + 63) & ~(size_t)63;
+    arena.size   = fixed + planner_memsize(&c->planner, &c->model) + 4096;
+    arena.base   = mmap(NULL, arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (arena.base == MAP_FAILED) {
+        fprintf(stderr, "limberd: no memory for %zu KiB: %s\n", arena.size / 1024, strerror(errno));
+        return EX_OSERR;
+    }
+    arena.used         = 0;
+    d->shared          = ARENA_ARRAY(&arena, struct shared, 1);
+    d->control         = ARENA_ARRAY(&arena, struct control_loop, 1);
+    d->shared->planner = planner_init(&arena, &c->planner, &c->model, &c->task, &bounds, d->options.planner_isa);
+    if (shared_init(d->shared, c) < 0)
+        return EX_OSERR;
+    return 0;
+}
+
+static void expect_of(const struct robot_config *c, struct session_expect *e)
+{
+    memset(e, 0, sizeof *e);
+    snprintf(e->robot, sizeof e->robot, "%s", c->robot);
+    e->nj                   = c->nj;
+    e->nextra               = c->nextra;
+    e->simulated            = c->hardware == HARDWARE_SIM;
+    e->lockstep_allowed     = c->lockstep;
+    e->control_hz           = c->control_hz;
+    e->latch_ms             = c->latch_ms;
+    e->robot_timeout_max_ms = c->timeouts.robot_timeout_max_s * 1e3;
+    memcpy(e->extra, c->extra, sizeof e->extra);
+    for (int j = 0; j < c->nj; j++) {
+        const struct joint_config *from = &c->joint[j];
+        struct joint_info         *to   = &e->joint[j];
+
+        snprintf(to->name, sizeof to->name, "%s", from->name);
+        to->type         = from->type;
+        to->actuated     = from->actuated;
+        to->position_min = from->position_min;
+        to->position_max = from->position_max;
+        to->velocity_max = from->velocity;
+        to->effort_max   = from->effort;
+    }
+}
+
+static int open_sockets(struct daemon *d)
+{
+    const struct robot_config *c = &d->config;
+    struct session_expect      expect;
+    struct port_options        robot = { .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io };
+    struct port_options        tele  = { .endpoint = d->telemetry_endpoint, .core = c->cores.main };
+    char                       why[600];
+
+    expect_of(c, &expect);
+    session_init(&d->shared->session, &expect, rng_derive(clock_now_ns(), (uint64_t)getpid(), 1) | 1);
+    d->io.s = d->shared;
+    if (!(d->io.port = port_bind(&robot, why, sizeof why)) || !(d->telemetry = port_publish(&tele, why, sizeof why))) {
+        fprintf(stderr, "limberd: %s\n", why);
+        return EX_CANTCREAT;
+    }
+    return 0;
+}
+
+static int start_threads(struct daemon *d)
+{
+    const struct robot_config *c = &d->config;
+    struct realtime           *r = &d->realtime;
+
+    d->control->s = d->shared;
+    core_init(&d->control->core, c, (uint64_t)store_transition_count(d->store));
+    core_ready(&d->control->core);
+    d->core = d->control->core;
+    if (realtime_thread(r, "io", c->cores.io, c->cores.io_priority, io_loop_run, &d->io, &d->io_thread) < 0 ||
+        realtime_thread(r, "planner", c->cores.planner, c->cores.planner_priority, plan_loop_run, d->shared,
+                        &d->planner_thread) < 0 ||
+        realtime_thread(r, "control", c->cores.control, c->cores.control_priority, control_loop_run, d->control,
+                        &d->control_thread) < 0) {
+        fputs("limberd: a thread cannot be started; is the process limit reached?\n", stderr);
+        return EX_OSERR;
+    }
+    d->threads = 3;
+    return 0;
+}
+
+/* ---- draining what the other threads report ---- */
+
+static void mode_changed(struct daemon *d, const struct notice *n)
+{
+    struct stop_text text = core_stop_text(n->stop);
+
+    if (n->to == MODE_STOPPING || n->to == MODE_FAULT) {
+        d->stop_unix_s = unix_now();
+        journal_say(&d->journal, "stop", "%s -> %s at step %u of trial %u: %s: %s. Remedy: %s", mode_name(n->from),
+                    mode_name(n->to), n->step, n->trial, text.name, text.cause, text.remedy);
+    } else if (n->from != MODE_BASELINE || n->to == MODE_DISARMED) {
+        journal_say(&d->journal, "mode", "%s -> %s", mode_name(n->from), mode_name(n->to));
+    }
+    realtime_hold_latency(&d->realtime, mode_armed(n->to));
+}
+
+static void take_reports(struct daemon *d)
+{
+    struct shared *s = d->shared;
+    uint64_t       slot;
+
+    while (ring_peek(&s->report_ring, &slot)) {
+        const struct report *r = &s->report[slot];
+        const struct notice *n = &r->notice;
+
+        if (r->is_transition) {
+            experiment_transition(&d->experiment, &r->transition);
+        } else {
+            operate_answer(d, n);
+            experiment_notice(&d->experiment, n);
+            if (n->kind == NOTICE_MODE)
+                mode_changed(d, n);
+            else if (n->kind == NOTICE_GATE)
+                journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step, n->trial);
+        }
+        ring_pop(&s->report_ring);
+    }
+}
+
+static void take_link_notes(struct daemon *d)
+{
+    struct shared *s = d->shared;
+    uint64_t       slot;
+
+    while (ring_peek(&s->link_ring, &slot)) {
+        const struct link_note *n = &s->link_note[slot];
+
+        switch (n->kind) {
+        case LINK_OPENED:
+            d->hello     = n->hello;
+            d->has_hello = true;
+            journal_say(&d->journal, "link", "robot side connected: %s, session %016llx%s", n->hello.software,
+                        (unsigned long long)n->session, n->hello.lockstep ? ", lockstep" : "");
+            break;
+        case LINK_TROUBLE:
+            snprintf(d->link_trouble, sizeof d->link_trouble, "%s", n->text);
+            journal_say(&d->journal, "link", "%s", n->text);
+            break;
+        case LINK_TRIAL_EVENT:
+            if (n->event.kind == TRIAL_ENDED)
+                experiment_reported_return(&d->experiment, &n->event);
+            break;
+        }
+        ring_pop(&s->link_ring);
+    }
+    bool up = d->has_hello && clock_now_ns() - atomic_load(&s->last_heard_ns) < SESSION_ALIVE_MS * NS_PER_MS;
+    if (d->link_up && !up)
+        journal_say(&d->journal, "link", "the robot side has been silent for a second");
+    d->link_up = up;
+}
+
+static void publish_telemetry(struct daemon *d)
+{
+    struct shared *s = d->shared;
+    uint64_t       slot;
+    uint8_t        buf[CODEC_MAX_BYTES];
+
+    while (ring_peek(&s->record_ring, &slot)) {
+        const struct tick_record *r = &s->record[slot];
+        struct telemetry          t = { .robot           = d->config.robot,
+                                        .tick            = r->tick,
+                                        .now_ns          = r->now_ns,
+                                        .mode            = r->mode,
+                                        .trial           = r->trial,
+                                        .step            = r->step,
+                                        .state_seq       = r->state_seq,
+                                        .nj              = r->nj,
+                                        .faults          = r->faults,
+                                        .filter          = r->filter,
+                                        .model_version   = r->model_version,
+                                        .plan_iterations = (uint32_t)r->plan_iterations,
+                                        .wake_us         = (double)r->wake_ns * 1e-3,
+                                        .compute_us      = (double)r->compute_ns * 1e-3 };
+
+        memcpy(t.position, r->position, sizeof t.position);
+        memcpy(t.velocity, r->velocity, sizeof t.velocity);
+        memcpy(t.effort, r->effort, sizeof t.effort);
+        port_send(d->telemetry, NULL, 0, buf, telemetry_pack(&t, buf));
+        ring_pop(&s->record_ring);
+    }
+}
+
+/* What only the host can vouch for before arming. */
+static uint32_t host_prearm(const struct daemon *d)
+{
+    bool sim     = d->config.hardware == HARDWARE_SIM;
+    bool learner = atomic_load(&d->shared->model_version) || d->config.exploration.kind != EXPLORE_NONE;
+
+    return (uint32_t)(sim || d->realtime.scheduling) << PREARM_REALTIME |
+           (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
+           (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER;
+}
+
+static void drain(struct daemon *d)
+{
+    bool fresh;
+
+    uint32_t slot = handoff_latest(&d->shared->core_handoff, &fresh);
+    if (fresh)
+        d->core = d->shared->core[slot];
+    take_reports(d);
+    take_link_notes(d);
+    publish_telemetry(d);
+    experiment_advance(&d->experiment, d->core.mode, d->core.trial_phase);
+    operate_expire(d);
+    atomic_store(&d->shared->host_prearm, host_prearm(d));
+    bool committed = store_commit(d->store) == 0 && store_begin(d->store) == 0;
+    if (d->journal.store_ok && !committed)
+        journal_say(&d->journal, "store", "%s; arming is refused until it works", store_error(d->store));
+    d->journal.store_ok = committed;
+}
+
+static void on_drain(uv_timer_t *t)
+{
+    struct daemon *d = t->data;
+
+    drain(d);
+    if (d->stop_asked_ns && ((!mode_armed(d->core.mode) && d->core.mode != MODE_STOPPING) ||
+                             clock_now_ns() - d->stop_asked_ns > SHUTDOWN_NS))
+        uv_stop(&d->loop);
+}
+
+/* The watchdog is fed only by real progress of the control thread. */
+static void on_notify(uv_timer_t *t)
+{
+    struct daemon *d     = t->data;
+    uint64_t       ticks = atomic_load(&d->shared->ticks);
+
+    if (ticks != d->watchdog_ticks || d->config.control_hz < 1000.0 / NOTIFY_MS)
+        sd_notifyf(0, "WATCHDOG=1\nSTATUS=%s, %s, trial %u, model %llu", mode_name(d->core.mode),
+                   d->link_up ? "robot connected" : "no robot", d->experiment.row.number,
+                   (unsigned long long)d->learner.incumbent.version);
+    d->watchdog_ticks = ticks;
+}
+
+/* ---- operations, end ---- */
+
+uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
+{
+    uint64_t slot;
+
+    if (!ring_claim(&d->shared->operation_ring, &slot))
+        return 0;
+    d->shared->operation[slot] = (struct operation){ .kind = kind, .id = ++d->next_operation };
+    ring_push(&d->shared->operation_ring);
+    return d->next_operation;
+}
+
+void daemon_shutdown(struct daemon *d)
+{
+    if (d->stop_asked_ns)
+        return;
+    d->stop_asked_ns = clock_now_ns();
+    sd_notify(0, "STOPPING=1");
+    journal_say(&d->journal, "daemon", "ending");
+    daemon_operation(d, OP_SHUTDOWN);
+}
+
+static void on_signal(uv_signal_t *s, int signum)
+{
+    (void)signum;
+    daemon_shutdown(s->data);
+}
+
+static void status_request(void *ctx, struct http_request *r, const char *method, const char *path, const char *body)
+{
+    (void)body;
+    if (strcmp(method, "GET") != 0) {
+        http_answer(r, 403, "{\"ok\": false, \"error\": \"this socket is read-only; operator verbs go to control.sock\"}");
+    } else if (strcmp(path, "/status") != 0) {
+        http_answer(r, 404, "{\"ok\": false, \"error\": \"GET /status is what there is\"}");
+    } else {
+        char *json = status_json(ctx);
+        http_answer(r, 200, json);
+        free(json);
+    }
+}
+
+static void every(struct daemon *d, uv_timer_t *t, uv_timer_cb cb, uint64_t ms)
+{
+    uv_timer_init(&d->loop, t);
+    t->data = d;
+    uv_timer_start(t, cb, ms, ms);
+}
+
+static void on(struct daemon *d, uv_signal_t *s, int signum)
+{
+    uv_signal_init(&d->loop, s);
+    s->data = d;
+    uv_signal_start(s, on_signal, signum);
+}
+
+static int serve(struct daemon *d)
+{
+    char path[PATH_SIZE + 16], why[600];
+
+    snprintf(path, sizeof path, "%s/status.sock", d->run_dir);
+    d->status_server = http_server_start(&d->loop, path, 0666, status_request, d, why, sizeof why);
+    snprintf(path, sizeof path, "%s/control.sock", d->run_dir);
+    if (d->status_server)
+        d->control_server = http_server_start(&d->loop, path, 0660, operate_request, d, why, sizeof why);
+    if (!d->control_server) {
+        fprintf(stderr, "limberd: %s\n", why);
+        return EX_CANTCREAT;
+    }
+    every(d, &d->drain_timer, on_drain, DRAIN_MS);
+    every(d, &d->notify_timer, on_notify, NOTIFY_MS);
+    on(d, &d->term, SIGTERM);
+    on(d, &d->interrupt, SIGINT);
+    return 0;
+}
+
+static int start_learning(struct daemon *d, const struct store_schema *schema)
+{
+    struct learner    *l = &d->learner;
+    struct experiment *e = &d->experiment;
+    char               self[PATH_SIZE] = "", why[600];
+
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
+        return EX_OSERR;
+    *l = (struct learner){ .loop = &d->loop, .config = &d->config, .shared = d->shared, .store = d->store,
+                           .journal = &d->journal, .dims = d->config.model };
+    *e = (struct experiment){ .config = &d->config, .shared = d->shared, .store = d->store, .journal = &d->journal,
+                              .learner = l, .count = d->config.trials.count };
+    if (!place(l->models, sizeof l->models, "", "", d->run_dir, "/models") ||
+        !place(l->trainer_path, sizeof l->trainer_path, "", "", dirname(self), "/limber-trainer"))
+        return EX_CANTCREAT;
+    if (experiment_start(e) < 0) {
+        fprintf(stderr, "limberd: %s: %s\n", d->store_path, store_error(d->store));
+        return EX_IOERR;
+    }
+    if (learner_start(l, schema, d->store_path, why, sizeof why) < 0) {
+        fprintf(stderr, "limberd: %s\n", why);
+        return EX_IOERR;
+    }
+    return 0;
+}
+
+static void close_handle(uv_handle_t *h, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void finish(struct daemon *d)
+{
+    atomic_store(&d->shared->stop_threads, true);
+    uint64_t one = 1;
+    if (write(d->shared->io_wake_fd, &one, sizeof one) < 0)
+        fputs("limberd: the io thread ends a little later\n", stderr);
+    rt_signal_raise(&d->shared->state_signal);
+    rt_signal_raise(&d->shared->request_signal);
+    pthread_join(d->control_thread, NULL);
+    pthread_join(d->planner_thread, NULL);
+    pthread_join(d->io_thread, NULL);
+    drain(d);
+    learner_stop(&d->learner);
+    http_server_stop(d->status_server);
+    http_server_stop(d->control_server);
+    uv_run(&d->loop, UV_RUN_NOWAIT);
+    uv_walk(&d->loop, close_handle, NULL);
+    uv_run(&d->loop, UV_RUN_NOWAIT);
+    store_commit(d->store);
+    store_close(d->store);
+    port_close(d->io.port);
+    port_close(d->telemetry);
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon d;
+    struct store_schema  schema;
+    int                  bad;
+
+    if ((bad = parse(argc, argv, &d.options)) || (bad = configure(&d)))
+        return bad;
+    if (d.options.check) {
+        printf("%s: good: robot %s, %d joints, %d observations, %d actions, task %s, planner %s\n", d.options.config_file,
+               d.config.robot, d.config.nj, d.config.nx, d.config.na, d.config.task.name, d.config.planner.name);
+        return 0;
+    }
+    d.started_ns = clock_now_ns();
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&d.loop);
+    if ((bad = places(&d)))
+        return bad;
+    realtime_start(&d.realtime);
+    if ((bad = open_store(&d, &schema)) || (bad = lay_out(&d)) || (bad = open_sockets(&d)) ||
+        (bad = start_learning(&d, &schema)) || (bad = start_threads(&d)) || (bad = serve(&d)))
+        return bad;
+    for (int i = 0; i < d.realtime.nwarning; i++)
+        journal_say(&d.journal, "realtime", "%s", d.realtime.warning[i]);
+    journal_say(&d.journal, "daemon", "limberd %s controls %s (%s), planner %s on %s, in %s", LIMBER_VERSION, d.config.robot,
+                d.config.hardware == HARDWARE_SIM ? "simulated" : "real hardware", d.config.planner.name,
+                planner_isa(d.shared->planner), d.run_dir);
+    d.resident_start_kb = resident_kb();
+    sd_notify(0, "READY=1\nSTATUS=disarmed, waiting for the robot side");
+    uv_run(&d.loop, UV_RUN_DEFAULT);
+    finish(&d);
+    return 0;
+}

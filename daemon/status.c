@@ -1,0 +1,253 @@
+/* status.c - everything that happens, as one JSON object (docs/status.md). */
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "daemon/daemon.h"
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *count(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static uint64_t get(const _Atomic uint64_t *a)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)a, memory_order_relaxed);
+}
+
+/* Percentiles in units of `unit_ns`. */
+static json_t *histogram(const struct hist *h, double unit_ns)
+{
+    json_t *o = json_object();
+    bool    any = get(&h->count) > 0;
+    static const struct {
+        const char *name;
+        double      q;
+    } at[] = { { "p50", 0.5 }, { "p99", 0.99 }, { "p999", 0.999 } };
+
+    json_object_set_new(o, "n", count(get(&h->count)));
+    for (unsigned i = 0; i < sizeof at / sizeof *at; i++)
+        json_object_set_new(o, at[i].name, any ? json_real((double)hist_quantile(h, at[i].q) / unit_ns) : json_null());
+    json_object_set_new(o, "max", any ? json_real((double)get(&h->max_ns) / unit_ns) : json_null());
+    return o;
+}
+
+static json_t *stop_json(const struct daemon *d)
+{
+    const struct core *c    = &d->core;
+    struct stop_text   text = core_stop_text(c->stop);
+
+    if (c->stop == STOP_NONE)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f}", "code", text.name, "cause", text.cause, "remedy", text.remedy,
+                     "tick", (json_int_t)c->stop_tick, "trial", (json_int_t)c->stop_trial, "step",
+                     (json_int_t)c->stop_step, "unix_s", d->stop_unix_s);
+}
+
+static json_t *link_json(const struct daemon *d)
+{
+    const struct shared *s     = d->shared;
+    const struct core   *c     = &d->core;
+    json_t              *names = json_object(), *o;
+    uint64_t             now = clock_now_ns(), heard = get(&s->last_heard_ns);
+    int window = d->config.control_hz < 100 ? (int)d->config.control_hz + 1 : 100, good = 0;
+    char session[24];
+
+    for (int i = 0; i < window; i++)
+        good += (int)(c->fresh_bits[i / 64] >> (i % 64) & 1);
+    for (int k = 0; k < COUNT_KINDS; k++)
+        json_object_set_new(names, session_count_name((enum session_count)k), count(get(&s->session.count[k])));
+    snprintf(session, sizeof session, "%016" PRIx64, c->session);
+    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:f, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s}", "connected",
+                  d->has_hello && now - heard < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
+                  (int)atomic_load(&d->shared->lockstep), "simulated", d->hello.simulated, "software", d->hello.software,
+                  "state_age_ms", heard ? json_real((double)(now - heard) / 1e6) : json_null(), "success",
+                  (double)good / window, "late_commands", (json_int_t)c->state.late_commands, "missing",
+                  (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
+                  "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble);
+    return o;
+}
+
+static json_t *trial_json(const struct trial_row *t)
+{
+    return json_pack("{s:I, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:I}", "number", (json_int_t)t->number, "kind", t->kind,
+                     "status", t->status, "reason", t->reason, "steps", t->steps, "return", number(t->ret),
+                     "reported_return", number(t->reported_return), "prequential_rmse", number(t->prequential_rmse),
+                     "model", (json_int_t)t->model_last);
+}
+
+static const char *phase_name(const struct daemon *d)
+{
+    static const char *const name[] = { "IDLE", "RESETTING", "READY", "RUNNING" };
+
+    if (d->core.trial_phase == TRIAL_IDLE && d->experiment.waiting_since_s > 0 && learner_busy(&d->learner))
+        return "WAITING";
+    return name[d->core.trial_phase];
+}
+
+static json_t *trials_json(const struct daemon *d)
+{
+    const struct experiment *e       = &d->experiment;
+    json_t                  *history = json_array();
+    int                      from    = e->nhistory > 200 ? e->nhistory - 200 : 0, done = 0;
+
+    for (int i = 0; i < e->nhistory; i++)
+        done += strcmp(e->history[i].status, "finished") == 0 && strcmp(e->history[i].kind, "planned") == 0;
+    for (int i = from; i < e->nhistory; i++)
+        json_array_append_new(history, trial_json(&e->history[i]));
+    return json_pack("{s:s, s:I, s:s, s:I, s:i, s:o, s:o, s:i, s:i, s:b, s:o}", "phase", phase_name(d), "number",
+                     (json_int_t)e->row.number, "kind", e->row.kind, "step", (json_int_t)(e->open ? d->core.step : 0),
+                     "steps", d->config.trials.steps, "return", e->open ? json_real(e->row.ret) : json_null(), "best",
+                     number(e->best), "count", e->count, "done", done, "finished", (int)experiment_finished(e), "history",
+                     history);
+}
+
+static json_t *model_json(const struct daemon *d)
+{
+    static const char *const state[] = { "off", "idle", "training", "dead" };
+    const struct learner    *l       = &d->learner;
+
+    return json_pack("{s:I, s:o, s:s, s:f, s:f, s:o, s:i, s:i, s:I, s:I, s:I, s:s}", "version",
+                     (json_int_t)l->incumbent.version, "prequential_rmse", number(l->last_rmse), "trainer",
+                     state[l->state], "progress", l->progress, "train_s", l->last_report.train_s, "train_s_mean",
+                     l->trainings ? json_real(l->train_s_total / (double)l->trainings) : json_null(), "steps",
+                     l->last_report.steps, "transitions", l->last_report.transitions, "published",
+                     (json_int_t)l->published, "refused", (json_int_t)l->refused, "rolled_back",
+                     (json_int_t)l->rolled_back, "last", l->last);
+}
+
+static json_t *planner_json(const struct daemon *d)
+{
+    const struct shared *s      = d->shared;
+    double               step_s = d->config.plan_every / d->config.control_hz;
+
+    return json_pack("{s:s, s:s, s:o, s:i, s:i, s:I, s:I, s:f, s:f}", "name", d->config.planner.name, "isa",
+                     planner_isa(s->planner), "ms", histogram(&s->plan_time, 1e6), "iterations",
+                     atomic_load(&d->shared->plan_iterations), "candidates", atomic_load(&d->shared->plan_candidates),
+                     "late", (json_int_t)get(&s->plans_late), "cut", (json_int_t)get(&s->plans_cut), "budget_ms",
+                     1e3 * d->config.planner_budget * step_s, "spread", (double)get(&s->plan_spread_micro) * 1e-6);
+}
+
+static json_t *control_json(const struct daemon *d)
+{
+    const struct shared       *s = d->shared;
+    const struct thread_usage *u = &s->control_usage;
+
+    return json_pack("{s:f, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:s}", "hz", d->config.control_hz,
+                     "plan_every", d->config.plan_every, "ticks", (json_int_t)get(&s->ticks), "misses",
+                     (json_int_t)(get(&s->misses) + get(&s->plans_late)), "commands_late", (json_int_t)get(&s->misses),
+                     "records_dropped",
+                     (json_int_t)(get(&s->record_ring.dropped) + get(&s->report_ring.dropped)),
+                     "wake_us", histogram(&s->wake, 1e3), "compute_us", histogram(&s->compute, 1e3), "loop_us",
+                     histogram(&s->loop, 1e3), "page_faults", (json_int_t)get(&u->page_faults), "voluntary_switches",
+                     (json_int_t)get(&u->voluntary), "involuntary_switches", (json_int_t)get(&u->involuntary), "since",
+                     "arming");
+}
+
+static const char *prearm_detail(const struct daemon *d, enum prearm p)
+{
+    bool sim = d->config.hardware == HARDWARE_SIM;
+
+    switch (p) {
+    case PREARM_SESSION: return d->has_hello ? d->hello.software : "no robot side has said Hello";
+    case PREARM_STATE_FRESH: return "95 % of states present for one second";
+    case PREARM_NO_FAULTS: return "the robot side reports no fault";
+    case PREARM_ESTOP: return "emergency stop not pressed";
+    case PREARM_INSIDE: return "every joint inside its position limits";
+    case PREARM_SLOW: return "every joint below 1 % of its velocity limit";
+    case PREARM_NOT_LATCHED: return d->core.latched ? "a stop waits for limber reset" : "no stop waits for a reset";
+    case PREARM_TIMING: return "no tick missed in the last 5 s";
+    case PREARM_REALTIME:
+        return d->realtime.scheduling ? "FIFO priorities and cores granted"
+               : sim                  ? "not granted; a simulated robot may do without"
+                                      : "not granted; see realtime.warnings";
+    case PREARM_MEMORY:
+        return d->realtime.memory_locked ? "locked" : sim ? "not locked; a simulated robot may do without" : "not locked";
+    case PREARM_STORE: return d->journal.store_ok ? "experience can be written" : "the last write failed; see events";
+    case PREARM_LEARNER: return "a model is loaded, or exploration is configured";
+    case PREARM_COUNT: break;
+    }
+    return "";
+}
+
+static json_t *prearm_json(const struct daemon *d)
+{
+    json_t *list = json_array();
+
+    for (int p = 0; p < PREARM_COUNT; p++)
+        json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "name", prearm_name((enum prearm)p), "ok",
+                                              (int)(d->core.prearm >> p & 1), "detail",
+                                              prearm_detail(d, (enum prearm)p)));
+    return list;
+}
+
+static json_t *gates_json(const struct daemon *d)
+{
+    json_t *list = json_array();
+
+    for (int g = 0; g < GATE_COUNT; g++) {
+        const struct core_gate   *gate = &d->core.gate[g];
+        const struct gate_config *cfg  = g == GATE_SPREAD     ? &d->config.gates.spread
+                                         : g == GATE_RESIDUAL ? &d->config.gates.residual
+                                         : g == GATE_POSITION ? &d->config.gates.position
+                                         : g == GATE_PLAN_AGE ? &d->config.gates.plan_age
+                                                              : NULL;
+        const char *off = cfg && cfg->off ? cfg->off_reason : gate->off ? "counts only until gates.min_transitions" : NULL;
+        json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:s?, s:I, s:b, s:o}", "name", gate_name((enum gate)g),
+                                              "threshold", cfg && !cfg->off ? number(cfg->threshold) : json_null(), "unit",
+                                              gate_unit((enum gate)g), "off", off, "trips", (json_int_t)gate->trips, "ok",
+                                              (int)gate->ok, "value", number(gate->value)));
+    }
+    return list;
+}
+
+static json_t *events_json(const struct daemon *d)
+{
+    const struct journal *j    = &d->journal;
+    json_t               *list = json_array();
+    uint64_t              from = j->count > JOURNAL_KEPT ? j->count - JOURNAL_KEPT : 0;
+
+    for (uint64_t i = from; i < j->count; i++) {
+        const struct journal_event *e = &j->event[i % JOURNAL_KEPT];
+        json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "unix_s", e->unix_s, "kind", e->kind, "text", e->text));
+    }
+    return list;
+}
+
+static json_t *warnings_json(const struct daemon *d)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < d->realtime.nwarning; i++)
+        json_array_append_new(list, json_string(d->realtime.warning[i]));
+    return list;
+}
+
+char *status_json(const struct daemon *d)
+{
+    const struct core *c = &d->core;
+    json_t            *o = json_pack(
+        "{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:b, s:o}, "
+        "s:o, s:o, s:{s:I, s:I, s:I}, s:o}",
+        "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
+        d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s", (double)(clock_now_ns() - d->started_ns) * 1e-9,
+        "config", d->config.file, "run_dir", d->run_dir, "store", d->store_path, "mode", mode_name(c->mode), "latched",
+        (int)c->latched, "stop", stop_json(d), "link", link_json(d), "trials", trials_json(d), "model", model_json(d),
+        "planner", planner_json(d), "control", control_json(d), "memory", "resident_kb", (json_int_t)resident_kb(),
+        "resident_start_kb", (json_int_t)d->resident_start_kb, "realtime", "ok",
+        (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings", warnings_json(d), "prearm", prearm_json(d),
+        "gates", gates_json(d), "filter", "nonfinite", (json_int_t)c->count_filter[0], "absolute",
+        (json_int_t)c->count_filter[1], "rate", (json_int_t)c->count_filter[2], "events", events_json(d));
+
+    CHECK(o);
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
+    json_decref(o);
+    CHECK(text);
+    return text;
+}

@@ -1,0 +1,92 @@
+/* receiver.h - the reference receiver: what every robot side must enforce on the commands it is sent.
+ *
+ * Pure: no clock, no I/O, no allocation.  It accepts a JointCommand only with the current session, an advancing seq,
+ * a plausible shape and finite numbers, and applies
+ *
+ *     tau = torque + kp (position - q) + kd (velocity - dq)        clipped to +- effort_max, 0 where not actuated
+ *
+ * for as long as the command is valid.  Nothing it is sent can make it exceed its own limits, and it stops by itself:
+ *
+ *     OFF    no torque: a session began, or the daemon sent an IDLE heartbeat
+ *     LIVE   the newest accepted TORQUE command is applied
+ *     DAMP   -damp_kd dq: the daemon asked for it, or no valid new command came in time
+ *     LATCH  as DAMP, but only an IDLE command or a new session ends it (and then only into OFF)
+ *
+ *               IDLE   TORQUE  DAMP   expired  silent   e-stop      expired: min(valid_ms, command_timeout_ms) after
+ *     OFF       OFF    LIVE    DAMP   -        -        LATCH                the last accepted command
+ *     LIVE      OFF    LIVE    DAMP   DAMP     LATCH    LATCH       silent:  5 command_timeout_ms, at least 100 ms
+ *     DAMP      OFF    LIVE    DAMP   -        LATCH    LATCH
+ *     LATCH     OFF    LATCH   LATCH  -        -        LATCH
+ *
+ * A pressed e-stop means no torque at all, not even damping, and so does the latch it leaves behind; it cannot be left
+ * while it is pressed.  One thread. */
+#ifndef BRIDGE_RECEIVER_H
+#define BRIDGE_RECEIVER_H
+
+#include "proto/robot.h"
+
+enum receiver_mode { RECEIVER_OFF, RECEIVER_LIVE, RECEIVER_DAMP, RECEIVER_LATCH, RECEIVER_MODES };
+
+/* JointState.faults, bits every robot side shares (proto/limber.proto). */
+enum { ROBOT_FAULT_DIVERGED = 1, ROBOT_FAULT_LATCHED = 2 };
+
+/* What became of commands; all but the first are refusals of the whole command, the last three say more about others. */
+enum receiver_count {
+    RECEIVER_ACCEPTED,
+    RECEIVER_SESSION,    /* not of the current session                                   */
+    RECEIVER_SEQ,        /* repeated, old, or further ahead than 2^30                    */
+    RECEIVER_SHAPE,      /* number of joints                                             */
+    RECEIVER_NONFINITE,  /* NaN or infinite anywhere, or a negative gain                 */
+    RECEIVER_VALIDITY,   /* valid_ms not finite and positive                             */
+    RECEIVER_STALE,      /* TORQUE for a state older than command_timeout_ms, or unknown */
+    RECEIVER_HELD_BACK,  /* TORQUE or DAMP while latched: taken note of, not applied     */
+    RECEIVER_UNACTUATED, /* wanted torque on an unactuated joint: 0                      */
+    RECEIVER_CLAMPED,    /* evaluations in which the effort limit clipped                */
+    RECEIVER_COUNTS,
+};
+
+enum { RECEIVER_STATES = 64 }; /* sent states whose time is remembered */
+
+struct receiver_limits {
+    int    nj;
+    bool   actuated[MAX_JOINTS];
+    double effort_max[MAX_JOINTS]; /* N m or N, finite                                        */
+    double damp_kd[MAX_JOINTS];    /* N m s/rad or N s/m, >= 0; 0: the timeout action is OFF  */
+    double command_timeout_ms;     /* finite, > 0                                             */
+};
+
+struct receiver {
+    struct receiver_limits limits;
+    enum receiver_mode     mode;
+    bool                   estop;         /* pressed now                                  */
+    bool                   estop_latch;   /* the latch was left by an e-stop: no damping  */
+    uint64_t               session, seq;  /* of the last accepted command                 */
+    uint64_t               heard_ns;      /* when it came                                 */
+    uint64_t               valid_until_ns;
+    struct joint_command   command;       /* what LIVE applies                            */
+    uint64_t               state_seq[RECEIVER_STATES], state_ns[RECEIVER_STATES];
+    uint64_t               count[RECEIVER_COUNTS];
+};
+
+/* Limits that are not finite or not in range are a bug. */
+void receiver_init(struct receiver *r, const struct receiver_limits *limits);
+
+/* A new session: OFF, whatever was before, unless the e-stop is pressed. */
+void receiver_session(struct receiver *r, uint64_t session);
+
+/* A state went out: TORQUE commands must answer one that is younger than command_timeout_ms. */
+void receiver_state_sent(struct receiver *r, uint64_t state_seq, uint64_t now_ns);
+
+/* A command came in.  Times given to the receiver never go back.  True: accepted. */
+bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_t now_ns);
+
+/* The e-stop as it is now. */
+void receiver_estop(struct receiver *r, bool pressed);
+
+/* The robot was put somewhere else (a reset between trials): LIVE and DAMP become OFF, a latch stays. */
+void receiver_forget_command(struct receiver *r);
+
+/* Effort at now_ns for joints at q, moving at dq: always finite, within limits.  Moves on to DAMP and LATCH in time. */
+void receiver_effort(struct receiver *r, const double *q, const double *dq, uint64_t now_ns, double *tau);
+
+#endif

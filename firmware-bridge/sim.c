@@ -1,0 +1,398 @@
+/* sim.c - see sim.h.
+ *
+ * MuJoCo calls mju_user_error for errors and must not be returned to, and exits without a handler.  Ours jumps back to
+ * the call that was being made; outside such a call an error is a bug. */
+#include "firmware-bridge/sim.h"
+
+#include <errno.h>
+#include <math.h>
+#include <mujoco/mujoco.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/rt/check.h"
+#include "daemon/rt/rng.h"
+
+struct sim {
+    mjModel *model;
+    mjData  *data;
+    int      nj;
+    int      joint[MAX_JOINTS];    /* MuJoCo's joint          */
+    int      actuator[MAX_JOINTS]; /* its motor, -1: none     */
+    double   gear[MAX_JOINTS];     /* effort = gear * ctrl    */
+    double   effort_max[MAX_JOINTS];
+    double   damp_kd[MAX_JOINTS];
+    bool     damps;                /* limber_damp_kd is there */
+    double   reset_std;
+    uint64_t seed, request_seed;
+    uint32_t trial;
+    char     trouble[240];
+};
+
+/* ---- errors ----------------------------------------------------------------------------------------------------------- */
+
+struct guard {
+    jmp_buf back;
+    char    text[200];
+};
+static _Thread_local struct guard *guard; /* of the call being made; MuJoCo's handlers take no argument */
+
+static void on_error(const char *text)
+{
+    CHECK(guard);
+    snprintf(guard->text, sizeof guard->text, "%s", text);
+    longjmp(guard->back, 1);
+}
+
+/* Warnings are counted in mjData, where sim_step looks; without a handler MuJoCo would write a file for each. */
+static void on_warning(const char *text)
+{
+    (void)text;
+}
+
+__attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, size, format, args);
+    va_end(args);
+    return false;
+}
+
+/* ---- reading the model ---------------------------------------------------------------------------------------------- */
+
+static const char *joint_name(const mjModel *m, int j)
+{
+    return m->names + m->name_jntadr[j];
+}
+
+static bool is_scalar(const mjModel *m, int j)
+{
+    return m->jnt_type[j] == mjJNT_HINGE || m->jnt_type[j] == mjJNT_SLIDE;
+}
+
+static bool add_joint(struct sim *s, const char *file, int j, char *why, size_t size)
+{
+    const mjModel *m = s->model;
+
+    if (!is_scalar(m, j))
+        return explain(why, size, "%s: joint \"%s\" is a ball or free joint, expected a hinge or a slide", file,
+                       joint_name(m, j));
+    if (s->nj == MAX_JOINTS)
+        return explain(why, size, "%s: more than %d joints; choose some with --joints a,b", file, MAX_JOINTS);
+    if (!joint_name(m, j)[0] || strlen(joint_name(m, j)) >= NAME_SIZE)
+        return explain(why, size, "%s: joint %d has the name \"%s\", expected 1 to %d characters", file, j,
+                       joint_name(m, j), NAME_SIZE - 1);
+    for (int i = 0; i < s->nj; i++)
+        if (s->joint[i] == j)
+            return explain(why, size, "--joints: \"%s\" twice", joint_name(m, j));
+    s->actuator[s->nj] = -1;
+    s->joint[s->nj++]  = j;
+    return true;
+}
+
+/* "a,b" */
+static bool choose_joints(struct sim *s, const struct sim_options *o, char *why, size_t size)
+{
+    const char *at = o->joints;
+
+    while (*at) {
+        size_t n = strcspn(at, ",");
+        char   name[NAME_SIZE];
+
+        if (n == 0 || n >= sizeof name)
+            return explain(why, size, "--joints %s: a name of %zu characters, expected names separated by commas",
+                           o->joints, n);
+        memcpy(name, at, n);
+        name[n] = 0;
+        int j   = mj_name2id(s->model, mjOBJ_JOINT, name);
+        if (j < 0)
+            return explain(why, size, "--joints: no joint \"%s\" in %s", name, o->model);
+        if (!add_joint(s, o->model, j, why, size))
+            return false;
+        at += n + (at[n] == ',');
+    }
+    return true;
+}
+
+static bool add_motor(struct sim *s, const char *file, int a, char *why, size_t size)
+{
+    const mjModel *m    = s->model;
+    const char    *name = m->names + m->name_actuatoradr[a];
+    int            i    = 0;
+
+    while (i < s->nj && s->joint[i] != m->actuator_trnid[2 * a])
+        i++;
+    if (i == s->nj && m->actuator_trntype[a] == mjTRN_JOINT)
+        return true; /* of a joint that was left out */
+    if (m->actuator_trntype[a] != mjTRN_JOINT || m->actuator_dyntype[a] != mjDYN_NONE ||
+        m->actuator_gaintype[a] != mjGAIN_FIXED || m->actuator_biastype[a] != mjBIAS_NONE)
+        return explain(why, size, "%s: actuator \"%s\" is not a plain motor on a joint, expected <motor joint=.../>", file,
+                       name);
+    if (s->actuator[i] >= 0)
+        return explain(why, size, "%s: joint \"%s\" has two motors, expected one", file, joint_name(m, s->joint[i]));
+    double gear = m->actuator_gear[6 * a] * m->actuator_gainprm[mjNGAIN * a];
+    double low  = m->actuator_ctrlrange[2 * a], high = m->actuator_ctrlrange[2 * a + 1];
+    if (!m->actuator_ctrllimited[a] || !(low < 0 && high > 0) || !(gear != 0))
+        return explain(why, size, "%s: motor \"%s\" needs a gear other than 0 and a ctrlrange around 0: it is the effort limit",
+                       file, name);
+    s->actuator[i]   = a;
+    s->gear[i]       = gear;
+    s->effort_max[i] = fabs(gear) * (high < -low ? high : -low);
+    return true;
+}
+
+static bool read_numbers(struct sim *s, const char *file, char *why, size_t size)
+{
+    const mjModel *m   = s->model;
+    int            std = mj_name2id(m, mjOBJ_NUMERIC, "limber_reset_std"), kd = mj_name2id(m, mjOBJ_NUMERIC, "limber_damp_kd");
+
+    if (std >= 0)
+        s->reset_std = m->numeric_data[m->numeric_adr[std]];
+    if (!(s->reset_std >= 0 && s->reset_std < 1e3))
+        return explain(why, size, "%s: limber_reset_std is %g, expected 0 or more", file, s->reset_std);
+    s->damps = kd >= 0;
+    if (!s->damps)
+        return true;
+    if (m->numeric_size[kd] != 1 && m->numeric_size[kd] != s->nj)
+        return explain(why, size, "%s: limber_damp_kd has %d values, expected 1 or %d", file, m->numeric_size[kd], s->nj);
+    for (int i = 0; i < s->nj; i++) {
+        s->damp_kd[i] = m->numeric_data[m->numeric_adr[kd] + (m->numeric_size[kd] == 1 ? 0 : i)];
+        if (!(s->damp_kd[i] >= 0 && isfinite(s->damp_kd[i])))
+            return explain(why, size, "%s: limber_damp_kd holds %g, expected 0 or more", file, s->damp_kd[i]);
+    }
+    return true;
+}
+
+static bool read_model(struct sim *s, const struct sim_options *o, char *why, size_t size)
+{
+    const char *file      = o->model;
+    char        text[300] = "";
+
+    if (access(file, R_OK) != 0)
+        return explain(why, size, "%s: cannot be read: %s", file, strerror(errno));
+    s->model = mj_loadXML(file, NULL, text, sizeof text);
+    if (!s->model) {
+        for (char *at = text; *at; at++)
+            *at = *at == '\n' ? ' ' : *at;
+        return explain(why, size, "%s: not a model MuJoCo can load: %s", file, text);
+    }
+    if (o->timestep != 0)
+        s->model->opt.timestep = o->timestep;
+    if (!(s->model->opt.timestep > 0 && s->model->opt.timestep <= 1))
+        return explain(why, size, "%s: timestep %g s, expected more than 0 and at most 1", file, s->model->opt.timestep);
+    for (int j = 0; j < s->model->njnt && !o->joints; j++)
+        if (is_scalar(s->model, j) && !add_joint(s, file, j, why, size))
+            return false;
+    if (o->joints && !choose_joints(s, o, why, size))
+        return false;
+    if (s->nj == 0)
+        return explain(why, size, "%s: no hinge or slide joint, expected at least one", file);
+    for (int a = 0; a < s->model->nu; a++)
+        if (!add_motor(s, file, a, why, size))
+            return false;
+    if (!read_numbers(s, file, why, size))
+        return false;
+    s->data = mj_makeData(s->model);
+    return s->data || explain(why, size, "%s: not enough memory to simulate it", file);
+}
+
+static bool read_guarded(struct sim *s, const struct sim_options *o, char *why, size_t size)
+{
+    struct guard g;
+
+    guard = &g;
+    if (setjmp(g.back) != 0) {
+        guard = NULL;
+        return explain(why, size, "%s: MuJoCo gives up: %s", o->model, g.text);
+    }
+    bool ok = read_model(s, o, why, size);
+    guard   = NULL;
+    return ok;
+}
+
+struct sim *sim_open(const struct sim_options *o, char *why, size_t why_size)
+{
+    struct sim *s = calloc(1, sizeof *s);
+
+    CHECK(s);
+    mju_user_error   = on_error;
+    mju_user_warning = on_warning;
+    s->seed          = o->seed;
+    if (!read_guarded(s, o, why, why_size)) {
+        sim_close(s);
+        return NULL;
+    }
+    sim_reset(s, 0, 0);
+    return s;
+}
+
+void sim_close(struct sim *s)
+{
+    if (s->data)
+        mj_deleteData(s->data);
+    if (s->model)
+        mj_deleteModel(s->model);
+    free(s);
+}
+
+/* ---- what it is -------------------------------------------------------------------------------------------------------- */
+
+void sim_describe(const struct sim *s, struct hello *h)
+{
+    const mjModel *m = s->model;
+
+    h->nj             = s->nj;
+    h->timeout_action = s->damps ? TIMEOUT_DAMP : TIMEOUT_OFF;
+    h->simulated      = true;
+    for (int i = 0; i < s->nj; i++) {
+        int                j       = s->joint[i];
+        bool               limited = m->jnt_limited[j];
+        struct joint_info *out     = &h->joint[i];
+
+        snprintf(out->name, sizeof out->name, "%s", joint_name(m, j));
+        out->type         = m->jnt_type[j] == mjJNT_SLIDE ? JOINT_PRISMATIC : limited ? JOINT_REVOLUTE : JOINT_CONTINUOUS;
+        out->actuated     = s->actuator[i] >= 0;
+        out->position_min = limited ? m->jnt_range[2 * j] : (double)-INFINITY;
+        out->position_max = limited ? m->jnt_range[2 * j + 1] : (double)INFINITY;
+        out->velocity_max = INFINITY;
+        out->effort_max   = s->effort_max[i];
+    }
+}
+
+void sim_limits(const struct sim *s, double command_timeout_ms, struct receiver_limits *l)
+{
+    memset(l, 0, sizeof *l);
+    l->nj                 = s->nj;
+    l->command_timeout_ms = command_timeout_ms;
+    for (int i = 0; i < s->nj; i++) {
+        l->actuated[i]   = s->actuator[i] >= 0;
+        l->effort_max[i] = s->effort_max[i];
+        l->damp_kd[i]    = s->damp_kd[i];
+    }
+}
+
+double sim_timestep(const struct sim *s)
+{
+    return s->model->opt.timestep;
+}
+
+int sim_substeps(const struct sim *s, double control_hz, char *why, size_t why_size)
+{
+    double n = 1 / control_hz / s->model->opt.timestep;
+
+    if (!(control_hz > 0 && n >= 1 - 1e-6 && n < 1e5 && fabs(n - round(n)) < 1e-6 * n)) {
+        explain(why, why_size,
+                "control_hz %g gives a period of %g s, expected a whole number of time steps of %g s; "
+                "change control_hz or give --timestep",
+                control_hz, 1 / control_hz, s->model->opt.timestep);
+        return 0;
+    }
+    return (int)round(n);
+}
+
+/* ---- motion -------------------------------------------------------------------------------------------------------------- */
+
+static void reset(struct sim *s)
+{
+    const mjModel *m = s->model;
+    struct rng     rng;
+
+    mj_resetData(m, s->data);
+    rng_seed(&rng, rng_derive(s->seed, s->request_seed, s->trial));
+    for (int i = 0; i < m->nv; i++) /* noise on positions, in the space of velocities: quaternions stay unit */
+        s->data->qvel[i] = s->reset_std * rng_normal(&rng);
+    mj_integratePos(m, s->data->qpos, s->data->qvel, 1);
+    for (int i = 0; i < m->nv; i++)
+        s->data->qvel[i] = s->reset_std * rng_normal(&rng);
+    mj_forward(m, s->data);
+}
+
+void sim_reset(struct sim *s, uint64_t request_seed, uint32_t trial)
+{
+    struct guard g;
+
+    s->request_seed = request_seed;
+    s->trial        = trial;
+    guard           = &g;
+    if (setjmp(g.back) == 0)
+        reset(s);
+    else
+        explain(s->trouble, sizeof s->trouble, "the start pose: %s", g.text);
+    guard = NULL;
+}
+
+void sim_measure(const struct sim *s, double *q, double *dq)
+{
+    for (int i = 0; i < s->nj; i++) {
+        q[i]  = s->data->qpos[s->model->jnt_qposadr[s->joint[i]]];
+        dq[i] = s->data->qvel[s->model->jnt_dofadr[s->joint[i]]];
+    }
+}
+
+/* MuJoCo resets the state by itself on bad numbers and only counts it. */
+static bool healthy(struct sim *s)
+{
+    static const struct {
+        int         warning;
+        const char *what;
+    } bad[] = { { mjWARN_BADQPOS, "position" },
+                { mjWARN_BADQVEL, "velocity" },
+                { mjWARN_BADQACC, "acceleration" },
+                { mjWARN_BADCTRL, "control" } };
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (s->data->warning[bad[i].warning].number != 0)
+            return explain(s->trouble, sizeof s->trouble, "the simulation diverged: bad %s %d", bad[i].what,
+                           s->data->warning[bad[i].warning].lastinfo);
+    for (int i = 0; i < s->model->nv; i++) /* the step's own result is checked only by the next one */
+        if (!isfinite(s->data->qvel[i]))
+            return explain(s->trouble, sizeof s->trouble, "the simulation diverged: bad velocity %d", i);
+    return true;
+}
+
+bool sim_step(struct sim *s, const double *tau)
+{
+    struct guard  g;
+    volatile bool ok = false;
+
+    for (int i = 0; i < s->nj; i++)
+        if (s->actuator[i] >= 0)
+            s->data->ctrl[s->actuator[i]] = tau[i] / s->gear[i];
+    guard = &g;
+    if (setjmp(g.back) == 0) {
+        mj_step(s->model, s->data);
+        ok = healthy(s);
+    } else {
+        explain(s->trouble, sizeof s->trouble, "the simulation failed: %s", g.text);
+    }
+    guard = NULL;
+    if (!ok)
+        sim_reset(s, s->request_seed, s->trial);
+    return ok;
+}
+
+const char *sim_trouble(const struct sim *s)
+{
+    return s->trouble;
+}
+
+int sim_nq(const struct sim *s)
+{
+    return s->model->nq;
+}
+
+void sim_pose(const struct sim *s, double *pose)
+{
+    memcpy(pose, s->data->qpos, sizeof(double) * (size_t)s->model->nq);
+}
+
+const struct mjModel_ *sim_model(const struct sim *s)
+{
+    return s->model;
+}

@@ -1,0 +1,65 @@
+/* fixture.h - the real programs for tests: a limberd process, and a robot side of our own on the real socket. */
+#ifndef TESTS_FIXTURE_H
+#define TESTS_FIXTURE_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "daemon/cli_process.h"
+#include "transport/port.h"
+
+struct fixture {
+    char         dir[200];      /* run directory, short enough for socket names */
+    char         config[256];   /* robot.yaml                                   */
+    struct child daemon, bridge;
+};
+
+/* Writes robots/cartpole's files into test_dir(), with `from` replaced by `to` in robot.yaml for each pair up to NULL. */
+void fixture_init(struct fixture *f, const char *const *edits);
+
+/* Starts limberd (extra: NULL-terminated flags, may be NULL) and waits for its status socket; false: it did not come. */
+bool fixture_daemon(struct fixture *f, const char *const *extra);
+bool fixture_bridge(struct fixture *f, const char *const *extra); /* limber-bridge sim */
+void fixture_end(struct fixture *f);
+
+/* The status document (json_decref), and waiting until a path in it has a value ("mode", "ADVANCED"). */
+json_t *fixture_status(struct fixture *f);
+bool    fixture_wait(struct fixture *f, const char *path, const char *value, double seconds);
+double  fixture_number(struct fixture *f, const char *path);
+
+/* POST; true if ok.  The daemon's sentence goes to text (may be NULL). */
+bool fixture_post(struct fixture *f, const char *verb, const char *body, char *text, size_t n);
+bool fixture_arm(struct fixture *f, double seconds); /* again and again until it holds */
+
+/* ---- a robot side of our own ---- */
+
+struct robot {
+    struct port         *port;
+    struct hello         hello;
+    struct joint_state   state;
+    uint64_t             session;
+    struct codec_scratch scratch;
+    uint8_t              buf[CODEC_MAX_BYTES];
+    struct message       last;            /* newest Welcome, Refusal, ...             */
+    int                  welcomes, refusals, commands, trial_requests;
+    struct refusal       refusal;         /* newest                                   */
+    struct joint_command command;         /* newest                                   */
+    double               effort_max;      /* of all commands                          */
+    bool                 nonfinite;       /* any command ever                         */
+    double               hz;
+    pthread_t            thread;
+    _Atomic bool         background;
+};
+
+struct robot *robot_new(const struct fixture *f); /* a cart-pole that says what robot.yaml expects */
+void          robot_free(struct robot *r);
+bool          robot_hello(struct robot *r);       /* sends, waits for an answer; true: Welcome     */
+void          robot_raw(struct robot *r, const void *bytes, size_t n);
+void          robot_send_state(struct robot *r);  /* seq + 1, as r->state stands                   */
+void          robot_listen(struct robot *r, int ms);
+void          robot_run(struct robot *r, double seconds); /* states at r->hz, listening in between */
+void          robot_begin(struct robot *r);       /* goes on running on a thread of its own ...    */
+void          robot_pause(struct robot *r);       /* ... until here; only then touch r again       */
+
+#endif

@@ -1,0 +1,585 @@
+/* test_config.c - good files give the expected values; every bad one is refused with its line, key and reason. */
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/config.h"
+#include "tests/test.h"
+
+static struct robot_config c;
+static char                why[1024];
+
+static const char *source(const char *file)
+{
+    static char path[PATH_SIZE];
+
+    snprintf(path, sizeof path, "%s/../%s", test_build_dir(), file);
+    return path;
+}
+
+/* Whole file with zero at the end; the caller frees it. */
+static char *slurp(const char *path)
+{
+    enum { MOST = 64 * 1024 };
+    FILE  *f    = fopen(path, "re");
+    char  *text = calloc(1, MOST);
+    size_t n    = f && text ? fread(text, 1, MOST - 1, f) : 0;
+
+    if (!n) {
+        printf("cannot read %s\n", path);
+        abort();
+    }
+    fclose(f);
+    return text;
+}
+
+static void spill(const char *path, const char *text, size_t size)
+{
+    FILE *f = fopen(path, "we");
+
+    if (!f || fwrite(text, 1, size, f) != size || fclose(f) != 0)
+        abort();
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[PATH_SIZE];
+
+    snprintf(path, sizeof path, "%s/%s", test_dir(), name);
+    return path;
+}
+
+/* --- good files --- */
+
+TEST(the_cartpole_file_says_what_the_paper_says)
+{
+    EXPECT(config_load(source("robots/cartpole/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT_STR(c.robot, "cartpole");
+    EXPECT(c.hardware == HARDWARE_SIM && c.pace == PACE_STATE && c.lockstep && c.delay_steps == 1);
+    EXPECT(c.control_hz == 25 && c.plan_every == 1 && c.latch_ms == 5);
+    EXPECT(c.nj == 2 && c.joint[0].type == JOINT_PRISMATIC && c.joint[1].type == JOINT_CONTINUOUS);
+    EXPECT(c.joint[0].actuated && !c.joint[1].actuated && c.joint[0].effort == 300 && c.joint[1].effort == 0);
+    EXPECT(c.joint[0].position_min == -3 && isinf(c.joint[1].position_max) && c.joint[1].velocity == 80);
+    EXPECT(c.na == 1 && c.action[0].joint == 0 && c.action[0].low == -3 && c.action[0].scale == 100);
+    EXPECT(c.nx == 4 && c.observation[1].angle && !c.observation[0].angle);
+    EXPECT_STR(c.observation[3].name, "hinge.velocity");
+    EXPECT(c.model.nx == 4 && c.model.na == 1 && c.model.members == 5 && c.model.hidden == 64);
+    EXPECT(c.model.input[1] == INPUT_ANGLE && c.model.input[0] == INPUT_IDENTITY);
+    EXPECT_STR(c.planner.name, "icem");
+    EXPECT(c.planner.init_std[0] == 0.5 && c.planner.noise_beta == 3 && c.planner.execute == EXECUTE_BEST);
+    EXPECT(c.planner.decay == 1.25 && c.planner.keep == 0.3 && c.planner.alpha == 0.1 && c.planner_budget == 0.6);
+    EXPECT(c.trainer.min_steps == 3000 && c.trainer.epochs == 50 && c.trainer.batch == 32);
+    EXPECT(c.trainer.standardise_targets && !c.trainer.learned_bounds && c.trainer.warm_start && c.trainer.bootstrap);
+    EXPECT(c.trainer.weight_decay[0] == 1e-4 && c.trainer.weight_decay[1] == 2.5e-4 &&
+           c.trainer.weight_decay[2] == 5e-4);
+    EXPECT(c.gates.spread.off && c.gates.plan_age.threshold == 2 && !c.gates.position.off);
+    EXPECT_STR(c.gates.residual.off_reason, "judged per trial");
+    EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
+    EXPECT(c.trials.count == 15 && c.trials.steps == 200 && c.trials.next == NEXT_AUTO && c.trials.seed == 1);
+    EXPECT(c.cores.control_priority == 80 && c.cores.io_priority == 75 && c.cores.planner_priority == 70);
+    EXPECT(!c.endpoint[0] && !c.telemetry[0] && !c.paths.run[0] && !c.paths.store[0]);
+    EXPECT(c.file[0] == '/');
+    EXPECT_STR(c.sim.model, "robots/cartpole/model.xml");
+    EXPECT_STR(c.task_file, "robots/cartpole/tasks/swingup.yaml");
+}
+
+TEST(the_swingup_task_scores_the_tip_and_the_effort)
+{
+    EXPECT(config_load(source("robots/cartpole/robot.yaml"), &c, why, sizeof why) == 0);
+    const struct task_frame *tip = &c.task.frame[0];
+    EXPECT(c.task.nframe == 1 && tip->nlink == 2 && tip->tip[2] == -0.6);
+    EXPECT(tip->link[0].obs == 0 && tip->link[0].type == JOINT_PRISMATIC && tip->link[0].axis[0] == 1);
+    EXPECT(tip->link[1].obs == 1 && tip->link[1].type == JOINT_CONTINUOUS && tip->link[1].axis[1] == 1);
+    EXPECT(c.task.nterm == 2 && c.task.return_at == RETURN_AT_NEXT);
+    EXPECT(c.task.term[0].kind == TERM_FRAME && c.task.term[0].form == FORM_EXP && c.task.term[0].width == 0.6);
+    EXPECT(c.task.term[0].scale[1] == 0 && c.task.term[0].target[2] == 0.6 && c.task.term[0].weight == -1);
+    EXPECT(c.task.term[1].kind == TERM_EFFORT && c.task.term[1].weight == 0.01);
+}
+
+TEST(timeouts_default_to_three_control_periods_or_the_fixed_figure)
+{
+    EXPECT(config_load(source("robots/cartpole/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT_NEAR(c.timeouts.state_stale_s, 0.12, 1e-12);
+    EXPECT_NEAR(c.timeouts.command_valid_s, 0.12, 1e-12);
+    EXPECT_NEAR(c.timeouts.robot_timeout_max_s, 0.12, 1e-12);
+    EXPECT_NEAR(c.sim.command_timeout_ms, 120, 1e-9);
+    EXPECT(config_load(source("robots/cartpole/robot-500hz.yaml"), &c, why, sizeof why) == 0);
+    EXPECT_NEAR(c.timeouts.state_stale_s, 0.015, 1e-12);
+    EXPECT_NEAR(c.timeouts.command_valid_s, 0.020, 1e-12);
+    EXPECT_NEAR(c.timeouts.robot_timeout_max_s, 0.100, 1e-12);
+    EXPECT_NEAR(c.sim.command_timeout_ms, 20, 1e-9);
+    EXPECT_NEAR(c.latch_ms, 1, 1e-9); /* half a period where 5 ms would not fit */
+    EXPECT(c.sim.timestep == 0.002 && c.plan_every == 20);
+}
+
+TEST(the_papers_recipe_and_planner_bring_their_own_defaults)
+{
+    EXPECT(config_load(source("robots/cartpole/robot-paper.yaml"), &c, why, sizeof why) == 0);
+    EXPECT_STR(c.planner.name, "cem");
+    EXPECT(c.planner.execute == EXECUTE_MEAN && c.planner.epsilon == 0.001 && c.planner.particles == 20);
+    EXPECT(c.trainer.epochs == 5 && c.trainer.min_steps == 0 && c.trainer.learned_bounds);
+    EXPECT(!c.trainer.standardise_targets && c.delay_steps == 0);
+    EXPECT(c.trainer.weight_decay[1] == 2.5e-4 && c.trainer.weight_decay[3] == 5e-4);
+}
+
+TEST(every_key_that_a_file_gives_reaches_the_configuration)
+{
+    EXPECT(config_load(source("tests/configs/arm/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT(c.hardware == HARDWARE_REAL && c.pace == PACE_TIMER && !c.lockstep && c.plan_every == 10);
+    EXPECT(c.latch_ms == 0.4 && c.joint[0].baseline_kp == 100 && c.joint[1].baseline_kd == 1.5);
+    EXPECT(c.joint[0].position_min == -2.5 && c.joint[2].position_max == 0.4 && c.joint[0].effort_rate == 2000);
+    EXPECT(c.nextra == 2 && c.action[0].joint == 1 && c.action[0].scale == -12 && c.action[1].low == -2);
+    EXPECT(c.observation[4].measure == MEASURE_EXTRA && c.observation[4].joint == 1);
+    EXPECT_STR(c.observation[4].name, "cup_tilt");
+    EXPECT(c.baseline == BASELINE_HOLD && c.exploration.kind == EXPLORE_SMOOTH);
+    EXPECT(c.exploration.amplitude == 0.15 && c.exploration.smoothness == 0.9);
+    EXPECT(c.trials.count == 7 && c.trials.steps == 60 && c.trials.next == NEXT_OPERATOR);
+    EXPECT(c.trials.wait_for_model_s == 5 && c.trials.seed == 42);
+    EXPECT(c.model.members == 3 && c.model.layers == 3 && c.model.hidden == 128);
+    EXPECT(c.planner.horizon == 12 && c.planner.population == 96 && c.planner.iterations == 4);
+    EXPECT(c.planner.elites == 8 && c.planner.particles == 6 && c.planner.propagation == PARTICLES_TS1);
+    EXPECT(c.planner.execute == EXECUTE_MEAN && c.planner.alpha == 0.2 && c.planner.noise_beta == 2.5);
+    EXPECT(c.planner.init_std[0] == 0.25 && c.planner.init_std[1] == 0.75 && c.planner_budget == 0.5);
+    EXPECT(c.planner.decay == 1.5 && c.planner.keep == 0.4);
+    EXPECT(c.trainer.learning_rate == 7.5e-4 && c.trainer.batch == 64 && c.trainer.epochs == 8);
+    EXPECT(c.trainer.min_steps == 100 && !c.trainer.warm_start && !c.trainer.bootstrap);
+    EXPECT(c.trainer.standardise_targets && !c.trainer.learned_bounds && c.trainer.weight_decay[3] == 0.004);
+    EXPECT(c.gates.plan_age.threshold == 1.5 && c.gates.spread.threshold == 4 && c.gates.residual.threshold == 5.5);
+    EXPECT(c.gates.position.off && c.gates.min_transitions == 300 && c.gates.promote_s == 1.5);
+    EXPECT(c.timeouts.state_stale_s == 0.02 && c.timeouts.command_valid_s == 0.03 &&
+           c.timeouts.robot_timeout_max_s == 0.05 && c.timeouts.stop_ramp_s == 0.2 && c.timeouts.stop_cap_s == 0.4 &&
+           c.timeouts.reset_s == 60);
+    EXPECT(c.cores.planner == -1 && c.cores.control == 0 && c.cores.control_priority == 85);
+    EXPECT(c.cores.io_priority == 76 && c.cores.planner_priority == 66 && c.cores.zmq_priority == 65 &&
+           c.cores.sim_priority == 55);
+    EXPECT_STR(c.paths.run, "tests/configs/arm/run");
+    EXPECT(strcmp(c.paths.store, "/var/lib/limber/arm/experience.db") == 0);
+    EXPECT_STR(c.endpoint, "ipc:///run/limber/arm/robot.sock");
+    EXPECT_STR(c.telemetry, "ipc:///run/limber/arm/telemetry.sock");
+    EXPECT(c.sim.timestep == 0.001 && c.sim.command_timeout_ms == 25);
+    EXPECT_STR(c.sim.model, "tests/configs/arm/arm.xml");
+}
+
+TEST(a_task_file_gives_links_axes_and_terms)
+{
+    EXPECT(config_load(source("tests/configs/arm/robot.yaml"), &c, why, sizeof why) == 0);
+    const struct task_frame *hand = &c.task.frame[1];
+    EXPECT(c.task.return_at == RETURN_AT_CURRENT && c.task.nframe == 2 && hand->nlink == 3);
+    EXPECT(c.task.frame[0].link[0].obs == -1 && c.task.frame[0].link[0].offset[2] == 1);
+    EXPECT(hand->link[0].obs == 2 && hand->link[0].axis[2] == 1); /* made a unit vector */
+    EXPECT(hand->link[1].obs == 0 && hand->link[1].type == JOINT_REVOLUTE && hand->link[1].offset[2] == 0.3);
+    EXPECT_NEAR(hand->link[1].axis[1], 0.6, 1e-15);
+    EXPECT_NEAR(hand->link[1].axis[2], 0.8, 1e-15);
+    EXPECT(hand->link[2].obs == -1 && hand->tip[0] == 0.1);
+    const struct task_term *t = c.task.term;
+    EXPECT(c.task.nterm == 4 && t[0].kind == TERM_OBSERVATION && t[0].n == 2 && t[0].index[0] == 4 &&
+           t[0].index[1] == 1);
+    EXPECT(t[0].target[1] == 0.5 && t[0].scale[0] == 2 && t[0].form == FORM_EXP && t[0].width == 0.1);
+    EXPECT(t[1].index[0] == 3 && t[1].target[0] == 0 && t[1].scale[0] == 1 && t[1].form == FORM_SQUARED);
+    EXPECT(t[2].kind == TERM_FRAME && t[2].frame == 1 && t[2].scale[2] == 1 && t[2].weight == 1.5);
+    EXPECT(t[3].kind == TERM_EFFORT);
+}
+
+/* --- bad files: a good one with one edit --- */
+
+struct edit {
+    const char *find, *put; /* first occurrence */
+    const char *line;       /* in the edited file, the message names the line with this; NULL: where `put` begins */
+    const char *key;        /* as in the message */
+    const char *part;       /* of the message    */
+};
+
+static int line_of(const char *text, const char *at)
+{
+    int line = 1;
+
+    for (const char *p = text; p < at; p++)
+        line += *p == '\n';
+    return line;
+}
+
+static char *edited(const char *good, const struct edit *e)
+{
+    const char *at = strstr(good, e->find);
+
+    if (!at) {
+        printf("the good file has no \"%s\"\n", e->find);
+        abort();
+    }
+    char *text = NULL;
+    if (asprintf(&text, "%.*s%s%s", (int)(at - good), good, e->put, at + strlen(e->find)) < 0)
+        abort();
+    return text;
+}
+
+/* `robot` is loaded; the edit goes to `bad`, which is that file or its task. */
+static void expect_refused(const char *good, const char *bad, const char *robot, const struct edit *e)
+{
+    char *text = edited(good, e), head[PATH_SIZE + 200];
+
+    spill(bad, text, strlen(text));
+    const char *at = e->line ? strstr(text, e->line) : text + (strstr(good, e->find) - good);
+    snprintf(head, sizeof head, "%s:%d: %s", bad, at ? line_of(text, at) : -1, e->key);
+
+    why[0]       = 0;
+    int  before  = test_failures;
+    bool refused = config_load(robot, &c, why, sizeof why) < 0;
+    EXPECT(refused);
+    EXPECT(strncmp(why, head, strlen(head)) == 0);
+    EXPECT_STR(why, e->part);
+    EXPECT(!strchr(why, '\n'));
+    if (test_failures > before)
+        printf("  edit \"%s\" -> \"%s\"\n  want %s ... %s\n  got  %s\n", e->find, e->put, head, e->part, why);
+    free(text);
+}
+
+static void expect_all_refused(const char *base, const struct edit *edits, size_t n, bool task)
+{
+    char *robot_text, *task_text, robot[PATH_SIZE], task_file[PATH_SIZE];
+    bool  arm = strcmp(base, "arm") == 0;
+
+    robot_text = slurp(source(arm ? "tests/configs/arm/robot.yaml" : "robots/cartpole/robot.yaml"));
+    task_text  = slurp(source(arm ? "tests/configs/arm/task.yaml" : "robots/cartpole/tasks/swingup.yaml"));
+    snprintf(robot, sizeof robot, "%s", in_dir("robot.yaml"));
+    snprintf(task_file, sizeof task_file, "%s", in_dir("tasks"));
+    mkdir(task_file, 0700);
+    snprintf(task_file, sizeof task_file, "%s", in_dir(arm ? "task.yaml" : "tasks/swingup.yaml"));
+    spill(robot, robot_text, strlen(robot_text));
+    spill(task_file, task_text, strlen(task_text));
+    EXPECT(config_load(robot, &c, why, sizeof why) == 0);
+    for (size_t i = 0; i < n; i++)
+        expect_refused(task ? task_text : robot_text, task ? task_file : robot, robot, &edits[i]);
+    free(robot_text);
+    free(task_text);
+}
+
+#define ALL_REFUSED(base, edits, task) expect_all_refused(base, edits, sizeof(edits) / sizeof(edits)[0], task)
+
+/* clang-format off */
+static const struct edit shapes[] = {
+    { "effort: 300",           "efort: 300",             NULL, "joints[0].efort: unknown key", "did you mean \"effort\"?" },
+    { "pace: state",           "colour: red",            NULL, "colour: unknown key", "expected one of: robot, hardware, rates" },
+    { "plan_every: 1",         "plan_evry: 1",           NULL, "rates.plan_evry: unknown key", "did you mean \"plan_every\"?" },
+    { "pace: state",           "robot: again",           NULL, "robot: given twice", "line 2 has it already" },
+    { "velocity: 40",          "effort: 3\n    velocity: 40", "effort: 300", "joints[0].effort: given twice", "expected it once" },
+    { "hardware: sim",         "",                       "robot: cartpole", "hardware: missing:", "no default" },
+    { "    velocity: 40\n",    "",                       "- name: slider", "joints[0].velocity: missing:", "no default" },
+    { "  steps: 200",          "",                       "trials:", "trials.steps: missing:", "no default" },
+    { "baseline: {kind: zero}", "",                      "robot: cartpole", "baseline: missing:", "no default" },
+    { "  position: 0.1",       "",                       "gates:", "gates.position: missing:", "no default" },
+    { "robot: cartpole",       "robot: [cartpole]",      NULL, "robot: value \"[cartpole]\":", "expected a text" },
+    { "robot: cartpole",       "robot:",                 NULL, "robot: value \"\":", "expected a text" },
+    { "baseline: {kind: zero}", "baseline: zero",        NULL, "baseline: value \"zero\":", "expected a map" },
+    { "position: [-3.0, 3.0]", "position: 3.0",          NULL, "joints[0].position: value \"3.0\":", "expected a list" },
+    { "position: [-3.0, 3.0]", "position: [-3, 0, 3]",   NULL, "joints[0].position: value \"[-3, 0, 3]\":", "expected 2 entries, got 3" },
+    { "position: [-3.0, 3.0]", "position: [-3, [3]]",    NULL, "joints[0].position[1]:", "not a list" },
+    { "control_hz: 25",        "control_hz: {a: 1}",     NULL, "rates.control_hz:", "not a map" },
+    { "hardware: sim",         "hardware: simulated",    NULL, "hardware: value \"simulated\":", "expected sim | real" },
+    { "type: prismatic",       "type: linear",           NULL, "joints[0].type: value \"linear\":", "revolute | continuous | prismatic" },
+    { "actuated: true",        "actuated: yes",          NULL, "joints[0].actuated: value \"yes\":", "expected true | false" },
+    { "lockstep: true",        "lockstep: 1",            NULL, "lockstep: value \"1\":", "expected true | false" },
+    { "command_mode: torque",  "command_mode: position", NULL, "command_mode: value \"position\":", "expected torque" },
+    { "{kind: zero}",          "{kind: off}",            NULL, "baseline.kind: value \"off\":", "zero | damp | hold" },
+    { "pace: state",           "pace: &p state",         NULL, "anchor \"p\"", "expected a plain value" },
+    { "pace: state",           "pace: *p",               NULL, "alias \"*p\"", "expected the value itself" },
+    { "pace: state",           "pace: !!str state",      NULL, "tag ", "expected a plain value" },
+    { "pace: state",           "pace: state\n---\na: b", "---", "a second document", "expected one" },
+    { "pace: state",           "? [a, b] : c",           NULL, "a list or map as a key", "expected a name" },
+    { "pace: state",           "pace: [state",           "lockstep", "not YAML", "" },
+    { "pace: state",           "\tpace: state",          NULL, "not YAML", "" },
+    { "pace: state",           "pace: \"a\\0b\"",        NULL, "a text with a zero byte", "" },
+    { "pace: state",           "pace: \"a\\nb\"",        NULL, "pace: value \"a b\":", "timer | state" },
+    { "pace: state",           "pace: \xff\xfe",         NULL, "not YAML", "UTF-8" },
+    { "pace: state",           "pace: [[[[[[[[[[[[[[[]]]]]]]]]]]]]]]", NULL, "nested deeper", "" },
+};
+
+static const struct edit numbers[] = {
+    { "control_hz: 25",        "control_hz: 25 Hz",      NULL, "rates.control_hz: value \"25 Hz\": write the bare number", "in Hz" },
+    { "effort: 300",           "effort: 300N",           NULL, "joints[0].effort: value \"300N\": write the bare number", "N m (N if prismatic)" },
+    { "amplitude: 1.0",        "amplitude: 100%",        NULL, "exploration.amplitude: value \"100%\": write the bare number", "from" },
+    { "wait_for_model_s: 20",  "wait_for_model_s: 20s",  NULL, "trials.wait_for_model_s: value \"20s\": write the bare number", "in s" },
+    { "velocity: 40",          "velocity: .nan",         NULL, "joints[0].velocity: value \".nan\":", "expected a number in rad/s" },
+    { "velocity: 40",          "velocity: nan",          NULL, "joints[0].velocity: value \"nan\":", "expected a number" },
+    { "velocity: 40",          "velocity: .inf",         NULL, "joints[0].velocity: value \".inf\":", "expected a number" },
+    { "velocity: 40",          "velocity: 1e999",        NULL, "joints[0].velocity: value \"1e999\":", "to 1000" },
+    { "velocity: 40",          "velocity: 0",            NULL, "joints[0].velocity: value \"0\":", "from 0.001" },
+    { "velocity: 40",          "velocity: -40",          NULL, "joints[0].velocity: value \"-40\":", "from 0.001" },
+    { "velocity: 40",          "velocity: 0x28",         NULL, "joints[0].velocity: value \"0x28\":", "expected a number" },
+    { "velocity: 40",          "velocity: \"40\"",       NULL, "joints[0].velocity: value \"40\":", "expected a number" },
+    { "velocity: 40",          "velocity: 4,5",          NULL, "joints[0].velocity: value \"4,5\":", "expected a number" },
+    { "velocity: 40",          "velocity: 1_000",        NULL, "joints[0].velocity: value \"1_000\":", "expected a number" },
+    { "velocity: 40",          "velocity:",              NULL, "joints[0].velocity: value \"\":", "expected a number" },
+    { "effort: 300",           "effort: 100001",         NULL, "joints[0].effort: value \"100001\":", "to 100000" },
+    { "effort: 300",           "effort: 0",              NULL, "joints[0].effort: value \"0\":", "from" },
+    { "effort_rate: 15000",    "effort_rate: 1e9",       NULL, "joints[0].effort_rate: value \"1e9\":", "to 100000000" },
+    { "plan_every: 1",         "plan_every: 1.5",        NULL, "rates.plan_every: value \"1.5\":", "a whole number of control ticks" },
+    { "plan_every: 1",         "plan_every: 0",          NULL, "rates.plan_every: value \"0\":", "from 1" },
+    { "plan_every: 1",         "plan_every: 010",        NULL, "rates.plan_every: value \"010\":", "without leading zeros" },
+    { "plan_every: 1",         "plan_every: 1e2",        NULL, "rates.plan_every: value \"1e2\":", "a whole number" },
+    { "control_hz: 25",        "control_hz: 0",          NULL, "rates.control_hz: value \"0\":", "from 5 to 2000" },
+    { "seed: 1",               "seed: -1",               NULL, "trials.seed: value \"-1\":", "from 0" },
+    { "steps: 200",            "steps: 0",               NULL, "trials.steps: value \"0\":", "from 1" },
+    { "members: 5",            "members: 17",            NULL, "model.members: value \"17\":", "to 16" },
+    { "hidden: 64",            "hidden: 513",            NULL, "model.hidden: value \"513\":", "to 512" },
+    { "horizon: 20",           "horizon: 65",            NULL, "planner.horizon: value \"65\":", "to 64" },
+    { "budget: 0.6",           "budget: 1",              NULL, "planner.budget: value \"1\":", "to 0.95" },
+    { "plan_age: 2 ",          "plan_age: 2.5 ",         NULL, "gates.plan_age: value \"2.5\":", "to 2" },
+    { "plan_age: 2 ",          "plan_age: 0 ",           NULL, "gates.plan_age: value \"0\":", "from" },
+    { "init_std: 0.5",         "init_std: 0",            NULL, "planner.init_std: value \"0\":", "from" },
+    { "amplitude: 1.0",        "amplitude: 1.01",        NULL, "exploration.amplitude: value \"1.01\":", "to 1" },
+    { "cores: {",              "cores: {control_priority: 99, ", NULL, "cores.control_priority: value \"99\":", "from 1 to 98" },
+};
+
+static const struct edit robots[] = {
+    { "robot: cartpole",       "robot: ../etc",          NULL, "robot: value \"../etc\":", "letters, digits" },
+    { "name: hinge",           "name: slider",           NULL, "joints[1].name: value \"slider\":", "joints[0] has this one" },
+    { "name: hinge",           "name: hin.ge",           NULL, "joints[1].name: value \"hin.ge\":", "letters, digits" },
+    { "position: [-3.0, 3.0]", "position: [3, -3]",      NULL, "joints[0].position: value \"[3, -3]\":", "low < high" },
+    { "position: [-3.0, 3.0]", "position: [1, 1]",       NULL, "joints[0].position: value \"[1, 1]\":", "low < high" },
+    { "    position: [-3.0, 3.0]", "   ",                "- name: slider", "joints[0].position: missing:", "[low, high] in m" },
+    { "type: prismatic",       "type: continuous",       "position: [-3.0", "joints[0].position:", "no position limits on a continuous joint" },
+    { "type: continuous",      "type: revolute",         "- name: hinge", "joints[1].position: missing:", "[low, high] in rad" },
+    { "    effort: 300\n",     "",                       "- name: slider", "joints[0].effort: missing:", "no default" },
+    { "effort_rate: 15000",    "",                       "- name: slider", "joints[0].effort_rate: missing:", "no default" },
+    { "velocity: 80",          "velocity: 80\n    effort: 3", "    effort: 3\n", "joints[1].effort: value \"3\":", "only on actuated joints" },
+    { "actuated: true",        "actuated: false",        "effort: 300", "joints[0].effort:", "only on actuated joints" },
+    { "actuated: false",       "actuated: true\n    effort: 1\n    effort_rate: 9", "action:", "action:", "an entry for the actuated joint hinge" },
+    { "{joint: slider, low",   "{joint: hinge, low",     NULL, "action[0].joint: value \"hinge\":", "expected an actuated joint" },
+    { "{joint: slider, low",   "{joint: cart, low",      NULL, "action[0].joint: value \"cart\":", "one of the joints: slider, hinge" },
+    { "observation:",          "  - {joint: slider, low: -1, high: 1, scale: 1}\nobservation:", NULL, "action[1].joint: value \"slider\":", "each joint once" },
+    { "low: -3",               "low: 3",                 NULL, "action[0].low: value \"3\":", "low < high" },
+    { "scale: 100",            "scale: 100.1",           NULL, "action[0].scale: value \"100.1\":", "within the joint's effort 300" },
+    { "scale: 100",            "scale: -101",            NULL, "action[0].scale: value \"-101\":", "within the joint's effort 300" },
+    { "scale: 100",            "scale: 0",               NULL, "action[0].scale: value \"0\":", "other than 0" },
+    { "low: -3, high: 3,",     "low: -4, high: 3,",      NULL, "action[0].scale: value \"100\":", "got 400" },
+    { "{joint: hinge, measure: velocity}", "{joint: pole, measure: velocity}", NULL, "observation[3].joint: value \"pole\":", "slider, hinge" },
+    { "{joint: hinge, measure: velocity}", "{joint: hinge}", NULL, "observation[3].measure: missing:", "position | velocity" },
+    { "{joint: hinge, measure: velocity}", "{measure: velocity}", NULL, "observation[3].joint: missing:", "a joint, or extra" },
+    { "{joint: hinge, measure: velocity}", "{joint: slider, measure: velocity}", NULL, "observation[3]:", "each measurement once" },
+    { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, input: angle}", NULL, "observation[3].input: value \"angle\":", "only for the position" },
+    { "{joint: slider, measure: position}", "{joint: slider, measure: position, input: angle}", NULL, "observation[0].input: value \"angle\":", "continuous or revolute" },
+    { "{joint: hinge, measure: velocity}", "{extra: tilt}", NULL, "observation[3].extra: value \"tilt\":", "names under extra" },
+    { "pace: state",           "pace: timer",            NULL, "pace: value \"timer\":", "lockstep: true" },
+    { "hardware: sim",         "hardware: real",         "lockstep: true", "lockstep: value \"true\":", "expected false with hardware: real" },
+    { "lockstep: true",        "lockstep: false\n\nrates_: 1", "rates_", "rates_: unknown key", "did you mean \"rates\"?" },
+    { "plan_every: 1",         "plan_every: 1\n  latch_ms: 40", "  latch_ms", "rates.latch_ms: value \"40\":", "less than a control period, 40 ms" },
+    { "plan_every: 1",         "plan_every: 1\n  delay_steps: 2", "  delay_steps", "rates.delay_steps: value \"2\":", "from 0 to 1" },
+    { "{kind: zero}",          "{kind: damp}",           "- name: slider", "joints[0].baseline_kd: missing:", "for baseline damp" },
+    { "effort: 300",           "baseline_kp: 5\n    effort: 300", "baseline_kp: 5", "joints[0].baseline_kp: value \"5\":", "only with baseline: {kind: hold}" },
+    { "smoothness: 0}",        "smoothness: 0.5}",       NULL, "exploration.smoothness: value \"0.5\":", "expected 0 with kind: uniform" },
+    { "{kind: uniform, amplitude: 1.0, smoothness: 0}", "{kind: smooth, amplitude: 1.0}", NULL, "exploration.smoothness: missing:", "low-pass" },
+    { "{kind: uniform, amplitude: 1.0, smoothness: 0}", "{kind: uniform}", NULL, "exploration.amplitude: missing:", "no default" },
+    { "name: icem",            "name: mppi",             NULL, "planner.name: value \"mppi\":", "random | cem | icem" },
+    { "name: icem",            "name: cem",              "init_std: 0.5", "planner.init_std: value \"0.5\":", "only with planner icem; cem does not use it" },
+    { "elites: 10",            "elites: 129",            NULL, "planner.elites: value \"129\":", "elites (129) <= population (128)" },
+    { "elites: 10",            "elites: 65",             NULL, "planner.elites: value \"65\":", "at most half the population" },
+    { "elites: 10",            "epsilon: 0.1",           NULL, "planner.epsilon: value \"0.1\":", "only with planner cem" },
+    { "particles: 5",          "particles: 7",           NULL, "planner.particles: value \"7\":", "multiple of model.members (5)" },
+    { "init_std: 0.5",         "init_std: [0.5, 0.5]",   NULL, "planner.init_std: value \"[0.5, 0.5]\":", "a list of 1" },
+    { "recipe: steps",         "recipe: quick",          NULL, "trainer.recipe: value \"quick\":", "steps | paper" },
+    { "recipe: steps",         "weight_decay: [0.1, 0.1]", NULL, "trainer.weight_decay: value \"[0.1, 0.1]\":", "expected 3 numbers" },
+    { "plan_age: 2 ",          "plan_age: {off: \"no\"} ", NULL, "gates.plan_age.off: value \"no\":", "can never be off" },
+    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {off: \" \"}", NULL, "gates.residual.off: value \" \":", "expected the reason" },
+    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {off: true}", NULL, "gates.residual.off: value \"true\":", "expected the reason" },
+    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: off", NULL, "gates.residual: value \"off\":", "expected a number" },
+    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {of: \"x\"}", NULL, "gates.residual:", "a threshold or {off: \"reason\"}" },
+    { "control: 1",            "control: 1000",          NULL, "cores.control: value \"1000\":", "as this machine has " },
+    { "control: 1",            "control: -2",            NULL, "cores.control: value \"-2\":", "-1: any" },
+    { "cores: {",              "cores: {planner_priority: 80, ", NULL, "cores.planner_priority: value \"80\":", "control (80) above planner (80)" },
+    { "cores: {",              "cores: {io_priority: 81, ", NULL, "cores.io_priority: value \"81\":", "control (80) above io (81)" },
+    { "cores: {",              "timeouts: {state_stale_s: 0.08}\ncores: {", NULL, "timeouts.state_stale_s: value \"0.08\":", "more than two control periods, 80 ms" },
+    { "cores: {",              "timeouts: {command_valid_s: 0.02}\ncores: {", NULL, "timeouts.command_valid_s: value \"0.02\":", "more than two control periods" },
+    { "cores: {",              "timeouts: {state_stale_s: 0}\ncores: {", NULL, "timeouts.state_stale_s: value \"0\":", "from" },
+    { "cores: {",              "timeouts: {stop_cap_s: 0.2}\ncores: {", NULL, "timeouts.stop_cap_s: value \"0.2\":", ">= stop_ramp_s (0.3)" },
+    { "cores: {",              "sim: {command_timeout_ms: 130}\ncores: {", NULL, "sim.command_timeout_ms: value \"130\":", "within robot_timeout_max_s (120 ms)" },
+    { "cores: {",              "sim: {command_timeout_ms: 70}\ncores: {", NULL, "sim.command_timeout_ms: value \"70\":", "more than two control periods" },
+    { "cores: {",              "sim: {timestep: 0.015}\ncores: {", NULL, "sim.timestep: value \"0.015\":", "whole fraction of the control period, 0.04 s" },
+    { "cores: {",              "endpoint: tcp://*:5555\ncores: {", NULL, "endpoint: value \"tcp://*:5555\":", "CURVE" },
+    { "cores: {",              "telemetry: udp://x\ncores: {", NULL, "telemetry: value \"udp://x\":", "expected ipc://PATH" },
+    { "cores: {",              "endpoint: ipc://a\ntelemetry: ipc://a\ncores: {", "telemetry: ipc", "telemetry: value \"ipc://a\":", "another socket" },
+    { "tasks/swingup.yaml",    "tasks/nothing.yaml",     NULL, "task: value \"tasks/nothing.yaml\":", "cannot read" },
+};
+
+static const struct edit arms[] = {
+    { "next: operator",        "next: auto",             NULL, "trials.next: value \"auto\":", "expected operator with hardware: real" },
+    { "delay_steps: 1",        "delay_steps: 0",         NULL, "rates.delay_steps: value \"0\":", "needs lockstep: true" },
+    { "baseline_kp: 20,",      "baseline_kp: 0,",        NULL, "joints[1].baseline_kp: value \"0\":", "above 0 for baseline hold" },
+    { "init_std: [0.25, 0.75]", "init_std: [0.25]",      NULL, "planner.init_std: value \"[0.25]\":", "a list of 2" },
+    { "init_std: [0.25, 0.75]", "init_std: [0.25, -1]",  NULL, "planner.init_std[1]: value \"-1\":", "from" },
+    { "[cup_height, cup_tilt]", "[cup_tilt, cup_tilt]",  NULL, "extra[1]: value \"cup_tilt\":", "extra[0] has this one" },
+    { "{extra: cup_tilt}",     "{extra: cup_tilt, joint: wrist}", NULL, "observation[4].extra:", "extra alone" },
+    { "recipe: paper",         "recipe: paper\n  weight_decay: []", "  weight_decay: [0", "trainer.weight_decay: given twice", "" },
+};
+
+static const struct edit tasks[] = {
+    { "return_at: next",       "return_at: last",        NULL, "return_at: value \"last\":", "next | current" },
+    { "name: swingup",         "nmae: swingup",          NULL, "nmae: unknown key", "did you mean \"name\"?" },
+    { "{joint: hinge, axis",   "{joint: pole, axis",     NULL, "frames[0].links[1].joint: value \"pole\":", "slider, hinge" },
+    { "[0, 1, 0]",             "[0, 0, 0]",              NULL, "frames[0].links[1].axis: value \"[0, 0, 0]\":", "not zero" },
+    { "[0, 1, 0]",             "[0, 1]",                 NULL, "frames[0].links[1].axis: value \"[0, 1]\":", "expected 3 entries" },
+    { ", axis: [0, 1, 0]",     "",                       "{joint: hinge", "frames[0].links[1].axis: missing:", "[x, y, z]" },
+    { "joint: hinge, axis",    "axis",                   NULL, "frames[0].links[1].axis: value", "only on a link with a joint" },
+    { "tip: [0, 0, -0.6]",     "tip: [0, 0, .inf]",      NULL, "frames[0].tip[2]: value \".inf\":", "in m" },
+    { "frame: tip",            "frame: top",             NULL, "terms[0].frame: value \"top\":", "one of the frames" },
+    { "kind: frame",           "kind: pose",             NULL, "terms[0].kind: value \"pose\":", "observation | frame | effort" },
+    { "width: 0.6, ",          "",                       "- {name: height", "terms[0].width: missing:", "width of form: exp" },
+    { "form: exp, ",           "",                       "- {name: height", "terms[0].width: value \"0.6\":", "only with form: exp" },
+    { "width: 0.6",            "width: 0",               NULL, "terms[0].width: value \"0\":", "from" },
+    { "weight: -1",            "weight: 0",              NULL, "terms[0].weight: value \"0\":", "other than 0" },
+    { "scale: [1, 0, 1]",      "scale: [0, 0, 0]",       NULL, "terms[0].scale: value \"[0, 0, 0]\":", "at least one" },
+    { "scale: [1, 0, 1]",      "scale: [1, 1]",          NULL, "terms[0].scale: value \"[1, 1]\":", "expected 3 entries" },
+    { "name: effort",          "name: height",           NULL, "terms[1].name: value \"height\":", "terms[0] has this one" },
+    { "kind: effort",          "kind: effort, target: [1]", NULL, "terms[1].target: value \"[1]\":", "only on terms of kind frame and observation" },
+    { "kind: effort",          "kind: observation",      NULL, "terms[1].observations: missing:", "a list of observations" },
+    { "kind: effort",          "kind: observation, observations: [hinge]", NULL, "terms[1].observations[0]: value \"hinge\":", "slider.position, hinge.position" },
+    { "kind: effort",          "kind: observation, observations: [hinge.velocity, hinge.velocity]", NULL, "terms[1].observations[1]:", "each observation once" },
+    { "weight: 0.01",          "weight: 0.01 J",         NULL, "terms[1].weight: value \"0.01 J\": write the bare number", "" },
+};
+/* clang-format on */
+
+TEST(files_of_the_wrong_shape_are_refused_with_line_and_key)
+{
+    ALL_REFUSED("cartpole", shapes, false);
+}
+
+TEST(numbers_with_units_out_of_range_or_not_decimal_are_refused)
+{
+    ALL_REFUSED("cartpole", numbers, false);
+}
+
+TEST(robots_that_contradict_themselves_are_refused)
+{
+    ALL_REFUSED("cartpole", robots, false);
+}
+
+TEST(real_robots_get_no_relaxations)
+{
+    ALL_REFUSED("arm", arms, false);
+}
+
+TEST(bad_tasks_are_refused_with_the_task_files_line)
+{
+    ALL_REFUSED("cartpole", tasks, true);
+}
+
+TEST(a_link_may_only_follow_a_joint_that_is_observed)
+{
+    const struct edit e    = { "  - {joint: lift, measure: position}\n", "", "{joint: lift", "frames[1].links[0].joint",
+                               "observation" };
+    char             *text = slurp(source("tests/configs/arm/robot.yaml"));
+    char             *task = slurp(source("tests/configs/arm/task.yaml"));
+    char             *bad  = edited(text, &e);
+
+    spill(in_dir("robot.yaml"), bad, strlen(bad));
+    spill(in_dir("task.yaml"), task, strlen(task));
+    EXPECT(config_load(in_dir("robot.yaml"), &c, why, sizeof why) < 0);
+    EXPECT_STR(why, "task.yaml:9: frames[1].links[0].joint: value \"lift\": expected a joint whose position is among");
+    free(text);
+    free(task);
+    free(bad);
+}
+
+TEST(missing_empty_and_huge_files_are_refused)
+{
+    EXPECT(config_load(in_dir("none.yaml"), &c, why, sizeof why) < 0);
+    EXPECT_STR(why, "none.yaml: cannot open: No such file");
+    EXPECT(config_load(test_dir(), &c, why, sizeof why) < 0);
+    EXPECT_STR(why, "Is a directory");
+
+    spill(in_dir("empty.yaml"), "", 0);
+    EXPECT(config_load(in_dir("empty.yaml"), &c, why, sizeof why) < 0);
+    EXPECT_STR(why, "empty.yaml:1: expected a map");
+    spill(in_dir("list.yaml"), "- a\n", 4);
+    EXPECT(config_load(in_dir("list.yaml"), &c, why, sizeof why) < 0);
+    EXPECT_STR(why, "list.yaml:1: expected a map");
+
+    enum { BIG = 300 * 1024 };
+    char *spaces = malloc(BIG);
+    if (!spaces)
+        abort();
+    memset(spaces, '\n', BIG);
+    spill(in_dir("big.yaml"), spaces, BIG);
+    free(spaces);
+    EXPECT(config_load(in_dir("big.yaml"), &c, why, sizeof why) < 0);
+    EXPECT_STR(why, "larger than");
+}
+
+TEST(a_file_cut_short_anywhere_never_crashes_and_never_loads_half)
+{
+    char  *text = slurp(source("tests/configs/arm/robot.yaml"));
+    char  *task = slurp(source("tests/configs/arm/task.yaml"));
+    size_t size = strlen(text);
+
+    spill(in_dir("task.yaml"), task, strlen(task));
+    for (size_t n = 0; n < size; n += 7) {
+        spill(in_dir("robot.yaml"), text, n);
+        int rc = config_load(in_dir("robot.yaml"), &c, why, sizeof why);
+        EXPECT(rc == 0 || why[0]);
+        if (rc == 0) /* nothing is gone but optional keys: the last required one is gates.position */
+            EXPECT(strstr(text, "stiff end stops\"}") - text <= (long)n);
+    }
+    free(text);
+    free(task);
+}
+
+/* One or a few bytes of a good file replaced: it loads or is refused in one line, and never crashes (run under asan). */
+TEST(a_damaged_file_is_loaded_or_refused_in_one_line)
+{
+    char             *text    = slurp(source("tests/configs/arm/robot.yaml"));
+    char             *task    = slurp(source("tests/configs/arm/task.yaml"));
+    char             *bad     = malloc(strlen(text));
+    size_t            size    = strlen(text);
+    uint64_t          seed    = 1;
+    static const char signs[] = ":{}[]-,#&*!|>'\"%@ \n0.9e";
+    int               tries = getenv("LIMBER_SOAK") ? 50000 : 500, refused = 0;
+
+    if (!bad)
+        abort();
+    spill(in_dir("task.yaml"), task, strlen(task));
+    for (int i = 0; i < tries; i++) {
+        memcpy(bad, text, size);
+        for (int k = 0; k <= i % 3; k++) {
+            seed                     = seed * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX generator */
+            bad[(seed >> 40) % size] = i % 2 ? (char)(seed >> 32) : signs[(seed >> 33) % (sizeof signs - 1)];
+        }
+        spill(in_dir("robot.yaml"), bad, size);
+        if (config_load(in_dir("robot.yaml"), &c, why, sizeof why) == 0)
+            continue;
+        refused++;
+        EXPECT(why[0] && !strchr(why, '\n'));
+        EXPECT_STR(why, test_dir());
+    }
+    EXPECT(refused > tries / 4);
+    free(text);
+    free(task);
+    free(bad);
+}
+
+TEST(a_short_buffer_for_the_message_is_never_overrun)
+{
+    char small[24];
+
+    memset(small, 'x', sizeof small);
+    EXPECT(config_load("/nonexistent/robot.yaml", &c, small, 16) < 0);
+    EXPECT(memchr(small, 0, 16) && small[16] == 'x' && small[23] == 'x');
+}
+
+TEST(a_locale_with_decimal_commas_changes_nothing)
+{
+    char command[2 * PATH_SIZE];
+
+    /* the test brings its own de_DE, as a machine need not have one */
+    snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1", test_dir(),
+             test_dir());
+    EXPECT(system(command) == 0);
+    setenv("LOCPATH", test_dir(), 1);
+    EXPECT(setlocale(LC_ALL, "de_DE.UTF-8") != NULL);
+    EXPECT(strtod("0,5", NULL) == 0.5); /* so the locale is really on */
+    EXPECT(config_load(source("tests/configs/arm/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT(c.latch_ms == 0.4 && c.trainer.learning_rate == 7.5e-4 && c.planner.init_std[1] == 0.75);
+    EXPECT(strtod("0,5", NULL) == 0.5); /* and the caller's locale is left alone */
+    setlocale(LC_ALL, "C");
+    unsetenv("LOCPATH");
+}

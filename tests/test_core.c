@@ -1,0 +1,139 @@
+/* The core under a virtual clock: determinism, trials, stops; then hostile weather. */
+#include <string.h>
+
+#include "daemon/mode.h"
+#include "tests/dst.h"
+#include "tests/test.h"
+
+static struct robot_config config;
+
+static struct dst_result run(struct dst_options o)
+{
+    struct dst_result r;
+
+    dst_config(&config);
+    o.config = &config;
+    dst_run(&o, &r);
+    if (r.violations)
+        printf("    first of %llu violations: %s\n", (unsigned long long)r.violations, r.first);
+    return r;
+}
+
+static const struct dst_faults weather = {
+    .state_lost = 0.02, .state_late = 0.01, .state_nan = 0.002, .state_range = 0.002, .state_jump = 0.002,
+    .command_lost = 0.02, .plan_lost = 0.02, .plan_nan = 0.005, .plan_wild = 0.005, .estop = 0.0005, .robot_fault = 0.0005,
+    .restart = 0.0005, .stop = 0.002, .disarm = 0.002, .reset = 0.05, .arm = 0.05, .silence = 0.001,
+};
+
+TEST(same_seed_gives_identical_torque_bytes_over_100000_ticks)
+{
+    struct dst_options o = { .seed = 7, .ticks = 100000, .faults = weather, .operator_arms = true };
+    struct dst_result  a = run(o), b = run(o);
+
+    EXPECT(a.hash == b.hash);
+    EXPECT(a.driven_ticks > 10000);
+    o.seed = 8;
+    EXPECT(run(o).hash != a.hash);
+}
+
+TEST(no_invariant_breaks_in_hostile_weather)
+{
+    struct dst_options o = { .ticks = 50000, .faults = weather, .operator_arms = true };
+
+    for (o.seed = 100; o.seed < 106; o.seed++) {
+        struct dst_result r = run(o);
+
+        EXPECT(r.violations == 0);
+        for (int m = MODE_DISARMED; m < MODE_COUNT; m++)
+            EXPECT(r.mode_ticks[m] > 0); /* every mode was visited: the weather reaches all of the core */
+    }
+}
+
+TEST(in_good_weather_trials_run_and_every_step_is_stored)
+{
+    struct dst_result r = run((struct dst_options){ .seed = 1, .ticks = 5000, .operator_arms = true });
+
+    EXPECT(r.violations == 0);
+    EXPECT(r.trials > 50);
+    EXPECT(r.transitions == r.trials * 50 || r.transitions - r.trials * 50 < 50);
+    EXPECT(r.advanced_ticks > 2000);
+    EXPECT(r.effort_max > 100); /* the planner and exploration really drive */
+}
+
+TEST(nothing_moves_without_an_operator_who_arms)
+{
+    struct dst_faults f = weather;
+
+    f.arm               = 0;
+    struct dst_result r = run((struct dst_options){ .seed = 3, .ticks = 20000, .faults = f });
+    EXPECT(r.armed_ticks == 0 && r.driven_ticks == 0);
+}
+
+TEST(silence_ends_torque_within_three_ticks)
+{
+    for (uint64_t at = 500; at < 540; at++) {
+        struct dst_result r =
+            run((struct dst_options){ .seed = at, .ticks = 600, .operator_arms = true, .silent_from = at });
+        EXPECT(r.silent_to_damp <= 2); /* torque in the two ticks that are forgiven, none in the third */
+        EXPECT(r.violations == 0);
+    }
+}
+
+TEST(a_stop_latches_and_nothing_rearms_by_itself)
+{
+    struct dst_result r = run((struct dst_options){ .seed = 5, .ticks = 3000, .operator_arms = true, .stop_at = 400 });
+
+    EXPECT(r.armed_ticks > 300 && r.armed_ticks < 400);
+    EXPECT(r.mode_ticks[MODE_DISARMED] > 2500);
+
+    struct dst_faults arms = { .arm = 0.2 }; /* arming again and again does not help without a reset */
+    struct dst_result s =
+        run((struct dst_options){ .seed = 5, .ticks = 3000, .operator_arms = true, .stop_at = 400, .faults = arms });
+    EXPECT(s.armed_ticks < 400);
+}
+
+TEST(an_emergency_stop_faults_and_stays)
+{
+    struct dst_result r = run((struct dst_options){ .seed = 5, .ticks = 3000, .operator_arms = true, .estop_at = 400 });
+
+    EXPECT(r.violations == 0);
+    EXPECT(r.mode_ticks[MODE_FAULT] == 3000 - 399);
+}
+
+TEST(bad_plans_cost_the_plan_its_place_not_the_robot_its_safety)
+{
+    struct dst_faults f = { .plan_nan = 0.3, .plan_wild = 0.3, .plan_lost = 0.3 };
+    struct dst_result r = run((struct dst_options){ .seed = 9, .ticks = 20000, .operator_arms = true, .faults = f });
+
+    EXPECT(r.violations == 0);
+    EXPECT(r.mode_ticks[MODE_FAULT] > 0); /* five trips in ten seconds */
+}
+
+/* ---- the mode table ---- */
+
+TEST(only_reset_leaves_fault_and_only_into_disarmed)
+{
+    for (int e = 0; e < EVENT_COUNT; e++)
+        EXPECT(mode_next(MODE_FAULT, (enum mode_event)e) == (e == EVENT_RESET ? MODE_DISARMED : MODE_FAULT));
+}
+
+TEST(every_way_into_an_armed_mode_begins_with_arming_into_baseline)
+{
+    for (int m = 0; m < MODE_COUNT; m++)
+        for (int e = 0; e < EVENT_COUNT; e++) {
+            enum mode to = mode_next((enum mode)m, (enum mode_event)e);
+
+            if (mode_armed(to) && !mode_armed((enum mode)m))
+                EXPECT(m == MODE_DISARMED && e == EVENT_ARM && to == MODE_BASELINE);
+            if ((to == MODE_ADVANCED || to == MODE_EXPLORE) && (int)to != m)
+                EXPECT(m == MODE_BASELINE);
+            if (e == EVENT_FAULT)
+                EXPECT(to == MODE_FAULT);
+        }
+}
+
+TEST(stopping_never_returns_to_an_armed_mode)
+{
+    for (int e = 0; e < EVENT_COUNT; e++)
+        EXPECT(!mode_armed(mode_next(MODE_STOPPING, (enum mode_event)e)));
+}

@@ -1,0 +1,502 @@
+/* Claims about build/limber-trainer, the process. */
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "models/model_file.h"
+#include "models/trainer_protocol.h"
+#include "tests/pendulum.h"
+#include "tests/test.h"
+
+enum { PATIENCE_MS = 60000 };
+
+struct process {
+    pid_t pid;
+    int   in, out; /* our ends of its stdin and stdout */
+};
+
+static const char *at(const char *name)
+{
+    static char path[512];
+
+    snprintf(path, sizeof path, "%s/%s", test_dir(), name);
+    return path;
+}
+
+_Noreturn static void become_trainer(int in, int out, const char *arg)
+{
+    int  quiet = open("/dev/null", O_WRONLY);
+    char path[600];
+
+    snprintf(path, sizeof path, "%s/limber-trainer", test_build_dir());
+    dup2(in, 0);
+    dup2(out, 1);
+    dup2(quiet, 2);
+    setenv("OPENBLAS_CORETYPE", "Nehalem", 1); /* must not survive */
+    execl(path, "limber-trainer", arg, (char *)NULL);
+    _exit(127);
+}
+
+/* middle: the trainer's parent is a process of its own, p.pid, that does nothing. */
+static struct process start_under(bool middle, const char *arg)
+{
+    struct process p = { 0 };
+    int            in[2], out[2];
+
+    signal(SIGPIPE, SIG_IGN);
+    EXPECT(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
+    p.pid = fork();
+    if (p.pid == 0) {
+        if (!middle || fork() == 0)
+            become_trainer(in[0], out[1], arg);
+        close(in[0]);
+        close(out[1]);
+        for (;;)
+            pause();
+    }
+    close(in[0]);
+    close(out[1]);
+    p.in  = in[1];
+    p.out = out[0];
+    return p;
+}
+
+static struct process start(const char *arg)
+{
+    return start_under(false, arg);
+}
+
+/* Exit status after its stdin is closed, -1 if it had to be killed. */
+static int finish(struct process *p)
+{
+    int status, waited = 0;
+
+    close(p->in);
+    while (waitpid(p->pid, &status, WNOHANG) == 0) {
+        if (waited++ > PATIENCE_MS / 10) {
+            kill(p->pid, SIGKILL);
+            waitpid(p->pid, &status, 0);
+            break;
+        }
+        usleep(10000);
+    }
+    close(p->out);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void tell(const struct process *p, const void *message, size_t size)
+{
+    EXPECT(write(p->in, message, size) == (ssize_t)size);
+}
+
+/* The next report; false at its end or when patience is. */
+static bool hear(const struct process *p, struct trainer_report *r)
+{
+    size_t got = 0;
+
+    while (got < sizeof *r) {
+        struct pollfd fd = { .fd = p->out, .events = POLLIN };
+        ssize_t       n  = poll(&fd, 1, PATIENCE_MS) == 1 ? read(p->out, (char *)r + got, sizeof *r - got) : 0;
+
+        if (n <= 0)
+            return false;
+        got += (size_t)n;
+    }
+    EXPECT(r->magic == TRAINER_MAGIC && r->size == sizeof *r);
+    return true;
+}
+
+/* The report that ends an order; checks that progress before it grows. */
+static struct trainer_report result(const struct process *p)
+{
+    struct trainer_report r    = { 0 };
+    double                last = 0;
+
+    while (hear(p, &r)) {
+        if (r.stage != TRAINER_PROGRESS)
+            return r;
+        EXPECT(r.done > last && r.done <= 1);
+        last = r.done;
+    }
+    EXPECT(!"a result came");
+    return (struct trainer_report){ 0 };
+}
+
+static struct trainer_setup setup(int steps)
+{
+    struct trainer_setup s = { .magic  = TRAINER_MAGIC,
+                               .size   = sizeof s,
+                               .dims   = pendulum_dims,
+                               .config = pendulum_recipe(steps),
+                               .seed   = 5,
+                               .core   = -1 };
+
+    s.schema = (struct store_schema){
+        .robot = "pendulum", .nx = 2, .na = 1, .observation = { "angle", "speed" }, .action = { "motor" }
+    };
+    snprintf(s.store, sizeof s.store, "%s/e.db", test_dir());
+    snprintf(s.models, sizeof s.models, "%s", test_dir());
+    return s;
+}
+
+static struct trainer_order order(uint64_t version, uint64_t base, const char *base_file, int64_t last_trial)
+{
+    struct trainer_order o = {
+        .magic = TRAINER_MAGIC, .size = sizeof o, .version = version, .base_version = base, .last_trial_id = last_trial
+    };
+
+    snprintf(o.base_file, sizeof o.base_file, "%s", base_file);
+    return o;
+}
+
+static struct trainer_report ordered(const struct process *p, struct trainer_order o)
+{
+    tell(p, &o, sizeof o);
+    return result(p);
+}
+
+static struct store *experience(void)
+{
+    struct trainer_setup s = setup(1);
+    char                 why[400];
+    struct store        *store = store_open(s.store, &s.schema, false, why, sizeof why);
+
+    EXPECT(store != NULL);
+    return store;
+}
+
+/* One more trial with n transitions of the pendulum.  Returns its id. */
+static int64_t practise(struct store *store, int n, uint64_t seed, const char *status)
+{
+    static struct pendulum_data d;
+    struct trial_row            t = { .number = (uint32_t)seed, .kind = "planned" };
+
+    snprintf(t.status, sizeof t.status, "%s", status);
+    pendulum_collect(&d, n, seed);
+    EXPECT(store_begin(store) == 0 && store_trial_begin(store, &t) == 0);
+    for (int i = 0; i < n; i++) {
+        struct transition tr = { .step = (uint32_t)i,
+                                 .x    = { d.x[2 * i], d.x[2 * i + 1] },
+                                 .a    = { d.a[i] },
+                                 .y    = { d.y[2 * i], d.y[2 * i + 1] } };
+
+        EXPECT(store_transition(store, t.id, &tr) == 0);
+    }
+    EXPECT(store_commit(store) == 0);
+    return t.id;
+}
+
+/* Error of a candidate on data it has not seen, in units of the targets' std. */
+static double error_on_new_data(const char *file, uint64_t version)
+{
+    static struct pendulum_data fresh;
+    struct ensemble             e;
+    char                        why[300];
+    double                      rmse = (double)INFINITY, nll;
+
+    if (model_file_load(file, "pendulum", &pendulum_dims, &e, why, sizeof why) != 0) {
+        printf("%s\n", why);
+        test_failures++;
+        return rmse;
+    }
+    EXPECT(e.version == version);
+    pendulum_collect(&fresh, 200, 999);
+    ensemble_score(&e, fresh.n, fresh.x, fresh.a, fresh.y, NULL, &rmse, &nll);
+    ensemble_free(&e);
+    return rmse;
+}
+
+TEST(an_order_gives_a_candidate_that_predicts_well)
+{
+    struct store        *store = experience();
+    struct trainer_setup s     = setup(1500);
+    int64_t              first = practise(store, 300, 1, "finished"), second = practise(store, 150, 2, "aborted");
+    struct process       p;
+
+    practise(store, 100, 3, "running"); /* beyond the order: not to be read */
+    p = start(NULL);
+    tell(&p, &s, sizeof s);
+    struct trainer_report r = ordered(&p, order(1, 0, "", first));
+    EXPECT(r.stage == TRAINER_DONE && r.version == 1 && r.transitions == 300 && r.steps >= 1500 && r.train_s > 0);
+    EXPECT(isfinite(r.loss));
+    EXPECT_STR(r.file, "/candidate-1.model");
+    EXPECT(error_on_new_data(r.file, 1) < 0.2);
+
+    r = ordered(&p, order(2, 1, r.file, second)); /* the aborted trial's transitions count too */
+    EXPECT(r.stage == TRAINER_DONE && r.transitions == 450);
+    EXPECT(error_on_new_data(r.file, 2) < 0.2);
+    EXPECT(finish(&p) == 0);
+    store_close(store);
+}
+
+TEST(a_base_file_is_where_training_starts)
+{
+    struct store        *store = experience();
+    struct trainer_setup s     = setup(1500);
+    int64_t              id    = practise(store, 400, 1, "finished");
+    struct process       p     = start(NULL);
+    char                 base[512];
+
+    tell(&p, &s, sizeof s);
+    struct trainer_report r = ordered(&p, order(6, 0, "", id));
+    EXPECT(finish(&p) == 0);
+    snprintf(base, sizeof base, "%s", r.file);
+
+    /* Another process, so few and small steps that only the base can have taught it. */
+    s                      = setup(1);
+    s.config.learning_rate = 1e-9;
+    p                      = start(NULL);
+    tell(&p, &s, sizeof s);
+    r = ordered(&p, order(7, 6, base, id));
+    EXPECT(r.stage == TRAINER_DONE && r.version == 7);
+    EXPECT(error_on_new_data(r.file, 7) < 0.2);
+    r = ordered(&p, order(8, 0, "", id)); /* the candidate was refused, there is no incumbent: fresh weights */
+    EXPECT(r.stage == TRAINER_DONE);
+    EXPECT(error_on_new_data(r.file, 8) > 0.8);
+    r = ordered(&p, order(9, 7, at("none.model"), id));
+    EXPECT(r.stage == TRAINER_FAILED);
+    EXPECT_STR(r.why, "none.model: cannot open");
+    r = ordered(&p, order(10, 6, base, id)); /* and it goes on serving */
+    EXPECT(r.stage == TRAINER_DONE);
+    EXPECT(error_on_new_data(r.file, 10) < 0.2);
+    EXPECT(finish(&p) == 0);
+    store_close(store);
+}
+
+TEST(what_cannot_be_trained_is_reported_and_the_next_order_served)
+{
+    struct trainer_setup  s = setup(50);
+    struct process        p = start(NULL);
+    struct trainer_report r;
+
+    tell(&p, &s, sizeof s);
+    r = ordered(&p, order(1, 0, "", 1)); /* no store yet */
+    EXPECT(r.stage == TRAINER_FAILED);
+    EXPECT_STR(r.why, "e.db: cannot open the experience store");
+
+    struct store *store = experience();
+    r                   = ordered(&p, order(1, 0, "", 1));
+    EXPECT(r.stage == TRAINER_FAILED);
+    EXPECT_STR(r.why, "cannot train on 0 transitions");
+
+    struct trial_row  t  = { .kind = "planned", .status = "finished" };
+    struct transition tr = { .x = { NAN } };
+    EXPECT(store_trial_begin(store, &t) == 0 && store_transition(store, t.id, &tr) == 0);
+    int64_t id = practise(store, 50, 1, "finished");
+    r          = ordered(&p, order(1, 0, "", id)); /* the transition with NaN is left out */
+    EXPECT(r.stage == TRAINER_DONE && r.transitions == 50);
+    EXPECT(finish(&p) == 0);
+    store_close(store);
+
+    s.config.learning_rate = 1e30; /* diverges */
+    p                      = start(NULL);
+    tell(&p, &s, sizeof s);
+    r = ordered(&p, order(2, 0, "", id));
+    EXPECT(r.stage == TRAINER_FAILED);
+    EXPECT_STR(r.why, "diverged");
+    EXPECT(access(at("candidate-2.model"), F_OK) != 0);
+    EXPECT(finish(&p) == 0);
+
+    s                      = setup(50);
+    s.config.learning_rate = 1e-3;
+    snprintf(s.models, sizeof s.models, "%s/no-such-directory", test_dir());
+    p = start(NULL);
+    tell(&p, &s, sizeof s);
+    r = ordered(&p, order(3, 0, "", id));
+    EXPECT(r.stage == TRAINER_FAILED);
+    EXPECT_STR(r.why, "cannot write the candidate: No such file or directory");
+    EXPECT(finish(&p) == 0);
+}
+
+TEST(running_flat_out_changes_nothing_but_the_load)
+{
+    struct store         *store = experience();
+    int64_t               first = practise(store, 200, 1, "finished"), second = practise(store, 100, 2, "finished");
+    struct ensemble       e[2];
+    struct trainer_report r;
+    char                  why[300];
+
+    for (int flat_out = 0; flat_out < 2; flat_out++) {
+        struct trainer_setup s  = setup(300);
+        struct process       p  = start(NULL);
+        struct pollfd        fd = { .fd = p.out, .events = POLLIN };
+
+        s.config.flat_out = flat_out;
+        tell(&p, &s, sizeof s);
+        r = ordered(&p, order(1, 0, "", first));
+        EXPECT(r.stage == TRAINER_DONE);
+        if (flat_out) {
+            EXPECT(poll(&fd, 1, 300) == 0); /* says nothing, publishes nothing */
+            EXPECT(access(at("candidate-3.model"), F_OK) != 0);
+        }
+        r = ordered(&p, order(2, 1, r.file, second));
+        EXPECT(r.stage == TRAINER_DONE && r.version == 2 && r.transitions == 300);
+        EXPECT(model_file_load(r.file, "pendulum", &pendulum_dims, &e[flat_out], why, sizeof why) == 0);
+        EXPECT(finish(&p) == 0);
+    }
+    size_t bytes = (size_t)pendulum_dims.members * ensemble_params(&pendulum_dims) * sizeof(float);
+    EXPECT(memcmp(e[0].weights, e[1].weights, bytes) == 0);
+    ensemble_free(&e[0]);
+    ensemble_free(&e[1]);
+    store_close(store);
+}
+
+TEST(it_runs_behind_everything_else)
+{
+    struct store        *store = experience();
+    int64_t              id    = practise(store, 100, 1, "finished");
+    struct trainer_setup s     = setup(50);
+    struct process       p     = start(NULL);
+    struct sched_param   param;
+    cpu_set_t            mine, its;
+    char                 path[64], text[4096] = "";
+
+    EXPECT(sched_getaffinity(0, sizeof mine, &mine) == 0);
+    for (s.core = 0; !CPU_ISSET((size_t)s.core, &mine);)
+        s.core++;
+    tell(&p, &s, sizeof s);
+    EXPECT(ordered(&p, order(1, 0, "", id)).stage == TRAINER_DONE);
+    EXPECT(sched_getscheduler(p.pid) == SCHED_IDLE && sched_getparam(p.pid, &param) == 0);
+    EXPECT(sched_getaffinity(p.pid, sizeof its, &its) == 0 && CPU_COUNT(&its) == 1 && CPU_ISSET((size_t)s.core, &its));
+    snprintf(path, sizeof path, "/proc/%d/environ", p.pid);
+    int fd = open(path, O_RDONLY);
+    EXPECT(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    for (char *v = text; *v; v += strlen(v) + 1)
+        EXPECT(!test_contains(v, "Nehalem"));
+    EXPECT(finish(&p) == 0);
+    store_close(store);
+}
+
+TEST(garbage_ends_it_with_70_and_end_of_file_with_0)
+{
+    struct trainer_setup  s = setup(50), bad;
+    struct trainer_order  o = order(1, 0, "", 1);
+    struct trainer_report r;
+    struct process        p = start(NULL);
+
+    EXPECT(finish(&p) == 0); /* nothing at all */
+    for (int i = 0; i < 5; i++) {
+        bad = s;
+        if (i == 0)
+            bad.magic ^= 1;
+        if (i == 1)
+            bad.size--;
+        if (i == 2)
+            bad.dims.hidden = MAX_HIDDEN + 1;
+        if (i == 3)
+            bad.schema.nx = 3; /* disagrees with dims */
+        p = start(NULL);
+        tell(&p, &bad, i == 4 ? sizeof bad / 2 : sizeof bad);
+        EXPECT(finish(&p) == 70);
+    }
+    p = start(NULL);
+    tell(&p, &s, sizeof s);
+    o.magic = 0;
+    tell(&p, &o, sizeof o);
+    EXPECT(!hear(&p, &r)); /* no word, just the end */
+    EXPECT(finish(&p) == 70);
+}
+
+TEST(closing_its_input_ends_a_long_training)
+{
+    struct store         *store = experience();
+    int64_t               id    = practise(store, 400, 1, "finished");
+    struct trainer_setup  s     = setup(100000000);
+    struct trainer_report r;
+    struct process        p = start(NULL);
+    struct trainer_order  o = order(1, 0, "", id);
+
+    tell(&p, &s, sizeof s);
+    tell(&p, &o, sizeof o);
+    EXPECT(hear(&p, &r) && r.stage == TRAINER_PROGRESS && r.transitions == 400);
+    EXPECT(finish(&p) == 0);
+    EXPECT(access(at("candidate-1.model"), F_OK) != 0);
+    store_close(store);
+}
+
+TEST(it_dies_with_its_parent)
+{
+    struct store         *store = experience();
+    int64_t               id    = practise(store, 400, 1, "finished");
+    struct trainer_setup  s     = setup(100000000);
+    struct trainer_report r;
+    struct process        p = start_under(true, NULL);
+    struct trainer_order  o = order(1, 0, "", id);
+
+    tell(&p, &s, sizeof s);
+    tell(&p, &o, sizeof o);
+    EXPECT(hear(&p, &r) && r.stage == TRAINER_PROGRESS);
+    kill(p.pid, SIGKILL);
+    while (hear(&p, &r)) /* its input is still open: only the parent's death can end it */
+        EXPECT(r.done < 0.5);
+    EXPECT(finish(&p) == -1);
+    store_close(store);
+}
+
+TEST(killing_it_at_random_moments_leaves_only_whole_candidates)
+{
+    struct store *store = experience();
+    int64_t       id    = practise(store, 100, 1, "finished");
+    struct rng    r;
+    int           found = 0;
+
+    rng_seed(&r, 1);
+    for (uint64_t version = 1; version <= 60;) {
+        struct trainer_setup s = setup(10);
+        struct process       p = start(NULL);
+
+        tell(&p, &s, sizeof s);
+        for (int i = 0; i < 6; i++, version++) {
+            struct trainer_order o = order(version, version - 1, "", id);
+
+            tell(&p, &o, sizeof o);
+        }
+        usleep(10000 + rng_below(&r, 30000));
+        kill(p.pid, SIGKILL);
+        finish(&p);
+    }
+    for (uint64_t version = 1; version <= 60; version++) {
+        char name[64];
+
+        snprintf(name, sizeof name, "candidate-%llu.model", (unsigned long long)version);
+        if (access(at(name), F_OK) != 0)
+            continue;
+        found++;
+        EXPECT(isfinite(error_on_new_data(at(name), version)));
+    }
+    EXPECT(found > 0);
+    store_close(store);
+}
+
+TEST(run_by_hand_it_explains_itself)
+{
+    struct process p        = start("--help");
+    char           text[64] = "";
+
+    EXPECT(read(p.out, text, sizeof text - 1) > 0);
+    EXPECT_STR(text, "usage: limber-trainer");
+    EXPECT(finish(&p) == 0);
+    p = start("--frobnicate");
+    EXPECT(finish(&p) == 64);
+}
+
+TEST(a_terminal_on_its_input_gets_the_usage)
+{
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status = 0;
+
+    EXPECT(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int side = open(ptsname(terminal), O_RDWR | O_NOCTTY), quiet = open("/dev/null", O_WRONLY);
+
+        become_trainer(side, quiet, NULL);
+    }
+    EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 64);
+    close(terminal);
+}

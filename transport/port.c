@@ -1,0 +1,303 @@
+/* port.c - libzmq, and what has to be true before it is called: it aborts the process where a scheduling request is
+ * not granted, and unlinks a socket file whether or not somebody listens on it. */
+#include "transport/port.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <zmq.h>
+
+struct port {
+    void *context, *socket;
+    bool  router;
+};
+
+enum {
+    ROBOT_QUEUE     = 8,   /* messages; newest wins, so a longer queue would only hold old ones */
+    TELEMETRY_QUEUE = 256, /* messages a listener may lag behind                                */
+};
+
+static const char ipc[] = "ipc://";
+
+__attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, size, format, args);
+    va_end(args);
+    return false;
+}
+
+/* ---- before ZeroMQ ------------------------------------------------------------------------------------------------- */
+
+static bool endpoint_ok(const char *endpoint, char *why, size_t size)
+{
+    const size_t most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
+    const char  *path = endpoint + sizeof ipc - 1;
+
+    if (strncmp(endpoint, "tcp://", 6) == 0)
+        return explain(why, size, "%s: tcp is refused because nothing would say who is on the other end; use ipc:///path/to/socket",
+                       endpoint);
+    if (strncmp(endpoint, ipc, sizeof ipc - 1) != 0)
+        return explain(why, size, "%s: not an endpoint; expected ipc:///path/to/socket", endpoint);
+    if (path[0] == 0 || path[0] == '@' || path[0] == '*')
+        return explain(why, size, "%s: expected a file after ipc://, whose directory says who may connect", endpoint);
+    if (strlen(path) > most)
+        return explain(why, size, "%s: the path has %zu bytes, expected at most %zu; choose a shorter run directory",
+                       endpoint, strlen(path), most);
+    return true;
+}
+
+/* Removes a socket file nobody listens on. */
+static bool free_path(const char *endpoint, char *why, size_t size)
+{
+    const char        *path = endpoint + sizeof ipc - 1;
+    struct sockaddr_un at   = { .sun_family = AF_UNIX };
+    struct stat        st;
+    int                fd, error;
+
+    if (lstat(path, &st) != 0)
+        return true; /* nothing there; a missing directory is bind's to report */
+    if (!S_ISSOCK(st.st_mode))
+        return explain(why, size, "%s: exists and is not a socket; remove it or choose another path", path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return explain(why, size, "%s: no socket to probe it with: %s", path, strerror(errno));
+    memcpy(at.sun_path, path, strlen(path) + 1);
+    error = connect(fd, (struct sockaddr *)&at, sizeof at) == 0 ? 0 : errno;
+    close(fd);
+    if (error != ECONNREFUSED)
+        return explain(why, size, "%s: another process listens there%s%s; stop it or choose another run directory", path,
+                       error ? " or may: " : "", error ? strerror(error) : "");
+    if (unlink(path) != 0)
+        return explain(why, size, "%s: left over, and cannot be removed: %s", path, strerror(errno));
+    return true;
+}
+
+/* Whether a thread of ours may have this priority and this core: tried on the calling thread, then undone. */
+static bool priority_granted(int priority)
+{
+    struct sched_param before, want = { .sched_priority = priority };
+    int                policy;
+
+    if (pthread_getschedparam(pthread_self(), &policy, &before) != 0 ||
+        pthread_setschedparam(pthread_self(), SCHED_FIFO, &want) != 0)
+        return false;
+    pthread_setschedparam(pthread_self(), policy, &before);
+    return true;
+}
+
+static bool core_granted(int core)
+{
+    cpu_set_t before, want;
+
+    CPU_ZERO(&want);
+    CPU_SET((size_t)core, &want);
+    if (core >= CPU_SETSIZE || pthread_getaffinity_np(pthread_self(), sizeof before, &before) != 0 ||
+        pthread_setaffinity_np(pthread_self(), sizeof want, &want) != 0)
+        return false;
+    pthread_setaffinity_np(pthread_self(), sizeof before, &before);
+    return true;
+}
+
+static void schedule_io(void *context, const struct port_options *o, char *why, size_t size)
+{
+    if (o->priority <= 0)
+        return;
+    if (!priority_granted(o->priority)) {
+        explain(why, size,
+                "%s: ZeroMQ's thread runs without real-time priority %d, which the system does not grant; allow it with "
+                "LimitRTPRIO= or in /etc/security/limits.conf",
+                o->endpoint, o->priority);
+        return;
+    }
+    zmq_ctx_set(context, ZMQ_THREAD_SCHED_POLICY, SCHED_FIFO);
+    zmq_ctx_set(context, ZMQ_THREAD_PRIORITY, o->priority);
+    if (o->core < 0)
+        return;
+    if (core_granted(o->core))
+        zmq_ctx_set(context, ZMQ_THREAD_AFFINITY_CPU_ADD, o->core);
+    else
+        explain(why, size, "%s: ZeroMQ's thread is not pinned: core %d does not exist or is not ours; change `core`",
+                o->endpoint, o->core);
+}
+
+/* ---- the port ------------------------------------------------------------------------------------------------------- */
+
+static void set(struct port *p, int option, int value)
+{
+    zmq_setsockopt(p->socket, option, &value, sizeof value);
+}
+
+static struct port *port_new(const struct port_options *o, int type, char *why, size_t size)
+{
+    struct port *p = calloc(1, sizeof *p);
+
+    if (p)
+        p->context = zmq_ctx_new();
+    if (p && p->context) {
+        schedule_io(p->context, o, why, size);
+        p->socket = zmq_socket(p->context, type);
+    }
+    if (!p || !p->socket) {
+        explain(why, size, "%s: no ZeroMQ socket: %s", o->endpoint, zmq_strerror(errno));
+        port_close(p);
+        return NULL;
+    }
+    set(p, ZMQ_LINGER, 0);
+    set(p, ZMQ_SNDHWM, type == ZMQ_PUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
+    set(p, ZMQ_RCVHWM, ROBOT_QUEUE);
+    int64_t most = PORT_MAX_BYTES;
+    zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    p->router = type == ZMQ_ROUTER;
+    if (p->router) /* port_send can say that the peer is gone; with DONTWAIT it never blocks */
+        set(p, ZMQ_ROUTER_MANDATORY, 1);
+    if (type == ZMQ_DEALER) { /* nothing is queued for a daemon that is not there */
+        set(p, ZMQ_IMMEDIATE, 1);
+        set(p, ZMQ_RECONNECT_IVL, 50);
+    }
+    return p;
+}
+
+static struct port *port_listen(const struct port_options *o, int type, char *why, size_t size)
+{
+    struct port *p;
+    mode_t       mask;
+    int          rc;
+
+    why[0] = 0;
+    if (!endpoint_ok(o->endpoint, why, size) || !free_path(o->endpoint, why, size))
+        return NULL;
+    p = port_new(o, type, why, size);
+    if (!p)
+        return NULL;
+    mask = umask(0117); /* the file is never there with other rights than 0660 */
+    rc   = zmq_bind(p->socket, o->endpoint);
+    umask(mask);
+    if (rc != 0) {
+        explain(why, size, "%s: cannot listen there: %s; does the directory exist, and may this user write to it?",
+                o->endpoint, zmq_strerror(errno));
+        port_close(p);
+        return NULL;
+    }
+    return p;
+}
+
+struct port *port_bind(const struct port_options *o, char *why, size_t why_size)
+{
+    return port_listen(o, ZMQ_ROUTER, why, why_size);
+}
+
+struct port *port_publish(const struct port_options *o, char *why, size_t why_size)
+{
+    return port_listen(o, ZMQ_PUB, why, why_size);
+}
+
+struct port *port_connect(const struct port_options *o, char *why, size_t why_size)
+{
+    struct port *p;
+
+    why[0] = 0;
+    if (!endpoint_ok(o->endpoint, why, why_size))
+        return NULL;
+    p = port_new(o, ZMQ_DEALER, why, why_size);
+    if (p && zmq_connect(p->socket, o->endpoint) != 0) {
+        explain(why, why_size, "%s: cannot connect: %s", o->endpoint, zmq_strerror(errno));
+        port_close(p);
+        return NULL;
+    }
+    return p;
+}
+
+void port_close(struct port *p)
+{
+    if (!p)
+        return;
+    if (p->socket)
+        zmq_close(p->socket);
+    if (p->context)
+        while (zmq_ctx_term(p->context) != 0 && errno == EINTR)
+            ;
+    free(p);
+}
+
+bool port_wait(struct port *p, int wake_fd, int timeout_ms)
+{
+    zmq_pollitem_t item[2] = { { .socket = p->socket, .events = ZMQ_POLLIN }, { .fd = wake_fd, .events = ZMQ_POLLIN } };
+    uint64_t       drop;
+
+    if (zmq_poll(item, wake_fd >= 0 ? 2 : 1, timeout_ms) <= 0)
+        return false;
+    if (wake_fd >= 0 && (item[1].revents & ZMQ_POLLIN) && read(wake_fd, &drop, sizeof drop) < 0)
+        return item[0].revents & ZMQ_POLLIN; /* somebody else emptied it: as good */
+    return item[0].revents & ZMQ_POLLIN;
+}
+
+/* One part without waiting; its full length, or -1. */
+static long receive_part(struct port *p, void *buf, size_t size)
+{
+    int n;
+
+    do
+        n = zmq_recv(p->socket, buf, size, ZMQ_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static bool more_parts(struct port *p)
+{
+    int    more = 0;
+    size_t size = sizeof more;
+
+    return zmq_getsockopt(p->socket, ZMQ_RCVMORE, &more, &size) == 0 && more;
+}
+
+long port_receive(struct port *p, uint8_t *peer, size_t *peer_len, uint8_t *buf, size_t size)
+{
+    long n;
+    bool one = true;
+
+    if (p->router) {
+        n = receive_part(p, peer, PEER_ID_SIZE);
+        if (n < 0)
+            return -1;
+        *peer_len = (size_t)n;
+        if (!more_parts(p))
+            return CODEC_MAX_BYTES + 1;
+    }
+    n = receive_part(p, buf, size);
+    if (n < 0)
+        return -1;
+    while (more_parts(p)) { /* the parts of one message arrive together */
+        one = false;
+        if (receive_part(p, NULL, 0) < 0)
+            break;
+    }
+    return one && n <= (long)size ? n : CODEC_MAX_BYTES + 1;
+}
+
+static bool send_part(struct port *p, const void *buf, size_t len, int flags)
+{
+    int n;
+
+    do
+        n = zmq_send(p->socket, buf, len, flags | ZMQ_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n >= 0;
+}
+
+bool port_send(struct port *p, const uint8_t *peer, size_t peer_len, const uint8_t *buf, size_t len)
+{
+    if (p->router && !send_part(p, peer, peer_len, ZMQ_SNDMORE))
+        return false;
+    return send_part(p, buf, len, 0);
+}
