@@ -182,7 +182,9 @@ static int places(struct daemon *d)
         fprintf(stderr, "limberd: %s: %s\n", lock, strerror(errno));
         return EX_CANTCREAT;
     }
-    if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", d->run_dir, "/experience.db") ||
+    /* Experience outlives the run directory under systemd, which names a place for it. */
+    const char *state = getenv("STATE_DIRECTORY");
+    if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", state ? state : d->run_dir, "/experience.db") ||
         !place(d->endpoint, sizeof d->endpoint, c->endpoint, "ipc://", d->run_dir, "/robot.sock") ||
         !place(d->telemetry_endpoint, sizeof d->telemetry_endpoint, c->telemetry, "ipc://", d->run_dir, "/telemetry.sock"))
         return EX_CANTCREAT;
@@ -237,6 +239,7 @@ static int lay_out(struct daemon *d)
         fprintf(stderr, "limberd: no memory for %zu KiB: %s\n", arena.size / 1024, strerror(errno));
         return EX_OSERR;
     }
+    memset(arena.base, 0, arena.size); /* every page present before the threads begin */
     arena.used         = 0;
     d->shared          = ARENA_ARRAY(&arena, struct shared, 1);
     d->control         = ARENA_ARRAY(&arena, struct control_loop, 1);
@@ -547,7 +550,7 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
 {
     struct learner    *l = &d->learner;
     struct experiment *e = &d->experiment;
-    char               self[PATH_SIZE] = "", why[600];
+    char               self[PATH_SIZE] = "", beside[PATH_SIZE], why[600];
 
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
         return EX_OSERR;
@@ -555,7 +558,8 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
                            .journal = &d->journal, .dims = d->config.model };
     *e = (struct experiment){ .config = &d->config, .shared = d->shared, .store = d->store, .journal = &d->journal,
                               .learner = l, .count = d->config.trials.count };
-    if (!place(l->models, sizeof l->models, "", "", d->run_dir, "/models") ||
+    snprintf(beside, sizeof beside, "%s", d->store_path);
+    if (!place(l->models, sizeof l->models, "", "", dirname(beside), "/models") ||
         !place(l->trainer_path, sizeof l->trainer_path, "", "", dirname(self), "/limber-trainer"))
         return EX_CANTCREAT;
     if (experiment_start(e) < 0) {

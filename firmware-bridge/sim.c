@@ -260,7 +260,7 @@ void sim_describe(const struct sim *s, struct hello *h)
         out->actuated     = s->actuator[i] >= 0;
         out->position_min = limited ? m->jnt_range[2 * j] : (double)-INFINITY;
         out->position_max = limited ? m->jnt_range[2 * j + 1] : (double)INFINITY;
-        out->velocity_max = INFINITY;
+        out->velocity_max = (double)INFINITY;
         out->effort_max   = s->effort_max[i];
     }
 }

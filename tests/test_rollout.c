@@ -300,8 +300,8 @@ TEST(a_large_input_mean_does_not_cancel_the_state_away)
 
     kit_defaults(&k, 1, 1);
     kit_model(&k, 3);
-    k.e.in_mean[0]       = 1000;
-    k.e.in_std[0]        = 0.01f;
+    k.e.in_mean[0]        = 1000;
+    k.e.in_std[0]         = 0.01f;
     k.t.term[0].target[0] = 1000;
     kit_open(&k, NULL);
     planner_evaluate(k.p, 0, x, 1, 1, action, &cost);
@@ -341,6 +341,33 @@ TEST(only_the_candidate_that_diverges_costs_the_worst)
         EXPECT_NEAR(cost[0], 0, 1e-6);
         EXPECT(cost[1] == 1e6f && cost[2] == 1e6f && cost[4] == 1e6f);
         EXPECT_NEAR(cost[3], 1e4, 1);
+        kit_free(&k);
+    }
+}
+
+TEST(a_candidate_that_diverges_leaves_its_neighbours_alone)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        struct rng r;
+        float      x[3] = { 0.1f, 0.2f, 0.3f }, cost[90], with[90];
+
+        rng_seed(&r, 6);
+        kit_defaults(&k, 3, 1);
+        k.c.population = 90;
+        k.c.horizon    = 3;
+        k.d.hidden     = 21;
+        kit_model(&k, 5);
+        kit_open(&k, *isa);
+        float *a = random_actions(&k, &r, 90);
+
+        planner_evaluate(k.p, 0, x, 5, 90, a, cost);
+        for (int c = 0; c < 90; c += 7)
+            a[c * 3] = c % 2 ? NAN : 1e38f;
+        planner_evaluate(k.p, 0, x, 5, 90, a, with);
+        for (int c = 0; c < 90; c++)
+            EXPECT(with[c] == (c % 7 ? cost[c] : 1e6f));
+        free(a);
         kit_free(&k);
     }
 }

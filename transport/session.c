@@ -35,6 +35,7 @@ void session_init(struct session *s, const struct session_expect *expect, uint64
     s->expect       = *expect;
     s->next_session = first_session ? first_session : 1;
     s->ready_trial  = -1;
+    s->ready_count  = 0;
     for (int k = 0; k < COUNT_KINDS; k++)
         atomic_init(&s->count[k], 0);
 }
@@ -268,6 +269,7 @@ static void open_session(struct session *s, const uint8_t *peer, size_t len, con
     s->lockstep    = h->lockstep;
     s->last_seq    = 0;
     s->ready_trial = -1;
+    s->ready_count = 0;
     r->opened      = true;
 }
 
@@ -362,6 +364,7 @@ static void on_state(struct session *s, const uint8_t *peer, size_t len, const s
     r->state             = *in;
     r->state.received_ns = now_ns;
     r->state.ready_trial = s->ready_trial;
+    r->state.ready_count = s->ready_count;
 }
 
 static void on_event(struct session *s, const uint8_t *peer, size_t len, const struct trial_event *in, uint64_t now_ns,
@@ -369,8 +372,10 @@ static void on_event(struct session *s, const uint8_t *peer, size_t len, const s
 {
     if (!in_session(s, peer, len, in->session, now_ns, r))
         return;
-    if (in->kind == TRIAL_READY)
+    if (in->kind == TRIAL_READY) {
         s->ready_trial = in->trial;
+        s->ready_count++;
+    }
     s->last_heard_ns = now_ns;
     count(s, COUNT_TRIAL_EVENTS, 1);
     r->has_event = true;

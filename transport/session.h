@@ -73,6 +73,7 @@ struct session {
     struct hello          hello;             /* of the current session                             */
     uint64_t              last_seq, last_heard_ns;
     int64_t               ready_trial;       /* last trial announced READY, -1                     */
+    uint32_t              ready_count;       /* READY announcements in this session                */
     struct session_sender sender[SESSION_SENDERS];
     _Atomic uint64_t      count[COUNT_KINDS];
     char                  last_trouble[240]; /* io thread's; copied out by the io loop             */
