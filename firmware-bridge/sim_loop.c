@@ -44,7 +44,8 @@ struct loop {
     bool                 restart;       /* a session began: time starts anew            */
     int                  exit_code;     /* not 0: end                                   */
     uint64_t             seq;           /* last state sent                              */
-    uint64_t             answered_seq;  /* newest state_seq among the session's commands */
+    uint64_t             sim_ns;        /* lockstep: start of the running interval, never goes back */
+    bool                 answered;      /* a command came since the newest state        */
     uint64_t             hello_due_ns, heard_ns;
     struct trial_request reset;         /* to be done at the end of the interval        */
     bool                 reset_wanted;
@@ -141,8 +142,10 @@ static void on_welcome(struct loop *l, const struct welcome *w, uint64_t now_ns)
     char why[240];
 
     l->heard_ns = now_ns;
-    if (l->in_session && w->session == l->welcome.session)
-        return; /* the answer to a Hello of ours that was not needed: nothing changes */
+    if (l->welcomed && w->session == l->welcome.session) {
+        l->in_session = true; /* it knows us still: numbers and time go on */
+        return;
+    }
     if (w->protocol != LIMBER_PROTOCOL || !w->simulated || w->lockstep != l->o->lockstep) {
         snprintf(why, sizeof why, "welcome: protocol %" PRIu32 ", simulated %d, lockstep %d, expected %d, 1 and %d",
                  w->protocol, w->simulated, w->lockstep, LIMBER_PROTOCOL, l->o->lockstep);
@@ -160,7 +163,7 @@ static void on_welcome(struct loop *l, const struct welcome *w, uint64_t now_ns)
     l->welcomed   = true;
     l->in_session = true;
     l->restart    = true;
-    l->seq = l->answered_seq = 0;
+    l->seq        = 0;
     l->reset_wanted = l->in_trial = false;
 }
 
@@ -217,8 +220,8 @@ static void receive(struct loop *l)
         if (m.kind == MESSAGE_TRIAL_REQUEST)
             on_request(l, &m.trial_request);
         if (m.kind == MESSAGE_COMMAND) {
-            l->heard_ns     = now_ns;
-            l->answered_seq = m.command.state_seq;
+            l->heard_ns = now_ns;
+            l->answered = true;
             plant_command(&l->plant, &m.command, l->o->lockstep ? l->plant.start_ns : now_ns);
         }
     }
@@ -248,14 +251,15 @@ static void receive_until(struct loop *l, uint64_t until_ns)
     }
 }
 
-/* Lockstep: until the running state is answered.  False: it was not, or something else happened. */
+/* Lockstep: until the running state is answered, be it by a command that names an older one because the daemon did not
+ * like this one.  False: it was not, or something else happened. */
 static bool receive_answer(struct loop *l)
 {
     uint64_t guard_ns = clock_now_ns() + LOCKSTEP_NS;
 
     while (!l->restart && !*l->o->stop && !l->exit_code && l->in_session) {
         receive(l);
-        if (l->answered_seq == l->seq)
+        if (l->answered)
             return !l->restart;
         if (clock_now_ns() >= guard_ns) {
             complain(l, "no command for state %" PRIu64 " within 5 s; saying Hello again", l->seq);
@@ -305,12 +309,13 @@ static void run_in_real_time(struct loop *l)
 
 static void run_in_lockstep(struct loop *l)
 {
-    uint64_t start_ns = 0, wall_ns = clock_now_ns();
+    uint64_t wall_ns = clock_now_ns();
 
     l->restart = false;
     while (go_on(l) && !l->restart && l->in_session) {
-        send_state(l, start_ns);
-        plant_begin(&l->plant, start_ns, start_ns, l->seq);
+        l->answered = false;
+        send_state(l, l->sim_ns);
+        plant_begin(&l->plant, l->sim_ns, l->sim_ns, l->seq);
         if (!receive_answer(l))
             return;
         if (!l->in_trial) { /* nobody waits: do not spin */
@@ -322,8 +327,8 @@ static void run_in_lockstep(struct loop *l)
             if (l->restart || *l->o->stop || l->exit_code)
                 return;
         }
-        start_ns += l->plant.period_ns;
-        finish_interval(l, start_ns);
+        l->sim_ns += l->plant.period_ns;
+        finish_interval(l, l->sim_ns);
     }
 }
 

@@ -79,12 +79,17 @@ static void say_state(struct talk *t, const char *peer, uint64_t session, uint64
     say(t, peer, &m);
 }
 
-static void say_ready(struct talk *t, const char *peer, uint64_t session, uint32_t trial)
+static void say_event(struct talk *t, const char *peer, uint64_t session, uint32_t trial, enum trial_event_kind kind)
 {
     struct message m = { .kind = MESSAGE_TRIAL_EVENT };
 
-    m.trial_event = (struct trial_event){ .session = session, .trial = trial, .kind = TRIAL_READY };
+    m.trial_event = (struct trial_event){ .session = session, .trial = trial, .kind = kind };
     say(t, peer, &m);
+}
+
+static void say_ready(struct talk *t, const char *peer, uint64_t session, uint32_t trial)
+{
+    say_event(t, peer, session, trial, TRIAL_READY);
 }
 
 static uint64_t counted(struct talk *t, enum session_count k)
@@ -366,6 +371,9 @@ TEST(states_carry_the_last_trial_announced_ready)
     EXPECT(!t.r.has_event && counted(&t, COUNT_NO_SESSION) == 1);
     say_state(&t, "a", FIRST, 3);
     EXPECT(t.r.state.ready_trial == 4);
+    say_event(&t, "a", FIRST, 4, TRIAL_ENDED);
+    say_state(&t, "a", FIRST, 4);
+    EXPECT(t.r.has_state && t.r.state.ready_trial == -1); /* or the next trial 4 would seem ready before its reset */
 }
 
 TEST(each_kind_of_bad_message_has_its_counter_and_is_answered)
