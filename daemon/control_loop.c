@@ -40,7 +40,8 @@ static void wait_tick(struct control *c)
 
         for (;;) { /* the signal may be about a state that was taken already */
             uint32_t seen = rt_signal_count(&c->s->state_signal);
-            if ((came = handoff_fresh(&c->s->state_handoff)) || !rt_signal_wait(&c->s->state_signal, seen, c->due_ns))
+            if ((came = handoff_fresh(&c->s->state_handoff)) || atomic_load(&c->s->stop_threads) ||
+                !rt_signal_wait(&c->s->state_signal, seen, c->due_ns))
                 break;
         }
         c->woke_ns = now = clock_now_ns();

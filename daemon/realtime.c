@@ -16,7 +16,8 @@
 
 #include "daemon/rt/sanitized.h"
 
-enum { STACK_BYTES = 512 * 1024, STACK_TOUCH = 256 * 1024 };
+/* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
+enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
 {
