@@ -116,9 +116,24 @@ __attribute__((noinline)) static void touch_stack(void)
         page[i] = 0;
 }
 
+/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more. */
+static void keep_stack(void)
+{
+    pthread_attr_t attr;
+    void          *base;
+    size_t         size;
+
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
+        if (pthread_attr_getstack(&attr, &base, &size) == 0)
+            madvise(base, size, MADV_DONTFORK);
+        pthread_attr_destroy(&attr);
+    }
+}
+
 void realtime_thread_begin(void)
 {
     touch_stack();
+    keep_stack();
 #if defined(__x86_64__)
     _mm_setcsr(_mm_getcsr() | 0x8040); /* flush to zero, denormals are zero */
 #endif
