@@ -8,15 +8,6 @@
 
 #include "daemon/cli.h"
 
-#ifdef __SANITIZE_ADDRESS__
-/* fontconfig keeps what it has read until the process ends; asked for by the leak checker of `make asan`. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:libfontconfig";
-}
-#endif
-
 struct colour {
     double r, g, b;
 };

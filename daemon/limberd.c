@@ -356,6 +356,13 @@ static void take_reports(struct daemon *d)
     }
 }
 
+uint64_t daemon_silent_ns(const struct daemon *d)
+{
+    uint64_t heard = atomic_load(&d->shared->last_heard_ns); /* before the clock is read: io may hear more meanwhile */
+
+    return clock_now_ns() - heard;
+}
+
 static void take_link_notes(struct daemon *d)
 {
     struct shared *s = d->shared;
@@ -382,7 +389,7 @@ static void take_link_notes(struct daemon *d)
         }
         ring_pop(&s->link_ring);
     }
-    bool up = d->has_hello && clock_now_ns() - atomic_load(&s->last_heard_ns) < SESSION_ALIVE_MS * NS_PER_MS;
+    bool up = d->has_hello && daemon_silent_ns(d) < SESSION_ALIVE_MS * NS_PER_MS;
     if (d->link_up && !up)
         journal_say(&d->journal, "link", "the robot side has been silent for a second");
     d->link_up = up;

@@ -14,7 +14,10 @@
 #include <xmmintrin.h>
 #endif
 
-enum { STACK_BYTES = 512 * 1024, STACK_TOUCH = 256 * 1024 };
+#include "daemon/rt/sanitized.h"
+
+/* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
+enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
 {
@@ -43,6 +46,11 @@ void realtime_start(struct realtime *r)
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     mallopt(M_MMAP_MAX, 0);
 
+    if (RT_SANITIZED) { /* its mlockall would do nothing, and say that it had; locking its shadow would eat the machine */
+        warn(r, "memory is not locked: this limberd is built with a sanitizer, for finding bugs in simulation; build it "
+                "without one (make) for hardware");
+        return;
+    }
     r->memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
     if (!r->memory_locked) {
         munlockall();
