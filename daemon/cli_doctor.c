@@ -237,10 +237,16 @@ static void check_openblas(struct doctor *d)
     config.symbol   = dlsym(lib, "openblas_get_config");
     parallel.symbol = dlsym(lib, "openblas_get_parallel");
     bool        threaded = parallel.symbol && parallel.number() != 0;
-    const char *version  = config.symbol ? config.text() : "OpenBLAS unknown";
+    char        version[32];
 
+    /* "OpenBLAS 0.3.21 NO_AFFINITY ..." */
+    snprintf(version, sizeof version, "%s", config.symbol ? config.text() : "OpenBLAS");
+    char *second = strchr(version, ' ');
+
+    if (second)
+        second[1 + strcspn(second + 1, " ")] = 0;
     finding(d, "openblas", threaded ? LEVEL_WARN : LEVEL_OK, "apt install libopenblas0-serial: threads of BLAS would take the control thread's core",
-            "%.*s, %s; by itself %s kernels, the trainer picks %s", (int)strcspn(version + 9, " ") + 9, version, threaded ? "threaded" : "serial",
+            "%s, %s; by itself %s kernels, the trainer picks %s", version, threaded ? "threaded" : "serial",
             core.symbol ? core.text() : "unknown", machine_isa());
     /* not unloaded: its threads, where it has any, would run into nothing */
 }

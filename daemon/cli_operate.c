@@ -152,9 +152,13 @@ static int arm_checked(const char *dir, const json_t *status, bool yes, bool exp
 {
     struct screen s     = { .width = terminal_width(), .colour = terminal_wants_colour() };
     const char   *robot = js_str(status, "robot", "");
-    bool          sim   = !strcmp(js_str(status, "hardware", ""), "sim") && js_true(status, "link.simulated");
+    bool          by_configuration = !strcmp(js_str(status, "hardware", ""), "sim");
+    bool          sim              = by_configuration && js_true(status, "link.simulated");
 
-    screen_line(&s, "pre-arm checks of %s (%s):", robot, sim ? "simulated" : "real hardware");
+    screen_line(&s, "pre-arm checks of %s (%s):", robot,
+                sim                ? "simulated"
+                : by_configuration ? "simulated by its configuration, but the robot side does not say so"
+                                   : "real hardware");
 
     int failing = view_prearm(&s, js_at(status, "prearm"));
 

@@ -89,9 +89,7 @@ static void set_ranges(struct plot *p, const struct curve *c, int curves, const 
         lo -= 1;
         hi += 1;
     }
-    double step = nice_step(hi - lo, 8);
-
-    p->y0 = step * floor(lo / step);
+    p->y0 = lo - 0.04 * (hi - lo);
     p->y1 = hi + 0.04 * (hi - lo);
     p->x0 = -0.02 * longest;
     p->x1 = longest * 1.02;
@@ -99,7 +97,7 @@ static void set_ranges(struct plot *p, const struct curve *c, int curves, const 
 
 static void axes(const struct plot *p)
 {
-    double ystep = nice_step(p->y1 - p->y0, 8), xstep = nice_step(p->x1 - p->x0, 12);
+    double ystep = nice_step(p->y1 - p->y0, 8), xstep = p->x1 <= 26 ? 1 : nice_step(p->x1 - p->x0, 12);
     char   label[32];
 
     if (xstep < 1)
@@ -128,7 +126,7 @@ static void axes(const struct plot *p)
     cairo_stroke(p->c);
     ink(p, INK, 1);
     text(p, 0.5 * (p->left + p->right), p->bottom + 52, 0.5, 16, false, "trial (0: random)");
-    text(p, p->left - 58, p->top - 16, 0, 16, false, "return");
+    text(p, p->left - 58, p->top - 18, 0, 16, false, "return");
 }
 
 static void level_lines(const struct plot *p, const double *levels, int n)
@@ -147,7 +145,7 @@ static void level_lines(const struct plot *p, const double *levels, int n)
     cairo_set_dash(p->c, NULL, 0, 0);
     for (int i = 0; i < n; i++) {
         snprintf(label, sizeof label, "%.6g", levels[i]);
-        text(p, p->left + 6, py(p, levels[i]) - 5, 0, 13, false, label);
+        text(p, p->left + 30 + 40 * i, py(p, levels[i]) - 4, 0, 13, false, label); /* beside each other: they may be close */
     }
 }
 
@@ -168,6 +166,7 @@ static void dot(const struct plot *p, double x, double y, double radius, bool ho
 {
     if (!isfinite(y))
         return;
+    cairo_new_path(p->c); /* text leaves a current point, which an arc would be joined to */
     cairo_arc(p->c, px(p, x), py(p, y), radius, 0, 6.283185307179586);
     if (hollow) {
         cairo_set_line_width(p->c, 2);
@@ -240,7 +239,7 @@ int plot_curves(const char *png, const char *title, const struct curve *c, int c
                 char *why, size_t why_size)
 {
     cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
-    struct plot      p     = { .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 190, .top = 104, .bottom = PLOT_HEIGHT - 78 };
+    struct plot      p     = { .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 190, .top = 122, .bottom = PLOT_HEIGHT - 78 };
 
     cairo_set_source_rgb(p.c, 1, 1, 1);
     cairo_paint(p.c);

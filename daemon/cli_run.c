@@ -98,10 +98,7 @@ static void summary(const struct session *s, enum session_end end)
     if (s->phase == PHASE_ARMED && json_array_size(js_at(s->status, "trials.history"))) {
         printf("\n");
         view_trials(&out, s->status);
-        screen_line(&out, "%ld ticks, %s%ld misses" PLAIN "; planner p50 %.2f, p99 %.2f, max %.2f ms of %.1f",
-                    js_int(s->status, "control.ticks"), js_int(s->status, "control.misses") ? BAD : GOOD,
-                    js_int(s->status, "control.misses"), js_num(s->status, "planner.ms.p50"), js_num(s->status, "planner.ms.p99"),
-                    js_num(s->status, "planner.ms.max"), js_num(s->status, "planner.budget_ms"));
+        view_timing(&out, s->status);
         cli_print(&out, stdout);
         printf("\n");
         draw_curve(s, store);

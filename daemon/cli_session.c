@@ -101,13 +101,14 @@ static int start_daemon(struct session *s, const struct session_options *o)
     return child_start(&s->daemon, "limberd", argv, log, s->why, sizeof s->why);
 }
 
-static int start_sim(struct session *s, long seed)
+static int start_both(struct session *s, const struct session_options *o)
 {
     struct sim_command command;
     char               log[PATH_SIZE + 32];
 
     snprintf(log, sizeof log, "%s/sim.log", s->run_dir);
-    if (sim_command(&command, &s->config, s->run_dir, seed, s->lockstep, NULL, s->why, sizeof s->why) != 0)
+    if (sim_command(&command, &s->config, s->run_dir, o->seed, s->lockstep, NULL, s->why, sizeof s->why) != 0 ||
+        start_daemon(s, o) != 0)
         return -1;
     return child_start(&s->sim, "limber-bridge sim", command.argv, log, s->why, sizeof s->why);
 }
@@ -140,7 +141,7 @@ int session_start(struct session *s, const struct session_options *o)
     /* A configuration without delay makes sense only where the simulator waits. */
     s->lockstep  = o->lockstep || s->config.delay_steps == 0;
     s->phase_ns  = s->answer_ns = clock_now_ns();
-    if (start_daemon(s, o) != 0 || start_sim(s, o->seed) != 0) {
+    if (start_both(s, o) != 0) {
         fprintf(stderr, "limber: %s\n", s->why);
         child_stop(&s->daemon, 0, 2);
         return EXIT_OSERR;
@@ -185,11 +186,13 @@ static void try_to_arm(struct session *s)
     json_decref(a.json);
 }
 
-/* With next: operator, or before the first trial, nobody else starts it. */
+/* With next: operator the daemon waits for a person; here that is us. */
 static void start_idle_trial(struct session *s)
 {
     struct http_answer a;
 
+    if (s->config.trials.next != NEXT_OPERATOR)
+        return;
     if (strcmp(js_str(s->status, "trials.phase", ""), "IDLE") != 0) {
         s->idle_ns = 0;
     } else if (s->idle_ns == 0) {

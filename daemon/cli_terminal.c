@@ -87,23 +87,26 @@ void terminal_close(struct terminal *t)
     sigprocmask(SIG_SETMASK, &t->old_mask, NULL);
 }
 
+/* Line by line over the old picture, and only then away with what is left of it: nothing flickers. */
 void terminal_draw(struct terminal *t, const struct screen *picture)
 {
     const char *p = picture->text ? picture->text : "";
 
     if (!t->tty)
         return;
-    terminal_erase(t);
+    if (t->drawn)
+        printf("\033[%dA\r", t->drawn);
+    t->drawn = 0;
     size(&t->width, &t->height);
     fputs("\033[?25l", stdout);
     while (*p && t->drawn < t->height - 1) {
         size_t n = strcspn(p, "\n");
 
-        fwrite(p, 1, n, stdout);
-        fputc('\n', stdout);
+        printf("%.*s\033[K\n", (int)n, p);
         t->drawn++;
         p += n + (p[n] == '\n');
     }
+    fputs("\033[J", stdout);
     fflush(stdout);
 }
 

@@ -108,13 +108,14 @@ static void part_trial(struct screen *s, const json_t *status)
 static void part_model(struct screen *s, const json_t *status)
 {
     const char *trainer = js_str(status, "model.trainer", "-");
+    double      train_s = js_num(status, "model.train_s");
     char        progress[128];
 
     bar(progress, sizeof progress, js_num(status, "model.progress"), 10);
-    screen_line(s, "model     version %ld  prequential error %s  trainer %s%s%s %s%s  last fit %s", js_int(status, "model.version"),
-                NUM("model.prequential_rmse", 3, ""), strcmp(trainer, "dead") ? PLAIN : BAD, trainer, PLAIN,
-                strcmp(trainer, "training") ? "" : progress, strcmp(trainer, "training") ? "" : PLAIN,
-                NUM("model.train_s", 1, " s"));
+    screen_line(s, "model     version %ld  prequential error %s  trainer %s%s" PLAIN "%s%s%s%s", js_int(status, "model.version"),
+                NUM("model.prequential_rmse", 3, ""), strcmp(trainer, "dead") ? PLAIN : BAD, trainer,
+                strcmp(trainer, "training") ? "" : " ", strcmp(trainer, "training") ? "" : progress, train_s > 0 ? "  last fit " : "",
+                train_s > 0 ? figure(train_s, 1, " s").text : "");
 }
 
 static void part_planner(struct screen *s, const json_t *status)
@@ -170,12 +171,9 @@ static void part_gates(struct screen *s, const json_t *status)
     for (size_t i = 0; i < json_array_size(gates) && used < sizeof line; i++) {
         const json_t *g   = json_array_get(gates, i);
         bool          off = json_is_string(js_at(g, "off"));
+        const char   *sign = off ? DIM "off " : js_true(g, "ok") ? GOOD "✓ " PLAIN : BAD "✗ " PLAIN;
 
-        used += (size_t)snprintf(line + used, sizeof line - used, "%s%s%s %s" PLAIN, i ? "  " : "",
-                                 off                  ? DIM
-                                 : js_true(g, "ok")   ? GOOD
-                                                      : BAD,
-                                 js_str(g, "name", "-"), off ? "off" : js_true(g, "ok") ? "ok" : "tripped");
+        used += (size_t)snprintf(line + used, sizeof line - used, "%s%s%s" PLAIN, i ? "  " : "", sign, js_str(g, "name", "-"));
     }
     if (used)
         screen_wrap(s, 10, "gates     %s", line);
@@ -192,7 +190,7 @@ int view_prearm(struct screen *s, const json_t *prearm)
         bool          ok = js_true(p, "ok");
 
         failing += !ok;
-        screen_wrap(s, 22, "  %s" PLAIN " %-18s %s", ok ? GOOD "✓" : BAD "✗", js_str(p, "name", "-"),
+        screen_wrap(s, 26, "  %s" PLAIN " %-21s %s", ok ? GOOD "✓" : BAD "✗", js_str(p, "name", "-"),
                     js_str(p, "detail", ""));
     }
     return failing;
@@ -273,6 +271,12 @@ void view_trials(struct screen *s, const json_t *status)
                     js_str(t, "status", "-"), record ? GOOD : PLAIN, figure(ret, 2, "").text, figure(best, 2, "").text,
                     js_int(t, "model"), figure(js_num(t, "prequential_rmse"), 4, "").text);
     }
+}
+
+void view_timing(struct screen *s, const json_t *status)
+{
+    part_planner(s, status);
+    part_control(s, status);
 }
 
 void view_trial_line(struct screen *s, const json_t *status, const json_t *trial, double best)

@@ -22,6 +22,9 @@ void view_stop(struct screen *s, const json_t *status);
 /* The trials so far as a table. */
 void view_trials(struct screen *s, const json_t *status);
 
+/* Planner and control timing, two lines. */
+void view_timing(struct screen *s, const json_t *status);
+
 /* One finished trial of the history in one line, for a terminal that is none; best is NaN where there is none. */
 void view_trial_line(struct screen *s, const json_t *status, const json_t *trial, double best);
 

@@ -317,7 +317,7 @@ static int check_value(struct document *d, const cyaml_schema_value_t *s, const 
         if (strlen(n->text) > s->string.max)
             return node_fail(d, n, "expected at most %u bytes", s->string.max);
         return 0;
-    default: CHECK(!"a kind of value that the schemas do not use");
+    default: CHECK(false); /* a kind of value that the schemas do not use */
     }
     return 0;
 }

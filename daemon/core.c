@@ -165,6 +165,7 @@ static void trial_start(struct core *c, const struct core_input *in, struct core
     c->trial_ns       = c->now_ns;
     c->step           = 0;
     c->operator_ready = false;
+    c->ready_before   = c->state.ready_count;
     core_trial_request(c, out, TRIAL_RESET);
 }
 

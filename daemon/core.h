@@ -244,6 +244,7 @@ struct core {
     uint32_t         trial, step;
     int              trial_steps;
     uint64_t         trial_seed, trial_ns;
+    uint32_t         ready_before;      /* READY announcements when the reset was asked for       */
     bool             operator_ready;    /* `limber trial ready` was said                          */
     double           explore[MAX_ACT];  /* last exploration action, fraction of the half range    */
     struct {                            /* the transition being lived through                     */

@@ -32,7 +32,7 @@ static uint32_t implausible(const struct core *c, const struct joint_state *s)
     }
 
     /* An announced reset may jump; so may the first state of a session. */
-    if (!c->have_state || s->ready_trial != c->state.ready_trial)
+    if (!c->have_state || s->ready_count != c->state.ready_count)
         return 0;
     double ticks = (double)(s->seq - c->state.seq);
     for (int j = 0; j < cfg->nj; j++) {

@@ -109,6 +109,12 @@ static void trial_begin(struct core *c, struct core_output *out)
         core_mode(c, out, EVENT_EXPLORE, STOP_NONE);
 }
 
+/* READY was said for this trial, and after it was asked for: an earlier attempt had the same number. */
+static bool announced(const struct core *c)
+{
+    return c->state.ready_trial == (int64_t)c->trial && c->state.ready_count != c->ready_before;
+}
+
 /* Where in the planner step are we?  Then the trial's own progress. */
 void core_trial_advance(struct core *c, const struct core_input *in, struct core_output *out)
 {
@@ -122,7 +128,7 @@ void core_trial_advance(struct core *c, const struct core_input *in, struct core
     if (c->trial_phase == TRIAL_RESETTING || c->trial_phase == TRIAL_READY_WAIT) {
         if ((double)(c->now_ns - c->trial_ns) * 1e-9 > c->config->timeouts.reset_s)
             core_trial_abort(c, out, "the robot side did not reach its start pose in time");
-        else if (c->good && (c->operator_ready || c->state.ready_trial == (int64_t)c->trial)) {
+        else if (c->good && (c->operator_ready || announced(c))) {
             trial_begin(c, out);
             return;
         }

@@ -237,6 +237,7 @@ static int lay_out(struct daemon *d)
         fprintf(stderr, "limberd: no memory for %zu KiB: %s\n", arena.size / 1024, strerror(errno));
         return EX_OSERR;
     }
+    memset(arena.base, 0, arena.size); /* every page present before the threads begin */
     arena.used         = 0;
     d->shared          = ARENA_ARRAY(&arena, struct shared, 1);
     d->control         = ARENA_ARRAY(&arena, struct control_loop, 1);

@@ -221,28 +221,37 @@ void ensemble_predict(const struct ensemble *e, int member, const float *x, cons
 void ensemble_score(const struct ensemble *e, int n, const float *x, const float *a, const float *y, const float *scale,
                     double *rmse, double *nll)
 {
-    int    nx = e->dims.nx, na = e->dims.na;
+    int    nx = e->dims.nx, na = e->dims.na, members = e->dims.members;
     double se = 0, sum = 0;
     long   count = 0;
 
     if (!scale)
         scale = e->out_std;
     for (int i = 0; i < n; i++, x += nx, a += na, y += nx) {
-        for (int m = 0; m < e->dims.members; m++) {
+        double mu[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 }, noise[MAX_OBS] = { 0 };
+
+        for (int m = 0; m < members; m++) {
             float mean[MAX_OBS], var[MAX_OBS];
 
             ensemble_predict(e, m, x, a, mean, var);
             for (int k = 0; k < nx; k++) {
-                if (scale[k] == 0)
-                    continue;
-                double s  = (double)scale[k];
-                double d  = ((double)y[k] - (double)x[k] - (double)mean[k]) / s;
-                double vk = (double)var[k] / (s * s);
+                double s = (double)scale[k], d = ((double)y[k] - (double)x[k] - (double)mean[k]) / s;
 
-                se += d * d;
-                sum += 0.5 * (d * d / vk + log(vk) + LOG_2PI);
-                count++;
+                if (s == 0)
+                    continue;
+                se += d * d / members;
+                mu[k] += d / members;
+                square[k] += d * d / members;
+                noise[k] += (double)var[k] / (s * s) / members;
             }
+        }
+        for (int k = 0; k < nx; k++) {
+            double v = noise[k] + square[k] - mu[k] * mu[k]; /* their noise, and their disagreement */
+
+            if (scale[k] == 0)
+                continue;
+            sum += 0.5 * (mu[k] * mu[k] / v + log(v) + LOG_2PI);
+            count++;
         }
     }
     bool good = count > 0 && isfinite(se) && isfinite(sum);

@@ -77,10 +77,12 @@ bool ensemble_finite(const struct ensemble *e);
  * No memory, any thread. */
 void ensemble_predict(const struct ensemble *e, int member, const float *x, const float *a, float *mean, float *var);
 
-/* How well the ensemble predicts n transitions (x: n x nx, a: n x na, y: n x nx = next x), mean over members:
- * *rmse  root mean square error of the mean prediction, in units of scale[nx] (NULL: e->out_std); a scale of 0 leaves
+/* How well the ensemble predicts n transitions (x: n x nx, a: n x na, y: n x nx = next x):
+ * *rmse  root mean square error of the members' means, in units of scale[nx] (NULL: e->out_std); a scale of 0 leaves
  *        that component out;
- * *nll   mean over n, nx, members of 0.5 ((y - mu)^2 / var + log var + log 2 pi), in nats, for targets in units of scale.
+ * *nll   mean over n and nx of 0.5 ((y - mu)^2 / var + log var + log 2 pi), in nats, for targets in units of scale, where
+ *        mu and var are the mixture's: the members' mean, and their mean variance plus the variance of their means.  A
+ *        single member is sure of itself about what it never saw; together they know better.
  * Non-finite predictions, and nothing to compare (n = 0, all components left out), give +infinity. */
 void ensemble_score(const struct ensemble *e, int n, const float *x, const float *a, const float *y, const float *scale,
                     double *rmse, double *nll);

@@ -27,11 +27,35 @@
 
 #define TILE (LANES * BT)
 
+_Static_assert(PANEL % 2 == 0, "swish goes in pairs");
 _Static_assert(TILE <= LANES_TILE && LANES_PANEL % PANEL == 0, "sizes promised in lanes.h");
 
-/* y = f(W x + b) for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
+/* y = swish(y) for an even number of units.  A pair is two units of the same rows: candidates never meet.
+ * A function of its own, as its constants would push the accumulators of layer() out of the registers. */
+INLINE void swish_units(float *y, int units, const int bt)
+{
+    for (int i = 0; i < units; i += 2, y += 2 * TILE)
+        UNROLL for (int j = 0; j < bt; j++) {
+            float *first = y + j * LANES, *second = first + TILE;
+            vf     a = v_load(first), b = v_load(second);
+
+            v_swish2(&a, &b);
+            v_store(first, a);
+            v_store(second, b);
+        }
+}
+
+static __attribute__((noinline)) void swish_layer(float *y, int units, int bt)
+{
+    if (bt == BT)
+        swish_units(y, units, BT);
+    else
+        swish_units(y, units, 1);
+}
+
+/* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
  * Panels that hold none of the first `wanted` outputs are left out. */
-INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, bool swish, const int bt)
+INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, const int bt)
 {
     const float *w = p + (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
 
@@ -58,11 +82,6 @@ INLINE void layer(float *y, const float *x, const float *p, int in, int out, int
             UNROLL for (int j = 0; j < bt; j++)
                 v_store(y + i * TILE + j * LANES, c[i][j]);
 
-        /* From memory, not from c: keeping the accumulators and the activation's temporaries would spill both. */
-        if (swish)
-            for (int i = 0; i < PANEL; i++)
-                UNROLL for (int j = 0; j < bt; j++)
-                    v_store(y + i * TILE + j * LANES, v_swish(v_load(y + i * TILE + j * LANES)));
     }
 }
 
@@ -105,12 +124,13 @@ INLINE void model_step(const struct lanes_job *job, int member, const float *act
     for (int l = 0; l < layers; l++) {
         float *was = from;
 
-        layer(to, from, net->layer[member][l], in, hidden, hidden, true, bt);
+        layer(to, from, net->layer[member][l], in, hidden, hidden, bt);
+        swish_layer(to, hidden + hidden % 2, bt);
         from = to;
         to   = was;
         in   = hidden;
     }
-    layer(to, from, net->layer[member][layers], in, 2 * nx, z ? 2 * nx : nx, false, bt);
+    layer(to, from, net->layer[member][layers], in, 2 * nx, z ? 2 * nx : nx, bt);
 
     for (int i = 0; i < nx; i++)
         for (int j = 0; j < bt; j++) {
@@ -291,8 +311,12 @@ static void map_exp(int n, const float *x, float *y)
 
 static void map_swish(int n, const float *x, float *y)
 {
-    for (int i = 0; i < n; i += LANES)
-        v_store(y + i, v_swish(v_load(x + i)));
+    for (int i = 0; i < n; i += LANES) {
+        vf a = v_load(x + i), b = v_set(0.5f);
+
+        v_swish2(&a, &b);
+        v_store(y + i, a);
+    }
 }
 
 static void map_log(int n, const float *x, float *y)

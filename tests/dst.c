@@ -48,6 +48,10 @@ struct world {
     uint64_t                  now_ns, tick_ns, tick;
     uint64_t                  session, seq;
     int64_t                   ready_trial;
+    uint32_t                  ready_count;
+    bool                      reset_wanted;       /* the robot side takes a few ticks to get there */
+    uint64_t                  reset_tick;
+    uint32_t                  reset_trial;
     struct joint_state        sent[HISTORY];      /* recent states, for late delivery */
     struct joint_state        state;              /* what the core's io thread holds  */
     bool                      state_new;
@@ -170,12 +174,15 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
 static void world_state(struct world *w)
 {
     const struct dst_faults *f = &w->o->faults;
-    struct joint_state       s = { .session = w->session, .seq = ++w->seq, .nj = 2, .ready_trial = w->ready_trial };
+    struct joint_state       s = { .session = w->session, .seq = ++w->seq, .nj = 2, .ready_trial = w->ready_trial,
+                                     .ready_count = w->ready_count };
 
     if (chance(w, f->restart)) {
         s.session = ++w->session;
         s.seq = w->seq = 1;
         s.ready_trial = w->ready_trial = -1;
+        s.ready_count = w->ready_count = 0;
+        w->reset_wanted                = false;
         w->applied_seq                 = 0;
         receiver_session(&w->receiver, w->session);
     }
@@ -228,7 +235,7 @@ static void world_operator(struct world *w, struct core_input *in)
         k = OP_RESET;
     else if (w->core.mode == MODE_BASELINE && w->core.trial_phase == TRIAL_IDLE && w->tick % 8 == 0)
         k = OP_TRIAL_START;
-    in->op = (struct operation){ .kind = k, .id = w->tick, .trial = (uint32_t)w->r->trials,
+    in->op = (struct operation){ .kind = k, .id = w->tick, .trial = (uint32_t)w->r->trials % 2, /* numbers come again: attempts */
                                  .trial_kind = w->r->trials % 4 ? TRIAL_PLANNED : TRIAL_RANDOM,
                                  .steps = w->o->config->trials.steps, .seed = w->o->seed };
 }
@@ -259,6 +266,8 @@ static void check_command(struct world *w, const struct core_input *in)
         w->g_armed = true; /* the operator armed, and the core took it */
     if (w->state_new && isfinite(w->state.position[0] + w->state.position[1] + w->state.velocity[0]))
         w->g_last_good = w->tick;
+    if (w->core.trial_phase == TRIAL_RUNNING && w->reset_wanted)
+        violated(w, "a trial runs before its reset is done");
     if (mode_armed(w->core.mode) && !w->g_armed)
         violated(w, "armed without an operator (I5, I9)");
     if (torque && !w->g_armed)
@@ -299,8 +308,15 @@ static void world_apply(struct world *w)
     double tau[2] = { 0 };
 
     if (w->out.has_trial_request && w->out.trial_request.kind == TRIAL_RESET) {
-        w->ready_trial = w->out.trial_request.trial;
-        w->plant       = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) } };
+        w->reset_wanted = true;
+        w->reset_tick   = w->tick + 1 + rng_below(&w->rng, 5);
+        w->reset_trial  = w->out.trial_request.trial;
+    }
+    if (w->reset_wanted && w->tick >= w->reset_tick) {
+        w->reset_wanted = false;
+        w->ready_trial  = w->reset_trial;
+        w->ready_count++;
+        w->plant = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) } };
         receiver_forget_command(&w->receiver);
     }
     bool got = w->out.has_command && !chance(w, w->o->faults.command_lost) &&

@@ -474,6 +474,7 @@ TEST(a_deadline_in_the_middle_ends_an_endless_search_with_what_is_there)
         kit_name(&k, *name);
         k.c.population = 4096;
         k.c.iterations = 1000;
+        k.c.decay      = 1;
         k.c.epsilon    = 0;
         kit_model(&k, 3);
         kit_open(&k, NULL);

@@ -345,6 +345,33 @@ TEST(only_the_candidate_that_diverges_costs_the_worst)
     }
 }
 
+TEST(a_candidate_that_diverges_leaves_its_neighbours_alone)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        struct rng r;
+        float      x[3] = { 0.1f, 0.2f, 0.3f }, cost[90], with[90];
+
+        rng_seed(&r, 6);
+        kit_defaults(&k, 3, 1);
+        k.c.population = 90;
+        k.c.horizon    = 3;
+        k.d.hidden     = 21;
+        kit_model(&k, 5);
+        kit_open(&k, *isa);
+        float *a = random_actions(&k, &r, 90);
+
+        planner_evaluate(k.p, 0, x, 5, 90, a, cost);
+        for (int c = 0; c < 90; c += 7)
+            a[c * 3] = c % 2 ? NAN : 1e38f;
+        planner_evaluate(k.p, 0, x, 5, 90, a, with);
+        for (int c = 0; c < 90; c++)
+            EXPECT(with[c] == (c % 7 ? cost[c] : 1e6f));
+        free(a);
+        kit_free(&k);
+    }
+}
+
 TEST(a_bounded_cost_does_not_hide_a_state_that_diverged)
 {
     for (const char *const *isa = planner_isas(); *isa; isa++) {

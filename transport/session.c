@@ -15,13 +15,20 @@ enum { SEQ_JUMP_MAX = 1 << 30 }; /* a larger step is not a gap but a sender gone
 const char *session_count_name(enum session_count k)
 {
     static const char *const name[COUNT_KINDS] = {
-        [COUNT_STATES] = "states",         [COUNT_GARBAGE] = "garbage",
-        [COUNT_OVERSIZED] = "oversized",   [COUNT_UNKNOWN] = "unknown",
-        [COUNT_SHAPE] = "shape",           [COUNT_UNEXPECTED] = "unexpected",
-        [COUNT_NO_SESSION] = "no_session", [COUNT_DUPLICATE] = "duplicate",
-        [COUNT_OLD] = "old",               [COUNT_GAP] = "gap",
-        [COUNT_HELLO] = "hello",           [COUNT_REFUSED] = "refused",
-        [COUNT_SECOND_PEER] = "second_peer", [COUNT_BANNED] = "banned",
+        [COUNT_STATES]       = "states",
+        [COUNT_GARBAGE]      = "garbage",
+        [COUNT_OVERSIZED]    = "oversized",
+        [COUNT_UNKNOWN]      = "unknown",
+        [COUNT_SHAPE]        = "shape",
+        [COUNT_UNEXPECTED]   = "unexpected",
+        [COUNT_NO_SESSION]   = "no_session",
+        [COUNT_DUPLICATE]    = "duplicate",
+        [COUNT_OLD]          = "old",
+        [COUNT_GAP]          = "gap",
+        [COUNT_HELLO]        = "hello",
+        [COUNT_REFUSED]      = "refused",
+        [COUNT_SECOND_PEER]  = "second_peer",
+        [COUNT_BANNED]       = "banned",
         [COUNT_TRIAL_EVENTS] = "trial_events",
     };
 
@@ -35,6 +42,7 @@ void session_init(struct session *s, const struct session_expect *expect, uint64
     s->expect       = *expect;
     s->next_session = first_session ? first_session : 1;
     s->ready_trial  = -1;
+    s->ready_count  = 0;
     for (int k = 0; k < COUNT_KINDS; k++)
         atomic_init(&s->count[k], 0);
 }
@@ -77,8 +85,8 @@ static struct session_sender *sender_take(struct session *s, const uint8_t *peer
         return best;
     best = &s->sender[0];
     for (int i = 1; i < SESSION_SENDERS; i++) {
-        struct session_sender *at = &s->sender[i];
-        bool at_banned = at->banned_until_ns > now_ns, best_banned = best->banned_until_ns > now_ns;
+        struct session_sender *at        = &s->sender[i];
+        bool                   at_banned = at->banned_until_ns > now_ns, best_banned = best->banned_until_ns > now_ns;
 
         if (at_banned != best_banned ? best_banned : at->bad_last_ns < best->bad_last_ns)
             best = at;
@@ -106,7 +114,7 @@ static void blame(struct session *s, struct session_sender *from, uint64_t now_n
     }
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 static void refuse(struct session_result *r, enum refusal_code code, uint32_t peer_protocol, const char *sentence)
 {
@@ -141,7 +149,7 @@ static void welcome(const struct session *s, struct session_result *r)
                                          .lockstep   = s->lockstep };
 }
 
-/* ---- what a Hello must be ---------------------------------------------------------------------------------------- */
+/* ---- what a Hello must be -------------------------------------------------------------------------------------- */
 
 enum { SENTENCE = sizeof((struct refusal *)0)->sentence };
 
@@ -186,8 +194,8 @@ static bool check_joints(const struct session_expect *e, const struct hello *h, 
     for (int j = 0; j < e->nj; j++) {
         const struct joint_info *got = &h->joint[j], *want = &e->joint[j];
 
-        snprintf(why, SENTENCE, "hello.joints[%d].name: \"%s\", expected \"%s\", in the order of robot.yaml", j, got->name,
-                 want->name);
+        snprintf(why, SENTENCE, "hello.joints[%d].name: \"%s\", expected \"%s\", in the order of robot.yaml", j,
+                 got->name, want->name);
         if (strcmp(got->name, want->name) != 0)
             return false;
         snprintf(why, SENTENCE, "hello.joints[%d].type: joint \"%s\" is %s, expected %s", j, got->name,
@@ -216,13 +224,15 @@ static bool check_limits(const struct session_expect *e, const struct hello *h, 
     for (int j = 0; j < e->nj; j++) {
         const struct joint_info *got = &h->joint[j], *want = &e->joint[j];
 
-        snprintf(why, SENTENCE, "hello.joints[%d].effort_max: joint \"%s\" allows %g, expected at least %g, the effort in robot.yaml",
+        snprintf(why, SENTENCE,
+                 "hello.joints[%d].effort_max: joint \"%s\" allows %g, expected at least %g, the effort in robot.yaml",
                  j, got->name, got->effort_max, want->effort_max);
         if (!(got->effort_max >= want->effort_max))
             return false;
-        snprintf(why, SENTENCE,
-                 "hello.joints[%d].velocity_max: joint \"%s\" allows %g, expected at least %g, the velocity in robot.yaml", j,
-                 got->name, got->velocity_max, want->velocity_max);
+        snprintf(
+            why, SENTENCE,
+            "hello.joints[%d].velocity_max: joint \"%s\" allows %g, expected at least %g, the velocity in robot.yaml",
+            j, got->name, got->velocity_max, want->velocity_max);
         if (!(got->velocity_max >= want->velocity_max))
             return false;
     }
@@ -245,19 +255,20 @@ static const struct {
     enum refusal_code code;
     bool (*holds)(const struct session_expect *e, const struct hello *h, char *why);
 } checks[] = {
-    { REFUSAL_PROTOCOL, check_protocol },   { REFUSAL_ROBOT, check_robot },   { REFUSAL_SIMULATED, check_simulated },
-    { REFUSAL_LOCKSTEP, check_lockstep },   { REFUSAL_JOINTS, check_joints }, { REFUSAL_LIMITS, check_limits },
+    { REFUSAL_PROTOCOL, check_protocol },      { REFUSAL_ROBOT, check_robot },   { REFUSAL_SIMULATED, check_simulated },
+    { REFUSAL_LOCKSTEP, check_lockstep },      { REFUSAL_JOINTS, check_joints }, { REFUSAL_LIMITS, check_limits },
     { REFUSAL_TIMEOUT_POLICY, check_timeout },
 };
 
-/* ---- messages ------------------------------------------------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 static bool from_robot(const struct session *s, const uint8_t *peer, size_t len)
 {
     return s->id != 0 && s->peer_len == len && memcmp(s->peer, peer, len) == 0;
 }
 
-static void open_session(struct session *s, const uint8_t *peer, size_t len, const struct hello *h, struct session_result *r)
+static void open_session(struct session *s, const uint8_t *peer, size_t len, const struct hello *h,
+                         struct session_result *r)
 {
     s->id = s->next_session++;
     if (s->next_session == 0)
@@ -268,6 +279,7 @@ static void open_session(struct session *s, const uint8_t *peer, size_t len, con
     s->lockstep    = h->lockstep;
     s->last_seq    = 0;
     s->ready_trial = -1;
+    s->ready_count = 0;
     r->opened      = true;
 }
 
@@ -362,6 +374,7 @@ static void on_state(struct session *s, const uint8_t *peer, size_t len, const s
     r->state             = *in;
     r->state.received_ns = now_ns;
     r->state.ready_trial = s->ready_trial;
+    r->state.ready_count = s->ready_count;
 }
 
 static void on_event(struct session *s, const uint8_t *peer, size_t len, const struct trial_event *in, uint64_t now_ns,
@@ -369,8 +382,10 @@ static void on_event(struct session *s, const uint8_t *peer, size_t len, const s
 {
     if (!in_session(s, peer, len, in->session, now_ns, r))
         return;
-    /* A trial that is over is no longer ready: the next may have the same number. */
-    s->ready_trial   = in->kind == TRIAL_READY ? (int64_t)in->trial : -1;
+    if (in->kind == TRIAL_READY) {
+        s->ready_trial = in->trial;
+        s->ready_count++; /* the next trial may have the same number */
+    }
     s->last_heard_ns = now_ns;
     count(s, COUNT_TRIAL_EVENTS, 1);
     r->has_event = true;
@@ -403,15 +418,9 @@ void session_receive(struct session *s, const uint8_t *peer, size_t peer_len, co
         return;
     }
     switch (m.kind) {
-    case MESSAGE_HELLO:
-        on_hello(s, peer, peer_len, &m.hello, now_ns, r);
-        break;
-    case MESSAGE_STATE:
-        on_state(s, peer, peer_len, &m.state, now_ns, r);
-        break;
-    case MESSAGE_TRIAL_EVENT:
-        on_event(s, peer, peer_len, &m.trial_event, now_ns, r);
-        break;
+    case MESSAGE_HELLO: on_hello(s, peer, peer_len, &m.hello, now_ns, r); break;
+    case MESSAGE_STATE: on_state(s, peer, peer_len, &m.state, now_ns, r); break;
+    case MESSAGE_TRIAL_EVENT: on_event(s, peer, peer_len, &m.trial_event, now_ns, r); break;
     case MESSAGE_NONE:
     case MESSAGE_WELCOME:
     case MESSAGE_REFUSAL:
