@@ -261,9 +261,9 @@ void sim_describe(const struct sim *s, struct hello *h)
         snprintf(out->name, sizeof out->name, "%s", joint_name(m, j));
         out->type     = m->jnt_type[j] == mjJNT_SLIDE ? JOINT_PRISMATIC : limited ? JOINT_REVOLUTE : JOINT_CONTINUOUS;
         out->actuated = s->actuator[i] >= 0;
-        out->position_min = limited ? m->jnt_range[2 * j] : (double)-INFINITY;
-        out->position_max = limited ? m->jnt_range[2 * j + 1] : (double)INFINITY;
-        out->velocity_max = INFINITY;
+        out->position_min = limited ? m->jnt_range[2 * j] : -HUGE_VAL;
+        out->position_max = limited ? m->jnt_range[2 * j + 1] : HUGE_VAL;
+        out->velocity_max = HUGE_VAL;
         out->effort_max   = s->effort_max[i];
     }
 }

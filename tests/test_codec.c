@@ -10,7 +10,7 @@ static struct codec_scratch scratch;
 
 static double any_number(struct rng *r)
 {
-    static const double special[] = { 0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 5e-324, 1e308, 0.1 };
+    static const double special[] = { 0, -0.0, 1, -1, HUGE_VAL, -HUGE_VAL, (double)NAN, 5e-324, 1e308, 0.1 };
     uint64_t            bits      = rng_next(r);
     double              out;
 

@@ -318,7 +318,7 @@ static double nasty(struct rng *r)
 
 static struct joint_command any_command(struct rng *r, uint64_t session, uint64_t seq, uint64_t states)
 {
-    static const double  poison[] = { NAN, INFINITY, -INFINITY };
+    static const double  poison[] = { (double)NAN, HUGE_VAL, -HUGE_VAL };
     struct joint_command c        = { .session = session, .seq = seq, .nj = NJ, .valid_ms = 50 };
     uint32_t             pick     = rng_below(r, 24);
 
