@@ -6,7 +6,7 @@ shift
 log=${B:-build}/build.log
 mkdir -p "${B:-build}" || exit 1
 
-total=$($make -n "$@" 2>/dev/null | grep -c -- ' -c -o ')
+: >"$log" && total=$($make -n "$@" 2>/dev/null | grep -c -- ' -c -o ')
 start=$(date +%s)
 $make -j"$(nproc)" "$@" >"$log" 2>&1 &
 pid=$!

@@ -114,8 +114,6 @@ static int flag_read(const struct usage *u, int argc, char **argv, int *i)
             names[n++] = g->name;
         if (strlen(g->name) != len || strncmp(g->name, arg, len) != 0)
             continue;
-        if (g->given)
-            *g->given = true;
         if (g->on) {
             if (equal) {
                 fprintf(stderr, "limber: --%s takes no value\n", g->name);
@@ -171,7 +169,8 @@ int args_read(int argc, char **argv, const struct usage *u, const char **operand
             fprintf(stderr, "limber: unknown flag \"%s\"; limber %s --help lists what there is\n", argv[i], argv[0]);
             return EXIT_USAGE;
         } else if (*count >= u->max_operands) {
-            fprintf(stderr, "limber %s: \"%s\" is one argument too many; usage: limber %s\n", argv[0], argv[i], u->line);
+            fprintf(stderr, "limber %s: \"%s\" is one argument too many; usage: limber %s\n", argv[0], argv[i],
+                    u->line);
             return EXIT_USAGE;
         } else {
             operand[(*count)++] = argv[i];

@@ -9,9 +9,9 @@
 /* sysexits.h, and the shell's 128 + SIGINT */
 enum {
     EXIT_OK          = 0,
-    EXIT_REFUSED     = 1,   /* the daemon, a check or a person said no; a run that ended in a stop */
+    EXIT_REFUSED     = 1, /* the daemon, a check or a person said no; a run that ended in a stop */
     EXIT_USAGE       = 64,
-    EXIT_UNAVAILABLE = 69,  /* no daemon                                                          */
+    EXIT_UNAVAILABLE = 69, /* no daemon */
     EXIT_OSERR       = 71,
     EXIT_CANTCREATE  = 73,
     EXIT_NOPERM      = 77,
@@ -21,20 +21,19 @@ enum {
 
 /* Exactly one of the pointers is set: that is the flag's type. */
 struct flag {
-    const char  *name;        /* without the dashes; NULL ends the table          */
-    const char  *value;       /* placeholder in the help, NULL for a switch        */
-    const char  *what;        /* for the help                                      */
+    const char  *name;  /* without the dashes; NULL ends the table */
+    const char  *value; /* placeholder in the help, NULL for a switch */
+    const char  *what;  /* for the help */
     bool        *on;
     const char **text;
-    long        *number;      /* decimal integer in min .. max                     */
-    double      *real;        /* finite number in min .. max                       */
+    long        *number; /* decimal integer in min .. max */
+    double      *real;   /* finite number in min .. max */
     double       min, max;
-    bool        *given;       /* may be NULL: set where the flag was seen          */
 };
 
 struct usage {
-    const char        *line;      /* after "limber ", e.g. "status [--json]"       */
-    const char        *text;      /* paragraph                                     */
+    const char        *line; /* after "limber ", e.g. "status [--json]" */
+    const char        *text; /* paragraph */
     const struct flag *flags;
     int                max_operands;
 };
@@ -56,9 +55,14 @@ struct place_flags {
     const char *run_dir, *config, *robot;
 };
 
-#define PLACE_FLAGS(p)                                                                                        \
-    { .name = "run-dir", .value = "D", .what = "run directory of the daemon", .text = &(p)->run_dir },        \
-    { .name = "config", .value = "FILE", .what = "robot.yaml that the daemon was started with", .text = &(p)->config }, \
-    { .name = "robot", .value = "NAME", .what = "name of the robot", .text = &(p)->robot }
+#define PLACE_FLAGS(p)                                                                                 \
+    { .name = "run-dir", .value = "D", .what = "run directory of the daemon", .text = &(p)->run_dir }, \
+        { .name  = "config",                                                                           \
+          .value = "FILE",                                                                             \
+          .what  = "robot.yaml that the daemon was started with",                                      \
+          .text  = &(p)->config },                                                                      \
+    {                                                                                                  \
+        .name = "robot", .value = "NAME", .what = "name of the robot", .text = &(p)->robot             \
+    }
 
 #endif

@@ -92,8 +92,8 @@ static json_t *seed_report(long seed, const struct curve *c, const struct sessio
     for (int i = c->n - n; i < c->n; i++)
         last += c->ret[i] / n;
 
-    r = json_pack("{s:I, s:o, s:o, s:o}", "seed", (json_int_t)seed, "random_return", js_real(c->random), "returns", returns,
-                  "running_max", best);
+    r = json_pack("{s:I, s:o, s:o, s:o}", "seed", (json_int_t)seed, "random_return", js_real(c->random), "returns",
+                  returns, "running_max", best);
     for (int i = 0; i < 3; i++) {
         int trial = curve_first(c, LEVELS[i]);
 
@@ -105,9 +105,10 @@ static json_t *seed_report(long seed, const struct curve *c, const struct sessio
     json_object_set_new(r, "misses", json_integer(js_int(s->status, "control.misses")));
     json_object_set_new(r, "planner_ms", percentiles(s->status, "planner.ms"));
     json_object_set_new(r, "trainer_s_mean", js_real(isfinite(train_s) ? train_s : js_num(s->status, "model.train_s")));
-    json_object_set_new(r, "models", json_pack("{s:I, s:I, s:I}", "published", (json_int_t)js_int(s->status, "model.published"),
-                                               "refused", (json_int_t)js_int(s->status, "model.refused"), "rolled_back",
-                                               (json_int_t)js_int(s->status, "model.rolled_back")));
+    json_object_set_new(r, "models",
+                        json_pack("{s:I, s:I, s:I}", "published", (json_int_t)js_int(s->status, "model.published"),
+                                  "refused", (json_int_t)js_int(s->status, "model.refused"), "rolled_back",
+                                  (json_int_t)js_int(s->status, "model.rolled_back")));
     return r;
 }
 
@@ -134,11 +135,12 @@ static void print_seed(long seed, const struct curve *c, const json_t *r, double
             printf("%.0f never", LEVELS[i]);
         printf(i < 2 ? ", " : "\n");
     }
-    printf("  %ld ticks, %ld misses; planner ms p50 %.2f p99 %.2f p99.9 %.2f max %.2f; training %.2f s; models %ld published, %ld refused, "
+    printf("  %ld ticks, %ld misses; planner ms p50 %.2f p99 %.2f p99.9 %.2f max %.2f; training %.2f s; models %ld "
+           "published, %ld refused, "
            "%ld rolled back\n",
            js_int(r, "ticks"), js_int(r, "misses"), js_num(r, "planner_ms.p50"), js_num(r, "planner_ms.p99"),
-           js_num(r, "planner_ms.p999"), js_num(r, "planner_ms.max"), js_num(r, "trainer_s_mean"), js_int(r, "models.published"),
-           js_int(r, "models.refused"), js_int(r, "models.rolled_back"));
+           js_num(r, "planner_ms.p999"), js_num(r, "planner_ms.max"), js_num(r, "trainer_s_mean"),
+           js_int(r, "models.published"), js_int(r, "models.refused"), js_int(r, "models.rolled_back"));
     fflush(stdout);
 }
 
@@ -147,7 +149,7 @@ struct cartpole_bench {
     long          seeds, first, trials;
     bool          lockstep;
     json_t       *reports;
-    struct curve *curve;        /* one per seed done */
+    struct curve *curve; /* one per seed done */
     int           done;
     char          isa[32];
     const char   *mode;
@@ -166,7 +168,9 @@ static int one_seed(struct cartpole_bench *b, long seed, struct terminal *t)
     snprintf(label, sizeof label, "seed %ld", seed);
     bench_dir(b->out, name, dir, sizeof dir);
     clock_gettime(CLOCK_MONOTONIC, &start);
-    int rc = session_start(s, &(struct session_options){ .config = b->config, .run_dir = dir, .seed = seed, .trials = b->trials, .lockstep = b->lockstep });
+    int rc = session_start(
+        s, &(struct session_options){
+               .config = b->config, .run_dir = dir, .seed = seed, .trials = b->trials, .lockstep = b->lockstep });
 
     if (rc == EXIT_OK) {
         rc = session_finish(s, watch_session(s, t, &(struct watch){ .label = label }));
@@ -191,7 +195,8 @@ static int one_seed(struct cartpole_bench *b, long seed, struct terminal *t)
 
 static int write_cartpole(const struct cartpole_bench *b)
 {
-    json_t *report = json_pack("{s:o, s:s, s:O}", "machine", machine_json(b->isa[0] ? b->isa : NULL), "mode", b->mode, "seeds", b->reports);
+    json_t *report = json_pack("{s:o, s:s, s:O}", "machine", machine_json(b->isa[0] ? b->isa : NULL), "mode", b->mode,
+                               "seeds", b->reports);
     char    png[600], title[200], why[700];
     int     rc = write_json(b->out, "cartpole.json", report);
 
@@ -218,7 +223,8 @@ static int no_store_named(const char *config)
         fprintf(stderr, "limber: %s\n", c ? why : "no memory");
         rc = EXIT_CONFIG;
     } else if (c->paths.store[0]) {
-        fprintf(stderr, "limber: %s sets paths.store, but every seed must start with an empty store; remove it\n", config);
+        fprintf(stderr, "limber: %s sets paths.store, but every seed must start with an empty store; remove it\n",
+                config);
         rc = EXIT_CONFIG;
     }
     free(c);
@@ -252,17 +258,26 @@ int verb_bench_cartpole(int argc, char **argv)
 {
     struct cartpole_bench b = { .out = "build/bench", .first = 1, .seeds = 1, .trials = 15, .mode = "real-time" };
 
-    const struct flag  flags[] = { { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &b.config },
-                                   { .name = "seeds", .value = "N", .what = "how many (1)", .number = &b.seeds, .min = 1, .max = SEEDS_MAX },
-                                   { .name = "first", .value = "S", .what = "first seed (1)", .number = &b.first, .min = 0, .max = 1e9 },
-                                   { .name = "trials", .value = "N", .what = "planned trials of each (15)", .number = &b.trials, .min = 1, .max = CURVE_MAX },
-                                   { .name = "lockstep", .what = "no delay, no real time; said in the report", .on = &b.lockstep },
-                                   { .name = "out", .value = "D", .what = "directory for runs and reports (build/bench)", .text = &b.out },
-                                   { 0 } };
-    const struct usage usage   = { .line  = "bench-cartpole --config FILE [--seeds N] [--first S] [--trials 15] [--lockstep] [--out D]",
-                                   .text  = "Runs every seed from nothing in a fresh directory; writes cartpole.json and cartpole.png.",
-                                   .flags = flags };
-    int                n, rc = args_read(argc, argv, &usage, NULL, &n);
+    const struct flag flags[] = {
+        { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &b.config },
+        { .name = "seeds", .value = "N", .what = "how many (1)", .number = &b.seeds, .min = 1, .max = SEEDS_MAX },
+        { .name = "first", .value = "S", .what = "first seed (1)", .number = &b.first, .min = 0, .max = 1e9 },
+        { .name   = "trials",
+          .value  = "N",
+          .what   = "planned trials of each (15)",
+          .number = &b.trials,
+          .min    = 1,
+          .max    = TRIALS_MAX },
+        { .name = "lockstep", .what = "no delay, no real time; said in the report", .on = &b.lockstep },
+        { .name = "out", .value = "D", .what = "directory for runs and reports (build/bench)", .text = &b.out },
+        { 0 }
+    };
+    const struct usage usage = {
+        .line  = "bench-cartpole --config FILE [--seeds N] [--first S] [--trials 15] [--lockstep] [--out D]",
+        .text  = "Runs every seed from nothing in a fresh directory; writes cartpole.json and cartpole.png.",
+        .flags = flags
+    };
+    int n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc >= 0)
         return rc;
@@ -284,8 +299,8 @@ static const char *const RT_HISTOGRAMS[][2] = { { "wake_us", "control.wake_us" }
 static json_t *rt_report(const struct session *s, double minutes)
 {
     const json_t *st = s->status;
-    json_t       *r  = json_pack("{s:o, s:s, s:f, s:f, s:b}", "machine", machine_json(js_str(st, "planner.isa", NULL)), "robot",
-                                 s->config.robot, "minutes", minutes, "control_hz", s->config.control_hz, "lockstep",
+    json_t       *r  = json_pack("{s:o, s:s, s:f, s:f, s:b}", "machine", machine_json(js_str(st, "planner.isa", NULL)),
+                                 "robot", s->config.robot, "minutes", minutes, "control_hz", s->config.control_hz, "lockstep",
                                  js_true(st, "link.lockstep"));
 
     static const char *const counters[][2] = { { "ticks", "control.ticks" },
@@ -312,43 +327,67 @@ static json_t *rt_report(const struct session *s, double minutes)
 
 static void print_rt(const json_t *r)
 {
-    printf("%s, %ld cores, kernel %s, %s\n", js_str(r, "machine.cpu", "-"), js_int(r, "machine.cores"), js_str(r, "machine.kernel", "-"),
-           js_str(r, "machine.isa", "-"));
-    printf("%ld ticks at %.0f Hz in %.3g min: %ld misses, %ld late plans, %ld late commands, %ld states missing\n", js_int(r, "ticks"),
-           js_num(r, "control_hz"), js_num(r, "minutes"), js_int(r, "misses"), js_int(r, "plans_late"), js_int(r, "late_commands"),
-           js_int(r, "missing_states"));
+    printf("%s, %ld cores, kernel %s, %s\n", js_str(r, "machine.cpu", "-"), js_int(r, "machine.cores"),
+           js_str(r, "machine.kernel", "-"), js_str(r, "machine.isa", "-"));
+    printf("%ld ticks at %.0f Hz in %.3g min: %ld misses, %ld late plans, %ld late commands, %ld states missing\n",
+           js_int(r, "ticks"), js_num(r, "control_hz"), js_num(r, "minutes"), js_int(r, "misses"),
+           js_int(r, "plans_late"), js_int(r, "late_commands"), js_int(r, "missing_states"));
     printf("%-12s %10s %10s %10s %10s\n", "", "p50", "p99", "p99.9", "max");
     for (int i = 0; i < 4; i++) {
         const json_t *p = js_at(r, RT_HISTOGRAMS[i][0]);
 
-        printf("%-12s %10.2f %10.2f %10.2f %10.2f\n", RT_HISTOGRAMS[i][0], js_num(p, "p50"), js_num(p, "p99"), js_num(p, "p999"), js_num(p, "max"));
+        printf("%-12s %10.2f %10.2f %10.2f %10.2f\n", RT_HISTOGRAMS[i][0], js_num(p, "p50"), js_num(p, "p99"),
+               js_num(p, "p999"), js_num(p, "max"));
     }
     printf("since arming: %ld page faults, %ld voluntary and %ld involuntary context switches of the control thread\n",
            js_int(r, "page_faults"), js_int(r, "voluntary_switches"), js_int(r, "involuntary_switches"));
-    printf("resident memory: %ld kB at the start, %ld kB at the end; models published meanwhile: %ld\n", js_int(r, "resident_start_kb"),
-           js_int(r, "resident_kb"), js_int(r, "models_published"));
+    printf("resident memory: %ld kB at the start, %ld kB at the end; models published meanwhile: %ld\n",
+           js_int(r, "resident_start_kb"), js_int(r, "resident_kb"), js_int(r, "models_published"));
     if (!js_true(r, "realtime_ok"))
         printf("not a real-time setup: limber doctor says why\n");
 }
 
+/* More trials than fit into the minutes, so that there is always one more to plan for; 0 after saying what is wrong. */
+static long trials_for(const char *config, double minutes)
+{
+    struct robot_config *c = malloc(sizeof *c);
+    char                 why[700];
+    long                 n = 0;
+
+    if (c && config_load(config, c, why, sizeof why) == 0)
+        n = 2 + (long)(60 * minutes * c->control_hz / ((double)c->trials.steps * c->plan_every));
+    else
+        fprintf(stderr, "limber: %s\n", c ? why : "no memory");
+    free(c);
+    return n < TRIALS_MAX ? n : TRIALS_MAX;
+}
+
 static int run_rt(const char *config, double minutes, const char *out)
 {
-    struct session *s = malloc(sizeof *s);
+    long            trials = trials_for(config, minutes);
+    struct session *s;
     struct terminal t;
     char            dir[600];
 
+    if (!trials)
+        return EXIT_CONFIG;
+    s = malloc(sizeof *s);
     if (!s)
         return EXIT_OSERR;
     bench_dir(out, "rt", dir, sizeof dir);
     terminal_open(&t, false, true);
-    int rc = session_start(s, &(struct session_options){ .config = config, .run_dir = dir, .seed = -1, .trials = 1000000, .train_flat_out = true });
+    int rc =
+        session_start(s, &(struct session_options){
+                             .config = config, .run_dir = dir, .seed = -1, .trials = trials, .train_flat_out = true });
 
     if (rc == EXIT_OK) {
         enum session_end end = watch_session(s, &t, &(struct watch){ .label = "bench-rt", .armed_s = 60 * minutes });
 
+        double armed_s = session_armed_s(s);
+
         rc = session_finish(s, end);
         if (rc == EXIT_OK) {
-            json_t *r = rt_report(s, minutes);
+            json_t *r = rt_report(s, armed_s / 60);
 
             print_rt(r);
             rc = write_json(out, "rt.json", r);
@@ -363,15 +402,17 @@ static int run_rt(const char *config, double minutes, const char *out)
 
 int verb_bench_rt(int argc, char **argv)
 {
-    const char        *config = NULL, *out = "build/bench";
-    double             minutes = 30;
-    const struct flag  flags[] = { { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &config },
-                                   { .name = "minutes", .value = "M", .what = "armed time (30)", .real = &minutes, .min = 0.01, .max = 1e5 },
-                                   { .name = "out", .value = "D", .what = "directory for the run and the report (build/bench)", .text = &out },
-                                   { 0 } };
-    const struct usage usage   = { .line  = "bench-rt --config FILE [--minutes 30] [--out D]",
-                                   .text  = "Timing of a simulated robot while the trainer never rests; writes rt.json.",
-                                   .flags = flags };
+    const char       *config = NULL, *out = "build/bench";
+    double            minutes = 30;
+    const struct flag flags[] = {
+        { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &config },
+        { .name = "minutes", .value = "M", .what = "armed time (30)", .real = &minutes, .min = 0.01, .max = 1e5 },
+        { .name = "out", .value = "D", .what = "directory for the run and the report (build/bench)", .text = &out },
+        { 0 }
+    };
+    const struct usage usage = { .line  = "bench-rt --config FILE [--minutes 30] [--out D]",
+                                 .text  = "Timing of a simulated robot while the trainer never rests; writes rt.json.",
+                                 .flags = flags };
     int                n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc >= 0)

@@ -76,10 +76,11 @@ int curve_load(const char *store, struct curve *c, char *why, size_t why_size)
     c->random = (double)NAN;
     if (!db)
         return -1;
-    if (sqlite3_prepare_v2(db,
-                           "SELECT kind, trials.return FROM trials WHERE status = 'finished' AND trials.return IS NOT NULL "
-                           "ORDER BY id",
-                           -1, &rows, NULL) == SQLITE_OK) {
+    if (sqlite3_prepare_v2(
+            db,
+            "SELECT kind, trials.return FROM trials WHERE status = 'finished' AND trials.return IS NOT NULL "
+            "ORDER BY id",
+            -1, &rows, NULL) == SQLITE_OK) {
         while ((step = sqlite3_step(rows)) == SQLITE_ROW) {
             const char *kind = (const char *)sqlite3_column_text(rows, 0);
             double      ret  = sqlite3_column_double(rows, 1);

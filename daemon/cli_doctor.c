@@ -34,8 +34,8 @@ struct doctor {
     enum level serious; /* what a lack of real time is: bad on real hardware, else a warning */
 };
 
-__attribute__((format(printf, 5, 6))) static void finding(struct doctor *d, const char *name, enum level level, const char *remedy,
-                                                          const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void finding(struct doctor *d, const char *name, enum level level,
+                                                          const char *remedy, const char *format, ...)
 {
     char    detail[700];
     va_list ap;
@@ -43,8 +43,8 @@ __attribute__((format(printf, 5, 6))) static void finding(struct doctor *d, cons
     va_start(ap, format);
     vsnprintf(detail, sizeof detail, format, ap);
     va_end(ap);
-    json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s, s:s}", "name", name, "level", level_name[level], "detail", detail,
-                                               "remedy", level == LEVEL_OK ? "" : remedy));
+    json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s, s:s}", "name", name, "level", level_name[level],
+                                               "detail", detail, "remedy", level == LEVEL_OK ? "" : remedy));
     if (level > d->worst)
         d->worst = level;
 }
@@ -72,10 +72,12 @@ static void check_kernel(struct doctor *d)
     char           flag[16];
 
     uname(&u);
-    bool rt = (machine_read("/sys/kernel/realtime", flag, sizeof flag) && flag[0] == '1') || strstr(u.version, "PREEMPT_RT");
+    bool rt =
+        (machine_read("/sys/kernel/realtime", flag, sizeof flag) && flag[0] == '1') || strstr(u.version, "PREEMPT_RT");
 
-    finding(d, "kernel", rt ? LEVEL_OK : d->serious, "apt install linux-image-rt-amd64 and boot it; without it expect late ticks under load",
-            "%s, %s", u.release, rt ? "PREEMPT_RT" : "not PREEMPT_RT");
+    finding(d, "kernel", rt ? LEVEL_OK : d->serious,
+            "apt install linux-image-rt-amd64 and boot it; without it expect late ticks under load", "%s, %s",
+            u.release, rt ? "PREEMPT_RT" : "not PREEMPT_RT");
 }
 
 static int try_fifo(void)
@@ -97,10 +99,12 @@ static void check_limits(struct doctor *d)
     int fifo = in_child(try_fifo), lock = in_child(try_lock);
 
     finding(d, "sched_fifo", fifo ? d->serious : LEVEL_OK,
-            "run limberd by its systemd unit, or add \"@limber - rtprio 90\" to /etc/security/limits.d/limber.conf and log in again",
+            "run limberd by its systemd unit, or add \"@limber - rtprio 90\" to /etc/security/limits.d/limber.conf and "
+            "log in again",
             fifo ? "priority %d is refused: %s" : "priority %d is allowed", PRIORITY, strerror(fifo));
     finding(d, "memlock", lock ? d->serious : LEVEL_OK,
-            "run limberd by its systemd unit, or add \"@limber - memlock unlimited\" to /etc/security/limits.d/limber.conf and log in again",
+            "run limberd by its systemd unit, or add \"@limber - memlock unlimited\" to "
+            "/etc/security/limits.d/limber.conf and log in again",
             lock ? "%d MB cannot be locked: %s" : "%d MB can be locked", LOCK_MB, strerror(lock));
 }
 
@@ -109,8 +113,9 @@ static void check_dma_latency(struct doctor *d)
     int fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
 
     finding(d, "cpu_dma_latency", fd < 0 ? LEVEL_WARN : LEVEL_OK,
-            "let the group limber write it (a udev rule), else deep sleep states delay wake-ups", "/dev/cpu_dma_latency %s%s",
-            fd < 0 ? "cannot be opened: " : "can be held at 0 while armed", fd < 0 ? strerror(errno) : "");
+            "let the group limber write it (a udev rule), else deep sleep states delay wake-ups",
+            "/dev/cpu_dma_latency %s%s", fd < 0 ? "cannot be opened: " : "can be held at 0 while armed",
+            fd < 0 ? strerror(errno) : "");
     if (fd >= 0)
         close(fd);
 }
@@ -152,7 +157,8 @@ static void check_cgroup(struct doctor *d)
             long us = strtol(text, NULL, 10);
 
             finding(d, "cgroup_rt_budget", us == 0 ? d->serious : LEVEL_OK,
-                    "give this group a budget: echo 900000 > cpu.rt_runtime_us in it and its parents", "%s: %ld us a period", file, us);
+                    "give this group a budget: echo 900000 > cpu.rt_runtime_us in it and its parents",
+                    "%s: %ld us a period", file, us);
             fclose(f);
             return;
         }
@@ -186,8 +192,9 @@ static void check_cores(struct doctor *d, const struct robot_config *c)
         }
     }
     machine_read("/sys/devices/system/cpu/isolated", isolated, sizeof isolated);
-    finding(d, "cores", n >= want ? LEVEL_OK : d->serious, "Limber wants two cores: control and planner on one, everything else on the other",
-            "%d may be used%s%s", n, isolated[0] ? ", isolated: " : "", isolated);
+    finding(d, "cores", n >= want ? LEVEL_OK : d->serious,
+            "Limber wants two cores: control and planner on one, everything else on the other", "%d may be used%s%s", n,
+            isolated[0] ? ", isolated: " : "", isolated);
 }
 
 static void check_governor(struct doctor *d)
@@ -205,7 +212,8 @@ static void check_governor(struct doctor *d)
             return;
         }
     }
-    finding(d, "governor", LEVEL_OK, "", known ? "performance" : "no frequency scaling visible here (virtual machine or fixed clock)");
+    finding(d, "governor", LEVEL_OK, "",
+            known ? "performance" : "no frequency scaling visible here (virtual machine or fixed clock)");
 }
 
 static void check_isa(struct doctor *d)
@@ -215,8 +223,9 @@ static void check_isa(struct doctor *d)
     char        cpu[128];
 
     machine_cpu(cpu, sizeof cpu);
-    finding(d, "instructions", fma ? LEVEL_OK : LEVEL_WARN, "the planner runs its portable kernels: plan with fewer candidates, or on a newer processor",
-            "%s: %s", cpu, isa);
+    finding(d, "instructions", fma ? LEVEL_OK : LEVEL_WARN,
+            "the planner runs its portable kernels: plan with fewer candidates, or on a newer processor", "%s: %s", cpu,
+            isa);
 }
 
 /* Which kernels it would choose is only told: limber-trainer asks for those of this processor itself. */
@@ -236,8 +245,8 @@ static void check_openblas(struct doctor *d)
     core.symbol     = dlsym(lib, "openblas_get_corename");
     config.symbol   = dlsym(lib, "openblas_get_config");
     parallel.symbol = dlsym(lib, "openblas_get_parallel");
-    bool        threaded = parallel.symbol && parallel.number() != 0;
-    char        version[32];
+    bool threaded   = parallel.symbol && parallel.number() != 0;
+    char version[32];
 
     /* "OpenBLAS 0.3.21 NO_AFFINITY ..." */
     snprintf(version, sizeof version, "%s", config.symbol ? config.text() : "OpenBLAS");
@@ -245,7 +254,8 @@ static void check_openblas(struct doctor *d)
 
     if (second)
         second[1 + strcspn(second + 1, " ")] = 0;
-    finding(d, "openblas", threaded ? LEVEL_WARN : LEVEL_OK, "apt install libopenblas0-serial: threads of BLAS would take the control thread's core",
+    finding(d, "openblas", threaded ? LEVEL_WARN : LEVEL_OK,
+            "apt install libopenblas0-serial: threads of BLAS would take the control thread's core",
             "%s, %s; by itself %s kernels, the trainer picks %s", version, threaded ? "threaded" : "serial",
             core.symbol ? core.text() : "unknown", machine_isa());
     /* not unloaded: its threads, where it has any, would run into nothing */
@@ -277,13 +287,14 @@ static void check_store(struct doctor *d, const struct robot_config *c)
     }
     existing_part(dir, sizeof dir);
     if (access(dir, W_OK) != 0 || statvfs(dir, &v) != 0) {
-        finding(d, "store", LEVEL_BAD, "make the directory and let the daemon's user write there", "%s: %s", dir, strerror(errno));
+        finding(d, "store", LEVEL_BAD, "make the directory and let the daemon's user write there", "%s: %s", dir,
+                strerror(errno));
         return;
     }
     double mb = (double)v.f_bavail * (double)v.f_frsize / 1e6;
 
-    finding(d, "store", mb < FREE_MB ? LEVEL_WARN : LEVEL_OK, "make room: experience and models need some hundred MB", "%s is writable, %.0f MB free",
-            dir, mb);
+    finding(d, "store", mb < FREE_MB ? LEVEL_WARN : LEVEL_OK, "make room: experience and models need some hundred MB",
+            "%s is writable, %.0f MB free", dir, mb);
 }
 
 /* The configuration, or NULL after saying why not. */
@@ -308,7 +319,8 @@ static void print(const struct doctor *d)
     size_t        i;
     json_t       *c;
 
-    json_array_foreach(d->checks, i, c) {
+    json_array_foreach(d->checks, i, c)
+    {
         const char *level = json_string_value(json_object_get(c, "level"));
         int         k     = !strcmp(level, "ok") ? 0 : !strcmp(level, "warn") ? 1 : 2;
 
@@ -322,17 +334,21 @@ static void print(const struct doctor *d)
 
 int verb_doctor(int argc, char **argv)
 {
-    const char        *config  = NULL;
-    bool               json    = false;
-    const struct flag  flags[] = { { .name = "config", .value = "FILE", .what = "also check this robot.yaml, and judge for it", .text = &config },
-                                   { .name = "json", .what = "as JSON", .on = &json },
-                                   { 0 } };
-    const struct usage usage   = { .line  = "doctor [--config FILE] [--json]",
-                                   .text  = "Checks kernel, limits, processor, libraries and robot.yaml; every fault with its remedy.\n"
-                                            "What only costs real time is a warning for a simulated robot.  Exit status 1 where something is bad.",
-                                   .flags = flags };
-    struct doctor        d     = { .serious = LEVEL_WARN };
-    struct robot_config *c     = NULL;
+    const char       *config  = NULL;
+    bool              json    = false;
+    const struct flag flags[] = {
+        { .name = "config", .value = "FILE", .what = "also check this robot.yaml, and judge for it", .text = &config },
+        { .name = "json", .what = "as JSON", .on = &json },
+        { 0 }
+    };
+    const struct usage usage = {
+        .line  = "doctor [--config FILE] [--json]",
+        .text  = "Checks kernel, limits, processor, libraries and robot.yaml; every fault with its remedy.\n"
+                 "What only costs real time is a warning for a simulated robot.  Exit status 1 where something is bad.",
+        .flags = flags
+    };
+    struct doctor        d = { .serious = LEVEL_WARN };
+    struct robot_config *c = NULL;
     int                  n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc >= 0)
@@ -353,7 +369,8 @@ int verb_doctor(int argc, char **argv)
         check_store(&d, c);
     free(c);
     if (json) {
-        json_t *all = json_pack("{s:b, s:s, s:O}", "ok", d.worst < LEVEL_BAD, "worst", level_name[d.worst], "checks", d.checks);
+        json_t *all =
+            json_pack("{s:b, s:s, s:O}", "ok", d.worst < LEVEL_BAD, "worst", level_name[d.worst], "checks", d.checks);
 
         json_dumpf(all, stdout, JSON_INDENT(2));
         putchar('\n');

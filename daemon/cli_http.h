@@ -5,16 +5,16 @@
 #include <jansson.h>
 
 enum http_result {
-    HTTP_OK,        /* there is an answer, whatever its status                 */
-    HTTP_DOWN,      /* nobody listens                                          */
-    HTTP_DENIED,    /* the socket is not for this user                         */
-    HTTP_SILENT,    /* connected, but no answer in time, or not one of ours    */
+    HTTP_OK,     /* there is an answer, whatever its status */
+    HTTP_DOWN,   /* nobody listens */
+    HTTP_DENIED, /* the socket is not for this user */
+    HTTP_SILENT, /* connected, but no answer in time, or not one of ours */
 };
 
 struct http_answer {
     long    status;
-    json_t *json;      /* the caller's; NULL unless HTTP_OK                    */
-    char    why[600];  /* a sentence unless HTTP_OK                            */
+    json_t *json;     /* the caller's; NULL unless HTTP_OK */
+    char    why[600]; /* a sentence unless HTTP_OK */
 };
 
 /* GET /status.  An answer other than 200 with an object is HTTP_SILENT. */

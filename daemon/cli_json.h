@@ -5,9 +5,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-const json_t *js_at(const json_t *root, const char *path);                    /* NULL: none           */
-double        js_num(const json_t *root, const char *path);                   /* NaN: none            */
-long          js_int(const json_t *root, const char *path);                   /* 0: none              */
+const json_t *js_at(const json_t *root, const char *path);                    /* NULL: none */
+double        js_num(const json_t *root, const char *path);                   /* NaN: none */
+long          js_int(const json_t *root, const char *path);                   /* 0: none */
 bool          js_true(const json_t *root, const char *path);                  /* only for JSON's true */
 const char   *js_str(const json_t *root, const char *path, const char *none); /* owned by the document */
 

@@ -53,6 +53,6 @@ json_t *machine_json(const char *isa)
     uname(&u);
     machine_cpu(cpu, sizeof cpu);
     snprintf(kernel, sizeof kernel, "%s %s", u.release, u.version);
-    return json_pack("{s:s, s:I, s:s, s:s}", "cpu", cpu, "cores", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", kernel, "isa",
-                     isa ? isa : machine_isa());
+    return json_pack("{s:s, s:I, s:s, s:s}", "cpu", cpu, "cores", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel",
+                     kernel, "isa", isa ? isa : machine_isa());
 }

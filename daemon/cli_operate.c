@@ -60,7 +60,8 @@ static int simple(int argc, char **argv, const char *verb, const char *line, con
 
 int verb_disarm(int argc, char **argv)
 {
-    return simple(argc, argv, "/disarm", "disarm [--robot NAME]", "Controlled stop, then disarmed; may be armed again at once.");
+    return simple(argc, argv, "/disarm", "disarm [--robot NAME]",
+                  "Controlled stop, then disarmed; may be armed again at once.");
 }
 
 int verb_reset(int argc, char **argv)
@@ -74,12 +75,14 @@ int verb_stop(int argc, char **argv)
 {
     struct place_flags place   = { 0 };
     const struct flag  flags[] = { PLACE_FLAGS(&place), { 0 } };
-    const struct usage usage   = { .line  = "stop [--robot NAME]",
-                                   .text  = "Controlled stop, latched until limber reset.  Without flags it stops every robot whose "
-                                            "daemon runs here.\nIt is no emergency stop: that is a switch in the robot's supply.",
-                                   .flags = flags };
-    struct daemons    *d       = malloc(sizeof *d);
-    int                n, worst = EXIT_OK, rc = args_read(argc, argv, &usage, NULL, &n);
+    const struct usage usage   = {
+          .line  = "stop [--robot NAME]",
+          .text  = "Controlled stop, latched until limber reset.  Without flags it stops every robot whose "
+                     "daemon runs here.\nIt is no emergency stop: that is a switch in the robot's supply.",
+          .flags = flags
+    };
+    struct daemons *d = malloc(sizeof *d);
+    int             n, worst = EXIT_OK, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (!d)
         return EXIT_OSERR;
@@ -119,7 +122,8 @@ static bool confirm_real(const char *robot)
     char line[128];
 
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
-        fprintf(stderr, "limber: not armed: %s is real hardware, which is armed by a person at a terminal only\n", robot);
+        fprintf(stderr, "limber: not armed: %s is real hardware, which is armed by a person at a terminal only\n",
+                robot);
         return false;
     }
     printf("%s is real hardware and will move.  Is everyone clear, and the emergency stop at hand?\n"
@@ -150,8 +154,8 @@ static bool confirm_sim(const char *robot)
 
 static int arm_checked(const char *dir, const json_t *status, bool yes, bool explore)
 {
-    struct screen s     = { .width = terminal_width(), .colour = terminal_wants_colour() };
-    const char   *robot = js_str(status, "robot", "");
+    struct screen s                = { .width = terminal_width(), .colour = terminal_wants_colour() };
+    const char   *robot            = js_str(status, "robot", "");
     bool          by_configuration = !strcmp(js_str(status, "hardware", ""), "sim");
     bool          sim              = by_configuration && js_true(status, "link.simulated");
 
@@ -181,12 +185,16 @@ int verb_arm(int argc, char **argv)
     bool               yes = false, explore = false;
     const struct flag  flags[] = { PLACE_FLAGS(&place),
                                    { .name = "yes", .what = "do not ask (simulated robots only)", .on = &yes },
-                                   { .name = "explore", .what = "allow exploration above 20 % of the effort limit on real hardware", .on = &explore },
+                                   { .name = "explore",
+                                     .what = "allow exploration above 20 % of the effort limit on real hardware",
+                                     .on   = &explore },
                                    { 0 } };
-    const struct usage usage   = { .line  = "arm [--yes] [--explore] [--robot NAME]",
-                                   .text  = "Shows the pre-arm checks, asks, and arms into the baseline controller.  Real hardware wants a\n"
-                                            "person at a terminal who types the robot's name.",
-                                   .flags = flags };
+    const struct usage usage   = {
+          .line  = "arm [--yes] [--explore] [--robot NAME]",
+          .text  = "Shows the pre-arm checks, asks, and arms into the baseline controller.  Real hardware wants a\n"
+                     "person at a terminal who types the robot's name.",
+          .flags = flags
+    };
     char    dir[512];
     json_t *status;
     int     n, rc = args_read(argc, argv, &usage, NULL, &n);
@@ -233,16 +241,25 @@ int verb_trial(int argc, char **argv)
     struct place_flags place  = { 0 };
     bool               random = false, json = false;
     long               count   = 0;
-    const struct flag  flags[] = { PLACE_FLAGS(&place),
-                                   { .name = "random", .what = "start: an exploring trial instead of a planned one", .on = &random },
-                                   { .name = "count", .value = "N", .what = "start: so many trials, one after the other", .number = &count, .min = 1, .max = 1000000 },
-                                   { .name = "json", .what = "list: as JSON", .on = &json },
-                                   { 0 } };
-    const struct usage usage   = { .line         = "trial start|stop|ready|list [--random] [--count N] [--json] [--robot NAME]",
-                                   .text         = "start  the next trial            stop  abort the running one; the baseline holds, still armed\n"
-                                                   "ready  the robot stands at its start pose   list  returns of the trials so far",
-                                   .flags        = flags,
-                                   .max_operands = 1 };
+    const struct flag  flags[] = {
+         PLACE_FLAGS(&place),
+         { .name = "random", .what = "start: an exploring trial instead of a planned one", .on = &random },
+         { .name   = "count",
+           .value  = "N",
+           .what   = "start: so many trials, one after the other",
+           .number = &count,
+           .min    = 1,
+           .max    = 1000000 },
+         { .name = "json", .what = "list: as JSON", .on = &json },
+         { 0 }
+    };
+    const struct usage usage = {
+        .line  = "trial start|stop|ready|list [--random] [--count N] [--json] [--robot NAME]",
+        .text  = "start  the next trial            stop  abort the running one; the baseline holds, still armed\n"
+                 "ready  the robot stands at its start pose   list  returns of the trials so far",
+        .flags = flags,
+        .max_operands = 1
+    };
     const char *act;
     char        dir[512], path[64];
     int         n, rc = args_read(argc, argv, &usage, &act, &n);

@@ -39,8 +39,9 @@ static int the_only_one(char *dir, size_t n)
     if (d->n == 1) {
         snprintf(dir, n, "%s", d->dir[0]);
     } else if (d->n == 0) {
-        fprintf(stderr, "limber: no daemon is running; start one with limberd --config FILE (systemctl start limber@NAME), "
-                        "or limber run robots/cartpole/robot.yaml for a simulated robot\n");
+        fprintf(stderr,
+                "limber: no daemon is running; start one with limberd --config FILE (systemctl start limber@NAME), "
+                "or limber run robots/cartpole/robot.yaml for a simulated robot\n");
         rc = EXIT_UNAVAILABLE;
     } else {
         fprintf(stderr, "limber: %d daemons are running; say which with --robot NAME or --run-dir:\n", d->n);

@@ -16,13 +16,14 @@ static const struct colour INK = { 0.13, 0.15, 0.18 }, SOFT = { 0.42, 0.45, 0.50
                            MAIN = { 0.05, 0.38, 0.67 }, DOTS = { 0.93, 0.53, 0.18 }, LEVEL = { 0.55, 0.65, 0.55 };
 
 /* One colour per curve where there are several; recognisable to most eyes, then again from the start. */
-static const struct colour SERIES[] = { { 0.30, 0.60, 0.80 }, { 0.85, 0.55, 0.25 }, { 0.35, 0.65, 0.45 }, { 0.75, 0.45, 0.60 },
-                                        { 0.55, 0.50, 0.75 }, { 0.60, 0.55, 0.35 }, { 0.45, 0.65, 0.70 }, { 0.75, 0.40, 0.40 } };
+static const struct colour SERIES[] = { { 0.30, 0.60, 0.80 }, { 0.85, 0.55, 0.25 }, { 0.35, 0.65, 0.45 },
+                                        { 0.75, 0.45, 0.60 }, { 0.55, 0.50, 0.75 }, { 0.60, 0.55, 0.35 },
+                                        { 0.45, 0.65, 0.70 }, { 0.75, 0.40, 0.40 } };
 
 struct plot {
     cairo_t *c;
-    double   left, right, top, bottom; /* frame, pixels         */
-    double   x0, x1, y0, y1;           /* what the frame shows  */
+    double   left, right, top, bottom; /* frame, pixels */
+    double   x0, x1, y0, y1;           /* what the frame shows */
 };
 
 static double px(const struct plot *p, double x)
@@ -45,7 +46,8 @@ static double text(const struct plot *p, double x, double y, double align, doubl
 {
     cairo_text_extents_t e;
 
-    cairo_select_font_face(p->c, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_select_font_face(p->c, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL,
+                           bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(p->c, size);
     cairo_text_extents(p->c, s, &e);
     cairo_move_to(p->c, x - align * e.x_advance, y);
@@ -145,7 +147,8 @@ static void level_lines(const struct plot *p, const double *levels, int n)
     cairo_set_dash(p->c, NULL, 0, 0);
     for (int i = 0; i < n; i++) {
         snprintf(label, sizeof label, "%.6g", levels[i]);
-        text(p, p->left + 30 + 40 * i, py(p, levels[i]) - 4, 0, 13, false, label); /* beside each other: they may be close */
+        text(p, p->left + 30 + 40 * i, py(p, levels[i]) - 4, 0, 13, false,
+             label); /* beside each other: they may be close */
     }
 }
 
@@ -235,11 +238,13 @@ static void many_curves(const struct plot *p, const struct curve *c, int curves)
     }
 }
 
-int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels, int nlevels,
-                char *why, size_t why_size)
+int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
+                int nlevels, char *why, size_t why_size)
 {
     cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
-    struct plot      p     = { .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 190, .top = 122, .bottom = PLOT_HEIGHT - 78 };
+    struct plot      p     = {
+                 .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 190, .top = 122, .bottom = PLOT_HEIGHT - 78
+    };
 
     cairo_set_source_rgb(p.c, 1, 1, 1);
     cairo_paint(p.c);
@@ -277,9 +282,9 @@ int verb_plot(int argc, char **argv)
     const struct usage usage   = { .line  = "plot --store DB --out PNG",
                                    .text  = "Draws the learning curve of a store; the daemon may be running.",
                                    .flags = flags };
-    struct curve *c = calloc(1, sizeof *c);
-    char          why[700], title[600];
-    int           n, rc = args_read(argc, argv, &usage, NULL, &n);
+    struct curve      *c       = calloc(1, sizeof *c);
+    char               why[700], title[600];
+    int                n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc < 0 && (!store || !out)) {
         fprintf(stderr, "limber plot: --%s is missing; usage: limber %s\n", store ? "out" : "store", usage.line);

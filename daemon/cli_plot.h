@@ -4,14 +4,14 @@
 
 #include <stddef.h>
 
-enum { CURVE_MAX = 2000, PLOT_WIDTH = 1200, PLOT_HEIGHT = 720 };
+enum { CURVE_MAX = 4096, PLOT_WIDTH = 1200, PLOT_HEIGHT = 720 };
 
 /* Returns of finished trials in the order they were done.  Trials cut short are not results and are left out. */
 struct curve {
     char   label[48];
-    double random;          /* return of the first random trial, NaN: none  */
+    double random; /* return of the first random trial, NaN: none */
     int    n;
-    double ret[CURVE_MAX];  /* of planned trials 1 .. n                     */
+    double ret[CURVE_MAX]; /* of planned trials 1 .. n */
 };
 
 /* Running maximum at planned trial i = 0 .. n-1. */
@@ -31,7 +31,7 @@ double store_train_s(const char *store);
 
 /* One curve: returns as dots, running maximum as a line.  Several: running maxima as thin lines and their median.
  * levels (NULL: none) are drawn as faint lines.  0, or -1 with a sentence. */
-int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels, int nlevels,
-                char *why, size_t why_size);
+int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
+                int nlevels, char *why, size_t why_size);
 
 #endif

@@ -10,10 +10,10 @@
 struct child {
     char  name[32];
     char  log[512];
-    pid_t pid;    /* 0: not started, or stopped      */
+    pid_t pid; /* 0: not started, or stopped */
     bool  ended;
-    int   status; /* where it ended by itself        */
-    int   signal; /* that ended it, 0: none          */
+    int   status; /* where it ended by itself */
+    int   signal; /* that ended it, 0: none */
 };
 
 /* Full path of one of our programs: beside this one, else in PATH.  0 or -1 with a sentence. */

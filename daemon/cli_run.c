@@ -14,7 +14,8 @@
 #include "daemon/cli_watch.h"
 #include "daemon/run_dir.h"
 
-static const char *const RUNS = "build/run", *const LATEST = "build/run/latest";
+static const char *const RUNS = "build/run";
+static const char *const LATEST = "build/run/latest";
 
 /* build/run/20260131-235959, or with -2, -3 ... where that exists. */
 static void fresh_dir(char *dir, size_t n)
@@ -144,20 +145,34 @@ int verb_run(int argc, char **argv)
     bool        resume = false, no_color = false, lockstep = false;
     long        trials = 0, seed = -1;
 
-    const struct flag  flags[] = { { .name = "resume", .what = "go on with the last run", .on = &resume },
-                                   { .name = "trials", .value = "N", .what = "planned trials instead of the configuration's", .number = &trials, .min = 1, .max = 1000000 },
-                                   { .name = "seed", .value = "N", .what = "instead of the configuration's", .number = &seed, .min = 0, .max = 4294967295.0 },
-                                   { .name = "lockstep", .what = "the simulator waits for every command: no real time", .on = &lockstep },
-                                   { .name = "run-dir", .value = "D", .what = "instead of build/run/TIME", .text = &run_dir },
-                                   { .name = "no-color", .what = "no colours", .on = &no_color },
-                                   { 0 } };
-    const struct usage usage   = { .line         = "run CONFIG [--resume] [--trials N] [--seed N] [--run-dir D]",
-                                   .text         = "Starts limberd and a simulated robot, arms it, lets it learn, draws its learning curve.\n"
-                                                   "Only for hardware: sim.  Ctrl-C stops the robot and ends everything.",
-                                   .flags        = flags,
-                                   .max_operands = 1 };
-    char               dir[PATH_SIZE];
-    int                n, rc = args_read(argc, argv, &usage, &config, &n);
+    const struct flag flags[] = {
+        { .name = "resume", .what = "go on with the last run", .on = &resume },
+        { .name   = "trials",
+          .value  = "N",
+          .what   = "planned trials instead of the configuration's",
+          .number = &trials,
+          .min    = 1,
+          .max    = TRIALS_MAX },
+        { .name   = "seed",
+          .value  = "N",
+          .what   = "instead of the configuration's",
+          .number = &seed,
+          .min    = 0,
+          .max    = 4294967295.0 },
+        { .name = "lockstep", .what = "the simulator waits for every command: no real time", .on = &lockstep },
+        { .name = "run-dir", .value = "D", .what = "instead of build/run/TIME", .text = &run_dir },
+        { .name = "no-color", .what = "no colours", .on = &no_color },
+        { 0 }
+    };
+    const struct usage usage = {
+        .line         = "run CONFIG [--resume] [--trials N] [--seed N] [--run-dir D]",
+        .text         = "Starts limberd and a simulated robot, arms it, lets it learn, draws its learning curve.\n"
+                        "Only for hardware: sim.  Ctrl-C stops the robot and ends everything.",
+        .flags        = flags,
+        .max_operands = 1
+    };
+    char dir[PATH_SIZE];
+    int  n, rc = args_read(argc, argv, &usage, &config, &n);
 
     if (rc >= 0)
         return rc;
@@ -168,8 +183,10 @@ int verb_run(int argc, char **argv)
     rc = choose_dir(run_dir, resume, dir, sizeof dir);
     if (rc != EXIT_OK)
         return rc;
-    return run(&(struct session_options){ .config = config, .run_dir = dir, .seed = seed, .trials = trials, .lockstep = lockstep },
-               !run_dir && !resume, !no_color);
+    return run(
+        &(struct session_options){
+            .config = config, .run_dir = dir, .seed = seed, .trials = trials, .lockstep = lockstep },
+        !run_dir && !resume, !no_color);
 }
 
 /* --- limber sim ------------------------------------------------------------------------------------------------ */
@@ -193,14 +210,23 @@ int verb_sim(int argc, char **argv)
     bool               lockstep = false;
     const char        *picture  = NULL;
     long               seed     = -1;
-    const struct flag  flags[]  = { PLACE_FLAGS(&place),
-                                    { .name = "lockstep", .what = "wait for every command: no real time", .on = &lockstep },
-                                    { .name = "picture", .value = "F", .what = "write a picture of the robot now and then", .text = &picture },
-                                    { .name = "seed", .value = "N", .what = "of the starting states", .number = &seed, .min = 0, .max = 4294967295.0 },
-                                    { 0 } };
-    const struct usage usage    = { .line  = "sim [--config FILE | --robot NAME] [--lockstep] [--picture F] [--seed N]",
-                                    .text  = "Becomes the simulated robot of a daemon: limber-bridge sim with what robot.yaml says.",
-                                    .flags = flags };
+    const struct flag  flags[]  = {
+          PLACE_FLAGS(&place),
+          { .name = "lockstep", .what = "wait for every command: no real time", .on = &lockstep },
+          { .name = "picture", .value = "F", .what = "write a picture of the robot now and then", .text = &picture },
+          { .name   = "seed",
+            .value  = "N",
+            .what   = "of the starting states",
+            .number = &seed,
+            .min    = 0,
+            .max    = 4294967295.0 },
+          { 0 }
+    };
+    const struct usage usage = {
+        .line  = "sim [--config FILE | --robot NAME] [--lockstep] [--picture F] [--seed N]",
+        .text  = "Becomes the simulated robot of a daemon: limber-bridge sim with what robot.yaml says.",
+        .flags = flags
+    };
     struct robot_config *c = malloc(sizeof *c);
     struct sim_command   command;
     char                 file[PATH_SIZE], dir[PATH_SIZE], why[700];

@@ -11,8 +11,9 @@
 
 enum { LINE_MAX_BYTES = 4096 };
 
-static const char *const escape[] = { [1] = "\033[0m",  [2] = "\033[1m",  [3] = "\033[2m",
-                                      [4] = "\033[32m", [5] = "\033[33m", [6] = "\033[31m" };
+static const char *const escape[] = {
+    [1] = "\033[0m", [2] = "\033[1m", [3] = "\033[2m", [4] = "\033[32m", [5] = "\033[33m", [6] = "\033[31m"
+};
 
 void screen_clear(struct screen *s)
 {

@@ -9,17 +9,17 @@
 #include <stddef.h>
 
 #define PLAIN "\001"
-#define BOLD "\002"
-#define DIM "\003"
-#define GOOD "\004" /* green  */
-#define WARN "\005" /* yellow */
-#define BAD "\006"  /* red    */
+#define BOLD  "\002"
+#define DIM   "\003"
+#define GOOD  "\004" /* green */
+#define WARN  "\005" /* yellow */
+#define BAD   "\006" /* red */
 
 struct screen {
-    char  *text;   /* lines ending in '\n'; NULL while empty      */
+    char  *text; /* lines ending in '\n'; NULL while empty */
     size_t len, room;
     int    lines;
-    int    width;  /* columns; 0: as long as it takes             */
+    int    width; /* columns; 0: as long as it takes */
     bool   colour;
 };
 

@@ -30,9 +30,10 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
 
     if (program_find("limber-bridge", b->program, sizeof b->program, why, why_size) != 0)
         return -1;
-    snprintf(b->endpoint, sizeof b->endpoint, "%s%s%s", c->endpoint[0] ? c->endpoint : "ipc://", c->endpoint[0] ? "" : run_dir,
-             c->endpoint[0] ? "" : "/robot.sock");
-    snprintf(b->seed, sizeof b->seed, "%llu", seed >= 0 ? (unsigned long long)seed : (unsigned long long)c->trials.seed);
+    snprintf(b->endpoint, sizeof b->endpoint, "%s%s%s", c->endpoint[0] ? c->endpoint : "ipc://",
+             c->endpoint[0] ? "" : run_dir, c->endpoint[0] ? "" : "/robot.sock");
+    snprintf(b->seed, sizeof b->seed, "%llu",
+             seed >= 0 ? (unsigned long long)seed : (unsigned long long)c->trials.seed);
     snprintf(b->timestep, sizeof b->timestep, "%.9g", c->sim.timestep);
     snprintf(b->timeout, sizeof b->timeout, "%.9g", c->sim.command_timeout_ms);
     snprintf(b->priority, sizeof b->priority, "%d", c->cores.sim_priority);
@@ -122,8 +123,10 @@ int session_start(struct session *s, const struct session_options *o)
         return EXIT_CONFIG;
     }
     if (s->config.hardware != HARDWARE_SIM) {
-        fprintf(stderr, "limber: %s says hardware: real; only simulated robots are run this way.  Start limberd --config %s, "
-                        "then limber arm at a terminal\n", o->config, o->config);
+        fprintf(stderr,
+                "limber: %s says hardware: real; only simulated robots are run this way.  Start limberd --config %s, "
+                "then limber arm at a terminal\n",
+                o->config, o->config);
         return EXIT_REFUSED;
     }
     if (o->lockstep && !s->config.lockstep) {
@@ -135,12 +138,13 @@ int session_start(struct session *s, const struct session_options *o)
         return EXIT_CANTCREATE;
     }
     if (run_dir_alive(s->run_dir)) {
-        fprintf(stderr, "limber: a daemon is running in %s already; limber --run-dir %s stop, or choose another\n", s->run_dir, s->run_dir);
+        fprintf(stderr, "limber: a daemon is running in %s already; limber --run-dir %s stop, or choose another\n",
+                s->run_dir, s->run_dir);
         return EXIT_REFUSED;
     }
     /* A configuration without delay makes sense only where the simulator waits. */
-    s->lockstep  = o->lockstep || s->config.delay_steps == 0;
-    s->phase_ns  = s->answer_ns = clock_now_ns();
+    s->lockstep = o->lockstep || s->config.delay_steps == 0;
+    s->phase_ns = s->answer_ns = clock_now_ns();
     if (start_both(s, o) != 0) {
         fprintf(stderr, "limber: %s\n", s->why);
         child_stop(&s->daemon, 0, 2);
@@ -182,7 +186,8 @@ static void try_to_arm(struct session *s)
     if (r == HTTP_OK && a.status == 200 && js_true(a.json, "ok"))
         enter(s, PHASE_ARMED);
     else
-        snprintf(s->why, sizeof s->why, "arming was refused: %s", r == HTTP_OK ? js_str(a.json, "error", "no reason given") : a.why);
+        snprintf(s->why, sizeof s->why, "arming was refused: %s",
+                 r == HTTP_OK ? js_str(a.json, "error", "no reason given") : a.why);
     json_decref(a.json);
 }
 
@@ -258,6 +263,11 @@ enum session_end session_step(struct session *s, struct terminal *t, double seco
         return trouble(s, a.why);
     }
     return look(s);
+}
+
+double session_armed_s(const struct session *s)
+{
+    return s->phase == PHASE_ARMED ? since(s->phase_ns) : 0;
 }
 
 void session_waiting(const struct session *s, struct screen *out)
@@ -336,7 +346,7 @@ static void wait_disarmed(struct session *s)
 
     while (since(start) < 2 && !child_ended(&s->daemon)) {
         struct http_answer a;
-        bool               done = http_status(s->run_dir, &a) != HTTP_OK || !strcmp(js_str(a.json, "mode", ""), "DISARMED");
+        bool done = http_status(s->run_dir, &a) != HTTP_OK || !strcmp(js_str(a.json, "mode", ""), "DISARMED");
 
         json_decref(a.json);
         if (done)

@@ -14,26 +14,28 @@
 #include "daemon/cli_terminal.h"
 #include "daemon/config.h"
 
+enum { TRIALS_MAX = 4096 }; /* what limberd --trials takes */
+
 struct session_options {
-    const char *config;         /* robot.yaml, hardware: sim                       */
-    const char *run_dir;        /* made if need be                                 */
+    const char *config;         /* robot.yaml, hardware: sim */
+    const char *run_dir;        /* made if need be */
     long        seed;           /* of daemon and simulator; -1: the configuration's */
-    long        trials;         /* 0: the configuration's                          */
-    bool        lockstep;       /* the simulator asks for it                       */
-    bool        train_flat_out; /* the trainer never rests (bench-rt)              */
+    long        trials;         /* 0: the configuration's */
+    bool        lockstep;       /* the simulator asks for it */
+    bool        train_flat_out; /* the trainer never rests (bench-rt) */
 };
 
 enum session_phase { PHASE_DAEMON, PHASE_LINK, PHASE_PREARM, PHASE_ARMED };
 
 enum session_end {
     END_NOT_YET,
-    END_FINISHED,    /* all trials done                                        */
-    END_ENOUGH,      /* the caller has seen enough                             */
-    END_INTERRUPTED, /* Ctrl-C, SIGTERM                                        */
-    END_STOPPED,     /* a latched stop                                         */
-    END_DISARMED,    /* somebody else disarmed it                              */
-    END_CHILD,       /* one of the two programs ended by itself                */
-    END_TROUBLE,     /* see session.why                                        */
+    END_FINISHED,    /* all trials done */
+    END_ENOUGH,      /* the caller has seen enough */
+    END_INTERRUPTED, /* Ctrl-C, SIGTERM */
+    END_STOPPED,     /* a latched stop */
+    END_DISARMED,    /* somebody else disarmed it */
+    END_CHILD,       /* one of the two programs ended by itself */
+    END_TROUBLE,     /* see session.why */
 };
 
 struct session {
@@ -43,13 +45,13 @@ struct session {
     char                run_dir[PATH_SIZE];
     char                why[700];
     enum session_phase  phase;
-    uint64_t            phase_ns;    /* when the phase began                           */
-    uint64_t            answer_ns;   /* when the daemon last answered                  */
-    uint64_t            idle_ns;     /* since when no trial is under way, 0: one is    */
-    bool                moved;       /* has been seen armed                            */
-    json_t             *status;      /* newest, NULL before the first                  */
-    json_t             *reported;    /* the last trial that session_next_trial gave    */
-    double              best;        /* of the planned trials reported, NaN: none      */
+    uint64_t            phase_ns;  /* when the phase began */
+    uint64_t            answer_ns; /* when the daemon last answered */
+    uint64_t            idle_ns;   /* since when no trial is under way, 0: one is */
+    bool                moved;     /* has been seen armed */
+    json_t             *status;    /* newest, NULL before the first */
+    json_t             *reported;  /* the last trial that session_next_trial gave */
+    double              best;      /* of the planned trials reported, NaN: none */
 };
 
 /* Reads the configuration and starts both programs.  0, or an exit code after saying what is wrong; nothing is left
@@ -58,6 +60,9 @@ int session_start(struct session *s, const struct session_options *o);
 
 /* Waits `seconds`, looks at everything, takes the next step towards armed trials. */
 enum session_end session_step(struct session *s, struct terminal *t, double seconds);
+
+/* Seconds since it was armed, 0 before. */
+double session_armed_s(const struct session *s);
 
 /* What is being waited for, before it is armed. */
 void session_waiting(const struct session *s, struct screen *out);

@@ -10,17 +10,18 @@
 
 int verb_status(int argc, char **argv)
 {
-    struct place_flags place = { 0 };
-    bool               json  = false;
+    struct place_flags place   = { 0 };
+    bool               json    = false;
     const struct flag  flags[] = { PLACE_FLAGS(&place),
                                    { .name = "json", .what = "the whole status document as JSON", .on = &json },
                                    { 0 } };
-    const struct usage usage   = { .line  = "status [--json] [--robot NAME]",
-                                   .text  = "One screen about the daemon: mode, trial, model, planner, timing, link, gates.",
+    const struct usage usage   = { .line = "status [--json] [--robot NAME]",
+                                   .text =
+                                       "One screen about the daemon: mode, trial, model, planner, timing, link, gates.",
                                    .flags = flags };
-    char    dir[512];
-    json_t *status;
-    int     n, rc = args_read(argc, argv, &usage, NULL, &n);
+    char               dir[512];
+    json_t            *status;
+    int                n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc >= 0)
         return rc;
@@ -59,11 +60,11 @@ int verb_top(int argc, char **argv)
     const struct usage usage   = { .line  = "top [--robot NAME]",
                                    .text  = "Live view of the daemon, five times a second, until q or Ctrl-C.",
                                    .flags = flags };
-    char            dir[512];
-    json_t         *status;
-    struct terminal t;
-    struct screen   s = { 0 };
-    int             n, rc = args_read(argc, argv, &usage, NULL, &n);
+    char               dir[512];
+    json_t            *status;
+    struct terminal    t;
+    struct screen      s = { 0 };
+    int                n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc >= 0)
         return rc;

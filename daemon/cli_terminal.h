@@ -12,19 +12,19 @@
 #include "daemon/cli_screen.h"
 
 enum wake {
-    WAKE_TIME,      /* the time is over                      */
-    WAKE_CHILD,     /* a child ended                         */
+    WAKE_TIME,      /* the time is over */
+    WAKE_CHILD,     /* a child ended */
     WAKE_INTERRUPT, /* Ctrl-C, SIGTERM, the terminal is gone */
-    WAKE_KEY,       /* 'q'                                   */
+    WAKE_KEY,       /* 'q' */
 };
 
 struct terminal {
-    bool           tty;     /* stdout is one: redraw in place      */
-    bool           keys;    /* stdin is one and read key by key    */
+    bool           tty;  /* stdout is one: redraw in place */
+    bool           keys; /* stdin is one and read key by key */
     bool           colour;
     int            width, height;
-    int            drawn;   /* lines of the picture on the screen  */
-    int            signals; /* signalfd                            */
+    int            drawn;   /* lines of the picture on the screen */
+    int            signals; /* signalfd */
     sigset_t       old_mask;
     struct termios old_keys;
 };

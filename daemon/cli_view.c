@@ -101,8 +101,8 @@ static void part_trial(struct screen *s, const json_t *status)
                 js_true(status, "trials.finished") ? ", all done" : "", js_int(status, "trials.step"),
                 js_int(status, "trials.steps"), progress);
     spark(curve, sizeof curve, v, returns(status, v, SPARK_MAX), s->width > 60 ? s->width - 40 : 20);
-    screen_line(s, "return    " BOLD "%s" PLAIN "  best %s  %s%s", NUM("trials.return", 1, ""), NUM("trials.best", 1, ""),
-                GOOD, curve);
+    screen_line(s, "return    " BOLD "%s" PLAIN "  best %s  %s%s", NUM("trials.return", 1, ""),
+                NUM("trials.best", 1, ""), GOOD, curve);
 }
 
 static void part_model(struct screen *s, const json_t *status)
@@ -112,19 +112,20 @@ static void part_model(struct screen *s, const json_t *status)
     char        progress[128];
 
     bar(progress, sizeof progress, js_num(status, "model.progress"), 10);
-    screen_line(s, "model     version %ld  prequential error %s  trainer %s%s" PLAIN "%s%s%s%s", js_int(status, "model.version"),
-                NUM("model.prequential_rmse", 3, ""), strcmp(trainer, "dead") ? PLAIN : BAD, trainer,
-                strcmp(trainer, "training") ? "" : " ", strcmp(trainer, "training") ? "" : progress, train_s > 0 ? "  last fit " : "",
+    screen_line(s, "model     version %ld  prequential error %s  trainer %s%s" PLAIN "%s%s%s%s",
+                js_int(status, "model.version"), NUM("model.prequential_rmse", 3, ""),
+                strcmp(trainer, "dead") ? PLAIN : BAD, trainer, strcmp(trainer, "training") ? "" : " ",
+                strcmp(trainer, "training") ? "" : progress, train_s > 0 ? "  last fit " : "",
                 train_s > 0 ? figure(train_s, 1, " s").text : "");
 }
 
 static void part_planner(struct screen *s, const json_t *status)
 {
-    screen_line(s, "planner   %s %s  p50 %s  p99 %s  max %s of %s  late %s%ld%s  iterations %ld x %ld", js_str(status, "planner.name", "-"),
-                js_str(status, "planner.isa", ""), NUM("planner.ms.p50", 2, ""), NUM("planner.ms.p99", 2, ""),
-                NUM("planner.ms.max", 2, ""), NUM("planner.budget_ms", 1, " ms"), zero_mark(status, "planner.late"),
-                js_int(status, "planner.late"), PLAIN, js_int(status, "planner.iterations"),
-                js_int(status, "planner.candidates"));
+    screen_line(s, "planner   %s %s  p50 %s  p99 %s  max %s of %s  late %s%ld%s  iterations %ld x %ld",
+                js_str(status, "planner.name", "-"), js_str(status, "planner.isa", ""), NUM("planner.ms.p50", 2, ""),
+                NUM("planner.ms.p99", 2, ""), NUM("planner.ms.max", 2, ""), NUM("planner.budget_ms", 1, " ms"),
+                zero_mark(status, "planner.late"), js_int(status, "planner.late"), PLAIN,
+                js_int(status, "planner.iterations"), js_int(status, "planner.candidates"));
 }
 
 static void part_control(struct screen *s, const json_t *status)
@@ -158,7 +159,8 @@ static void part_events(struct screen *s, const json_t *status, size_t most)
     size_t        n = json_array_size(events), first = n > most ? n - most : 0;
 
     for (size_t i = first; i < n; i++)
-        screen_line(s, DIM "%s%s", i == first ? "events    " : "          ", js_str(json_array_get(events, i), "text", ""));
+        screen_line(s, DIM "%s%s", i == first ? "events    " : "          ",
+                    js_str(json_array_get(events, i), "text", ""));
 }
 
 static void part_gates(struct screen *s, const json_t *status)
@@ -169,11 +171,12 @@ static void part_gates(struct screen *s, const json_t *status)
 
     line[0] = 0;
     for (size_t i = 0; i < json_array_size(gates) && used < sizeof line; i++) {
-        const json_t *g   = json_array_get(gates, i);
-        bool          off = json_is_string(js_at(g, "off"));
+        const json_t *g    = json_array_get(gates, i);
+        bool          off  = json_is_string(js_at(g, "off"));
         const char   *sign = off ? DIM "off " : js_true(g, "ok") ? GOOD "✓ " PLAIN : BAD "✗ " PLAIN;
 
-        used += (size_t)snprintf(line + used, sizeof line - used, "%s%s%s" PLAIN, i ? "  " : "", sign, js_str(g, "name", "-"));
+        used += (size_t)snprintf(line + used, sizeof line - used, "%s%s%s" PLAIN, i ? "  " : "", sign,
+                                 js_str(g, "name", "-"));
     }
     if (used)
         screen_wrap(s, 10, "gates     %s", line);
@@ -238,8 +241,9 @@ void view_status(struct screen *s, const json_t *status)
     part_control(s, status);
     part_link(s, status);
     part_gates(s, status);
-    screen_line(s, "memory    %s MB  page faults %ld since %s", figure(js_num(status, "memory.resident_kb") / 1024, 1, "").text,
-                js_int(status, "control.page_faults"), js_str(status, "control.since", "start"));
+    screen_line(s, "memory    %s MB  page faults %ld since %s",
+                figure(js_num(status, "memory.resident_kb") / 1024, 1, "").text, js_int(status, "control.page_faults"),
+                js_str(status, "control.since", "start"));
     for (size_t i = 0; i < json_array_size(warnings); i++)
         screen_wrap(s, 10, WARN "%s" PLAIN "%s", i ? "          " : "real time ",
                     json_string_value(json_array_get(warnings, i)) ?: "-");
@@ -258,12 +262,13 @@ void view_trials(struct screen *s, const json_t *status)
     const json_t *history = js_at(status, "trials.history");
     double        best    = (double)NAN;
 
-    screen_line(s, BOLD "%6s  %-8s %-9s %9s %9s %7s %11s", "trial", "kind", "status", "return", "best", "model", "error");
+    screen_line(s, BOLD "%6s  %-8s %-9s %9s %9s %7s %11s", "trial", "kind", "status", "return", "best", "model",
+                "error");
     for (size_t i = 0; i < json_array_size(history); i++) {
-        const json_t *t      = json_array_get(history, i);
-        double        ret    = js_num(t, "return");
-        bool          counts = !strcmp(js_str(t, "kind", ""), "planned") && !strcmp(js_str(t, "status", ""), "finished");
-        bool          record = counts && (!isfinite(best) || ret > best);
+        const json_t *t   = json_array_get(history, i);
+        double        ret = js_num(t, "return");
+        bool counts       = !strcmp(js_str(t, "kind", ""), "planned") && !strcmp(js_str(t, "status", ""), "finished");
+        bool record       = counts && (!isfinite(best) || ret > best);
 
         if (record)
             best = ret;
@@ -293,5 +298,6 @@ void view_heartbeat(struct screen *s, const json_t *status)
     screen_line(s, "  ... trial %ld %s step %ld/%ld  %s  model %ld  trainer %s  ticks %ld  misses %ld",
                 js_int(status, "trials.number"), js_str(status, "trials.phase", "-"), js_int(status, "trials.step"),
                 js_int(status, "trials.steps"), js_str(status, "mode", "-"), js_int(status, "model.version"),
-                js_str(status, "model.trainer", "-"), js_int(status, "control.ticks"), js_int(status, "control.misses"));
+                js_str(status, "model.trainer", "-"), js_int(status, "control.ticks"),
+                js_int(status, "control.misses"));
 }

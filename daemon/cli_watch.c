@@ -1,6 +1,7 @@
 /* cli_watch.c - see cli_watch.h. */
 #include "daemon/cli_watch.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,11 +10,6 @@
 #include "daemon/rt/clock.h"
 
 static const double LOOK_S = 0.2, HEARTBEAT_S = 9;
-
-static double armed_s(const struct session *s)
-{
-    return s->phase == PHASE_ARMED ? 1e-9 * (double)(clock_now_ns() - s->phase_ns) : 0;
-}
 
 static void one_line(struct screen *out, const struct session *s, const struct watch *w)
 {
@@ -27,11 +23,17 @@ static void one_line(struct screen *out, const struct session *s, const struct w
         screen_free(&waiting);
     } else if (w->armed_s > 0) {
         screen_line(out, "%s: %3.0f %% of %.3g min  ticks %ld  misses %ld  loop p99 %.0f us  trial %ld", w->label,
-                    100 * armed_s(s) / w->armed_s, w->armed_s / 60, js_int(s->status, "control.ticks"),
-                    js_int(s->status, "control.misses"), js_num(s->status, "control.loop_us.p99"), js_int(s->status, "trials.number"));
+                    100 * session_armed_s(s) / w->armed_s, w->armed_s / 60, js_int(s->status, "control.ticks"),
+                    js_int(s->status, "control.misses"), js_num(s->status, "control.loop_us.p99"),
+                    js_int(s->status, "trials.number"));
     } else {
-        screen_line(out, "%s: trial %ld of %ld  step %ld/%ld  best %.1f  misses %ld", w->label, js_int(s->status, "trials.number"),
-                    js_int(s->status, "trials.count"), js_int(s->status, "trials.step"), js_int(s->status, "trials.steps"), s->best,
+        char best[32] = "-";
+
+        if (isfinite(s->best))
+            snprintf(best, sizeof best, "%.1f", s->best);
+        screen_line(out, "%s: trial %ld of %ld  step %ld/%ld  best %s  misses %ld", w->label,
+                    js_int(s->status, "trials.number"), js_int(s->status, "trials.count"),
+                    js_int(s->status, "trials.step"), js_int(s->status, "trials.steps"), best,
                     js_int(s->status, "control.misses"));
     }
 }
@@ -110,7 +112,7 @@ enum session_end watch_session(struct session *s, struct terminal *t, const stru
         else
             while (session_next_trial(s))
                 ;
-        if (end == END_NOT_YET && w->armed_s > 0 && armed_s(s) >= w->armed_s)
+        if (end == END_NOT_YET && w->armed_s > 0 && session_armed_s(s) >= w->armed_s)
             end = END_ENOUGH;
     }
     if (t->tty && w->label)

@@ -5,9 +5,9 @@
 #include "daemon/cli_session.h"
 
 struct watch {
-    const char *label;    /* NULL: the whole live view and a line per trial; else one line starting with this */
-    double      armed_s;  /* enough after so many seconds armed; 0: until the trials are done                 */
-    const char *footer;   /* last line of the live view, or NULL                                              */
+    const char *label;   /* NULL: the whole live view and a line per trial; else one line starting with this */
+    double      armed_s; /* enough after so many seconds armed; 0: until the trials are done */
+    const char *footer;  /* last line of the live view, or NULL */
 };
 
 /* Steps the session until it ends. */

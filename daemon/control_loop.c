@@ -9,38 +9,25 @@
 #define LOCKSTEP_GUARD_NS (5 * NS_PER_S)
 #define CLEAN_NS (5 * NS_PER_S)
 
-struct control {
-    struct shared     *s;
-    struct core       *core;
-    struct core_input  in;
-    struct core_output out;
-    struct plan        plan;       /* copy of the newest, stable while the core looks at it */
-    uint64_t           due_ns;     /* timer: this tick; state: when the fallback fires      */
-    uint64_t           woke_ns;
-    uint64_t           last_now_ns, last_wall_ns;
-    uint64_t           lockstep_offset_ns, lockstep_session;
-    struct usage       armed_base;
-    bool               was_armed;
-};
-
 /* ---- waiting for the tick ---- */
 
-static bool waits_for_state(const struct control *c)
+static bool waits_for_state(const struct control_loop *c)
 {
     return c->s->config->pace == PACE_STATE;
 }
 
 /* Sleeps until the tick is due; true where a new state has come (pace state). */
-static void wait_tick(struct control *c)
+static void wait_tick(struct control_loop *c)
 {
-    uint64_t tick = c->core->tick_ns, now;
+    uint64_t tick = c->core.tick_ns, now;
 
     if (waits_for_state(c)) {
         bool lockstep = atomic_load(&c->s->lockstep), came;
 
         for (;;) { /* the signal may be about a state that was taken already */
             uint32_t seen = rt_signal_count(&c->s->state_signal);
-            if ((came = handoff_fresh(&c->s->state_handoff)) || !rt_signal_wait(&c->s->state_signal, seen, c->due_ns))
+            if ((came = handoff_fresh(&c->s->state_handoff)) || atomic_load(&c->s->stop_threads) ||
+                !rt_signal_wait(&c->s->state_signal, seen, c->due_ns))
                 break;
         }
         c->woke_ns = now = clock_now_ns();
@@ -57,24 +44,24 @@ static void wait_tick(struct control *c)
 }
 
 /* The core's time: the monotonic clock, or in lockstep the simulator's, continued without a step back. */
-static uint64_t core_now(struct control *c)
+static uint64_t core_now(struct control_loop *c)
 {
     const struct joint_state *s = c->in.state;
 
     if (!atomic_load(&c->s->lockstep) || !s)
-        return c->woke_ns > c->last_now_ns ? c->woke_ns : c->last_now_ns + c->core->tick_ns;
+        return c->woke_ns > c->last_now_ns ? c->woke_ns : c->last_now_ns + c->core.tick_ns;
     if (!c->in.state_new)
         return c->last_now_ns + (c->woke_ns - c->last_wall_ns);
     if (s->session != c->lockstep_session) {
         c->lockstep_session   = s->session;
-        c->lockstep_offset_ns = c->last_now_ns + c->core->tick_ns - s->sample_ns;
+        c->lockstep_offset_ns = c->last_now_ns + c->core.tick_ns - s->sample_ns;
     }
     return c->lockstep_offset_ns + s->sample_ns;
 }
 
 /* ---- what the core needs ---- */
 
-static const struct plan *newest_plan(struct control *c)
+static const struct plan *newest_plan(struct control_loop *c)
 {
     bool     fresh;
     uint32_t slot = handoff_latest(&c->s->plan_handoff, &fresh);
@@ -94,7 +81,7 @@ static void request_plan(struct shared *s, const struct plan_request *req)
 /* Lockstep: asks, and waits for the final plan. */
 static const struct plan *solve(void *ctx, const struct plan_request *req)
 {
-    struct control *c     = ctx;
+    struct control_loop *c     = ctx;
     uint64_t        until = clock_now_ns() + LOCKSTEP_GUARD_NS;
 
     request_plan(c->s, req);
@@ -107,7 +94,7 @@ static const struct plan *solve(void *ctx, const struct plan_request *req)
     }
 }
 
-static void gather(struct control *c)
+static void gather(struct control_loop *c)
 {
     struct shared     *s  = c->s;
     struct core_input *in = &c->in;
@@ -119,6 +106,7 @@ static void gather(struct control *c)
     in->state      = fresh || in->state ? &s->state[state] : NULL;
     if (fresh && waits_for_state(c) && !atomic_load(&s->lockstep))
         hist_add(&s->wake, c->woke_ns > in->state->received_ns ? c->woke_ns - in->state->received_ns : 0);
+    in->lockstep      = atomic_load(&s->lockstep);
     in->now_ns        = core_now(c);
     in->plan          = newest_plan(c);
     in->model_version = atomic_load(&s->model_version);
@@ -146,7 +134,7 @@ static void wake_io(struct shared *s)
         return;
 }
 
-static void send(struct control *c)
+static void send(struct control_loop *c)
 {
     struct shared *s = c->s;
     uint64_t       slot;
@@ -159,7 +147,7 @@ static void send(struct control *c)
         uint32_t w           = s->command_handoff.write;
         bool     lockstep    = atomic_load(&s->lockstep);
         s->command[w]        = c->out.command;
-        s->command_due_ns[w] = lockstep || !c->in.state_new ? UINT64_MAX : c->woke_ns + c->core->tick_ns;
+        s->command_due_ns[w] = lockstep || !c->in.state_new ? UINT64_MAX : c->woke_ns + c->core.tick_ns;
         handoff_publish(&s->command_handoff);
     }
     if (c->out.has_command || c->out.has_trial_request)
@@ -168,7 +156,7 @@ static void send(struct control *c)
         request_plan(s, &c->out.plan_request);
 }
 
-static void report(struct control *c)
+static void report(struct control_loop *c)
 {
     struct shared *s = c->s;
     uint64_t       slot;
@@ -194,45 +182,40 @@ static void report(struct control *c)
         s->record[slot] = c->out.record;
         ring_push(&s->record_ring);
     }
-    s->core[s->core_handoff.write] = *c->core;
+    s->core[s->core_handoff.write] = c->core;
     handoff_publish(&s->core_handoff);
     atomic_fetch_add(&s->ticks, 1);
 }
 
 /* Page faults and context switches are counted from arming on. */
-static void account(struct control *c)
+static void account(struct control_loop *c)
 {
-    bool armed = mode_armed(c->core->mode);
+    bool armed = mode_armed(c->core.mode);
 
     if (armed && !c->was_armed)
         c->armed_base = usage_now();
-    if (armed && c->core->tick % (uint64_t)(c->s->config->control_hz + 1) == 0)
+    if (armed && c->core.tick % (uint64_t)(c->s->config->control_hz + 1) == 0)
         usage_publish(&c->s->control_usage, &c->armed_base);
     c->was_armed = armed;
 }
 
 void *control_loop_run(void *arg)
 {
-    struct control_loop *loop = arg;
-    struct control      *c    = calloc(1, sizeof *c);
+    struct control_loop *c = arg;
 
-    CHECK(c);
-    c->s            = loop->s;
-    c->core         = &loop->core;
     c->in.solve     = solve;
     c->in.solve_ctx = c;
     realtime_thread_begin();
     c->last_now_ns = c->last_wall_ns = clock_now_ns();
-    c->due_ns                        = c->last_now_ns + c->core->tick_ns;
+    c->due_ns                        = c->last_now_ns + c->core.tick_ns;
 
     while (!atomic_load(&c->s->stop_threads)) {
         wait_tick(c);
         gather(c);
-        core_step(c->core, &c->in, &c->out);
+        core_step(&c->core, &c->in, &c->out);
         send(c);
         report(c);
         account(c);
     }
-    free(c);
     return NULL;
 }

@@ -14,7 +14,7 @@ struct stop_text core_stop_text(enum stop_code c)
         [STOP_OPERATOR]       = { "operator", "the operator stopped the robot", "limber reset, then arm again" },
         [STOP_DISARM]         = { "disarm", "the operator disarmed the robot", "arm again when ready" },
         [STOP_SHUTDOWN]       = { "shutdown", "the daemon is ending", "start it again" },
-        [STOP_STATE_STALE]    = { "state_stale", "no good joint state came for three ticks",
+        [STOP_STATE_STALE]    = { "state_stale", "no good joint state came in time",
                                   "look at the robot side and its link (limber status, link), then limber reset" },
         [STOP_STATE_REJECTED] = { "state_rejected", "three joint states in a row were not finite or not possible",
                                   "look at sensors and velocity limits (limber status, link.rejected), then limber reset" },
@@ -99,6 +99,10 @@ void core_init(struct core *c, const struct robot_config *config, uint64_t trans
     c->tick_ns     = (uint64_t)llround(c->tick_s * 1e9);
     c->transitions = transitions;
     c->need_s      = config->gates.promote_s;
+    c->delay       = 1;
+    /* Three ticks, or longer where the configured time is longer than that (design: durations, not tick counts). */
+    c->stale_ticks = (int)lround(config->timeouts.state_stale_s * config->control_hz);
+    c->stale_ticks = c->stale_ticks > 3 ? c->stale_ticks : 3;
     c->limits.nj   = config->nj;
     for (int j = 0; j < config->nj; j++) {
         c->limits.actuated[j] = config->joint[j].actuated;
@@ -421,7 +425,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
 
     if (c->boundary && mode_armed(c->mode)) {
         core_live_open(c);
-        if (c->config->delay_steps > 0 && in->model_version) {
+        if (c->delay > 0 && in->model_version) {
             out->has_plan_request = true;   /* the next plan             */
             core_plan_request(c, &out->plan_request, true);
         }

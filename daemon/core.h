@@ -18,7 +18,7 @@
 /* What went wrong in a tick: carried, judged, counted. */
 enum fault_bit {
     FAULT_STATE_MISSING   = 1 << 0,  /* no new state this tick                                  */
-    FAULT_STATE_STALE     = 1 << 1,  /* none for three ticks or timeouts.state_stale_s: stop    */
+    FAULT_STATE_STALE     = 1 << 1,  /* none for timeouts.state_stale_s, at least three ticks: stop */
     FAULT_STATE_NONFINITE = 1 << 2,  /* state rejected: NaN or infinity                         */
     FAULT_STATE_RANGE     = 1 << 3,  /* state rejected: beyond what the joint can do            */
     FAULT_STATE_JUMP      = 1 << 4,  /* state rejected: further than velocity allows            */
@@ -154,8 +154,9 @@ struct core_input {
     uint64_t                  now_ns;
     const struct joint_state *state;      /* newest received, NULL: none ever                          */
     bool                      state_new;  /* not seen by an earlier tick                               */
-    const struct plan        *plan;       /* newest published, NULL: none; ignored with delay_steps 0  */
-    const struct plan *(*solve)(void *ctx, const struct plan_request *req); /* delay_steps 0           */
+    bool                      lockstep;   /* granted to the state's session: delay 0, now is simulated time */
+    const struct plan        *plan;       /* newest published, NULL: none; ignored without delay       */
+    const struct plan *(*solve)(void *ctx, const struct plan_request *req); /* without delay           */
     void                     *solve_ctx;
     uint64_t                  model_version; /* loaded for planning, 0: none                           */
     uint32_t                  host;       /* bit p set: pre-arm check p (>= PREARM_CORE_COUNT) holds   */
@@ -171,7 +172,7 @@ struct core_output {
     struct joint_command command;
     bool                 has_trial_request;
     struct trial_request trial_request;
-    bool                 has_plan_request;   /* delay_steps >= 1: publish after sending the command */
+    bool                 has_plan_request;   /* with delay: publish after sending the command */
     struct plan_request  plan_request;
     bool                 has_transition;
     struct transition    transition;
@@ -208,6 +209,8 @@ struct core {
     uint64_t           state_ns;        /* `now` of the tick that took it          */
     uint64_t           session;
     uint64_t           session_ns;      /* when this session began                 */
+    int                delay;           /* planner steps: 1, or 0 in lockstep              */
+    int                stale_ticks;     /* missing in a row that make the state stale */
     int                missing, rejected; /* in a row                              */
     uint64_t           fresh_bits[2];   /* last 128 ticks, newest in bit 0         */
     uint64_t           fresh_low_ns;    /* last time fewer than 95 % were good     */

@@ -148,12 +148,12 @@ uint32_t core_playback(struct core *c, const struct core_input *in, struct core_
 
     if (!c->boundary || !mode_armed(c->mode))
         return 0;
-    if (cfg->delay_steps == 0 && in->model_version && c->mode != MODE_EXPLORE) {
+    if (c->delay == 0 && in->model_version && c->mode != MODE_EXPLORE) {
         struct plan_request req;
 
         core_plan_request(c, &req, false);
         take_plan(c, in->solve(in->solve_ctx, &req));
-    } else if (cfg->delay_steps > 0) {
+    } else if (c->delay > 0) {
         take_plan(c, in->plan);
     }
     if (c->mode == MODE_EXPLORE) {

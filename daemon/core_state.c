@@ -5,7 +5,7 @@
 #include "daemon/core_parts.h"
 #include "daemon/rt/clock.h"
 
-enum { MISSING_STALE = 3, REJECTED_STOP = 3, JUMP_TICKS_MAX = 16 };
+enum { REJECTED_STOP = 3, JUMP_TICKS_MAX = 16 };
 
 /* S4, S5 of the fault model: why this state cannot be believed, or 0. */
 static uint32_t implausible(const struct core *c, const struct joint_state *s)
@@ -58,9 +58,10 @@ static void observe(struct core *c)
     }
 }
 
-static void new_session(struct core *c, uint64_t session)
+static void new_session(struct core *c, uint64_t session, bool lockstep)
 {
     c->session       = session;
+    c->delay         = lockstep ? 0 : 1; /* against the clock a plan always takes a step */
     c->session_ns    = c->now_ns;
     c->have_state    = false;
     c->missing       = 0;
@@ -115,7 +116,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     if (s && s->session != c->session) {
         if (c->session && mode_armed(c->mode))
             fault |= FAULT_SESSION;
-        new_session(c, s->session);
+        new_session(c, s->session, in->lockstep);
     }
     if (!c->session)
         return fault;
@@ -153,7 +154,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->fresh_low_ns = c->now_ns;
 
     double age_s = c->have_state ? (double)(c->now_ns - c->state_ns) * 1e-9 : (double)INFINITY;
-    if (c->missing >= MISSING_STALE || !(age_s <= c->config->timeouts.state_stale_s))
+    if (c->missing >= c->stale_ticks || !(age_s <= c->config->timeouts.state_stale_s))
         fault |= FAULT_STATE_STALE;
     if (c->rejected >= REJECTED_STOP)
         fault |= FAULT_STATE_REJECTED;

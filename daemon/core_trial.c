@@ -99,7 +99,7 @@ static void trial_begin(struct core *c, struct core_output *out)
     c->have_plan       = false;
     c->predicted_valid = false;
     c->step_id++;
-    c->plan_from_id = c->step_id + (uint64_t)c->config->delay_steps;
+    c->plan_from_id = c->step_id + (uint64_t)c->delay;
     c->live.open    = false;
     c->need_s       = c->config->gates.promote_s;
     memset(c->explore, 0, sizeof c->explore);

@@ -81,6 +81,9 @@ uint64_t daemon_operation(struct daemon *d, enum operation_kind kind);
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);
 
+/* Since the robot side was last heard. */
+uint64_t daemon_silent_ns(const struct daemon *d);
+
 uint64_t resident_kb(void);
 
 #endif

@@ -6,7 +6,7 @@
 
 struct verb {
     const char *name, *what;
-    int       (*run)(int argc, char **argv);
+    int (*run)(int argc, char **argv);
 };
 
 static const struct verb verbs[] = {
@@ -32,7 +32,8 @@ static void help(FILE *f)
     fprintf(f, "usage: limber VERB [FLAGS]        limber VERB --help tells more\n\n");
     for (int i = 0; i < VERBS; i++)
         fprintf(f, "  %-15s %s\n", verbs[i].name, verbs[i].what);
-    fprintf(f, "\nexit status: 0 done, 1 refused or stopped, 64 wrong usage, 69 no daemon, 77 not allowed, 78 bad robot.yaml,\n"
+    fprintf(f, "\nexit status: 0 done, 1 refused or stopped, 64 wrong usage, 69 no daemon, 77 not allowed, 78 bad "
+               "robot.yaml,\n"
                "130 interrupted\n");
 }
 

@@ -182,7 +182,9 @@ static int places(struct daemon *d)
         fprintf(stderr, "limberd: %s: %s\n", lock, strerror(errno));
         return EX_CANTCREAT;
     }
-    if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", d->run_dir, "/experience.db") ||
+    /* Experience outlives the run directory under systemd, which names a place for it. */
+    const char *state = getenv("STATE_DIRECTORY");
+    if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", state ? state : d->run_dir, "/experience.db") ||
         !place(d->endpoint, sizeof d->endpoint, c->endpoint, "ipc://", d->run_dir, "/robot.sock") ||
         !place(d->telemetry_endpoint, sizeof d->telemetry_endpoint, c->telemetry, "ipc://", d->run_dir, "/telemetry.sock"))
         return EX_CANTCREAT;
@@ -237,7 +239,10 @@ static int lay_out(struct daemon *d)
         fprintf(stderr, "limberd: no memory for %zu KiB: %s\n", arena.size / 1024, strerror(errno));
         return EX_OSERR;
     }
-    memset(arena.base, 0, arena.size); /* every page present before the threads begin */
+    /* Every page present before the threads begin; and not shared with the trainer's fork, after which each first
+     * write would fault for a copy. */
+    memset(arena.base, 0, arena.size);
+    madvise(arena.base, arena.size, MADV_DONTFORK);
     arena.used         = 0;
     d->shared          = ARENA_ARRAY(&arena, struct shared, 1);
     d->control         = ARENA_ARRAY(&arena, struct control_loop, 1);
@@ -351,6 +356,13 @@ static void take_reports(struct daemon *d)
     }
 }
 
+uint64_t daemon_silent_ns(const struct daemon *d)
+{
+    uint64_t heard = atomic_load(&d->shared->last_heard_ns); /* before the clock is read: io may hear more meanwhile */
+
+    return clock_now_ns() - heard;
+}
+
 static void take_link_notes(struct daemon *d)
 {
     struct shared *s = d->shared;
@@ -377,7 +389,7 @@ static void take_link_notes(struct daemon *d)
         }
         ring_pop(&s->link_ring);
     }
-    bool up = d->has_hello && clock_now_ns() - atomic_load(&s->last_heard_ns) < SESSION_ALIVE_MS * NS_PER_MS;
+    bool up = d->has_hello && daemon_silent_ns(d) < SESSION_ALIVE_MS * NS_PER_MS;
     if (d->link_up && !up)
         journal_say(&d->journal, "link", "the robot side has been silent for a second");
     d->link_up = up;
@@ -548,7 +560,7 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
 {
     struct learner    *l = &d->learner;
     struct experiment *e = &d->experiment;
-    char               self[PATH_SIZE] = "", why[600];
+    char               self[PATH_SIZE] = "", beside[PATH_SIZE], why[600];
 
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
         return EX_OSERR;
@@ -556,7 +568,8 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
                            .journal = &d->journal, .dims = d->config.model };
     *e = (struct experiment){ .config = &d->config, .shared = d->shared, .store = d->store, .journal = &d->journal,
                               .learner = l, .count = d->config.trials.count };
-    if (!place(l->models, sizeof l->models, "", "", d->run_dir, "/models") ||
+    snprintf(beside, sizeof beside, "%s", d->store_path);
+    if (!place(l->models, sizeof l->models, "", "", dirname(beside), "/models") ||
         !place(l->trainer_path, sizeof l->trainer_path, "", "", dirname(self), "/limber-trainer"))
         return EX_CANTCREAT;
     if (experiment_start(e) < 0) {

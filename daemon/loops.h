@@ -6,6 +6,13 @@
 #include "daemon/shared.h"
 #include "transport/port.h"
 
+/* getrusage of the calling thread; published relative to *base. */
+struct usage {
+    uint64_t page_faults, voluntary, involuntary;
+};
+struct usage usage_now(void);
+void         usage_publish(struct thread_usage *u, const struct usage *base);
+
 /* io: the robot's socket alone.  Decodes states, hands on the newest; encodes commands. */
 struct io_loop {
     struct shared *s;
@@ -15,19 +22,21 @@ void *io_loop_run(void *io_loop);
 
 /* control: ticks; drives the core. */
 struct control_loop {
-    struct shared *s;
-    struct core    core; /* core_init and core_ready done by main */
+    struct shared     *s;
+    struct core        core;       /* core_init and core_ready done by main; then this thread's alone */
+    struct core_input  in;
+    struct core_output out;
+    struct plan        plan;       /* copy of the newest, stable while the core looks at it */
+    uint64_t           due_ns;     /* timer: this tick; state: when the fallback fires      */
+    uint64_t           woke_ns;
+    uint64_t           last_now_ns, last_wall_ns;
+    uint64_t           lockstep_offset_ns, lockstep_session;
+    struct usage       armed_base;
+    bool               was_armed;
 };
 void *control_loop_run(void *control_loop);
 
 /* planner: waits for a request, plans, publishes after every iteration. */
 void *plan_loop_run(void *shared);
-
-/* getrusage of the calling thread, relative to *base where base is given. */
-struct usage {
-    uint64_t page_faults, voluntary, involuntary;
-};
-struct usage usage_now(void);
-void         usage_publish(struct thread_usage *u, const struct usage *base);
 
 #endif

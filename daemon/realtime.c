@@ -14,7 +14,10 @@
 #include <xmmintrin.h>
 #endif
 
-enum { STACK_BYTES = 512 * 1024, STACK_TOUCH = 256 * 1024 };
+#include "daemon/rt/sanitized.h"
+
+/* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
+enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
 {
@@ -43,6 +46,11 @@ void realtime_start(struct realtime *r)
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     mallopt(M_MMAP_MAX, 0);
 
+    if (RT_SANITIZED) { /* its mlockall would do nothing, and say that it had; locking its shadow would eat the machine */
+        warn(r, "memory is not locked: this limberd is built with a sanitizer, for finding bugs in simulation; build it "
+                "without one (make) for hardware");
+        return;
+    }
     r->memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
     if (!r->memory_locked) {
         munlockall();
@@ -108,9 +116,24 @@ __attribute__((noinline)) static void touch_stack(void)
         page[i] = 0;
 }
 
+/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more. */
+static void keep_stack(void)
+{
+    pthread_attr_t attr;
+    void          *base;
+    size_t         size;
+
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
+        if (pthread_attr_getstack(&attr, &base, &size) == 0)
+            madvise(base, size, MADV_DONTFORK);
+        pthread_attr_destroy(&attr);
+    }
+}
+
 void realtime_thread_begin(void)
 {
     touch_stack();
+    keep_stack();
 #if defined(__x86_64__)
     _mm_setcsr(_mm_getcsr() | 0x8040); /* flush to zero, denormals are zero */
 #endif

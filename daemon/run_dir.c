@@ -81,8 +81,9 @@ static int write_path(const char *path, char *out, size_t n, struct trouble t)
     if (!realpath(path, real))
         return refuse(t, "%s: %s", path, strerror(errno));
     if (strlen(real) + sizeof LONGEST > sizeof sa.sun_path)
-        return refuse(t, "%s is too long a path for sockets in it (%zu bytes, at most %zu); choose a shorter one with --run-dir",
-                      real, strlen(real), sizeof sa.sun_path - sizeof LONGEST);
+        return refuse(
+            t, "%s is too long a path for sockets in it (%zu bytes, at most %zu); choose a shorter one with --run-dir",
+            real, strlen(real), sizeof sa.sun_path - sizeof LONGEST);
     if ((size_t)snprintf(out, n, "%s", real) >= n)
         return refuse(t, "%s is too long a path", real);
     return 0;
@@ -135,8 +136,8 @@ static const char *named(const char *flag, const char *from_config)
 
 /* BASE itself, then SUB, then NAME below it, e.g. /tmp, limber-1000, cartpole; SUB may be empty. */
 struct place {
-    char   parent[PATH_MAX];     /* of all robots of ours   */
-    char   dir[PATH_MAX];        /* of this robot           */
+    char   parent[PATH_MAX]; /* of all robots of ours */
+    char   dir[PATH_MAX];    /* of this robot */
     mode_t parent_mode, forbidden;
     bool   usable;
 };
@@ -180,8 +181,8 @@ static const struct place *choose(const struct run_dir_places *p, const struct p
 }
 
 /* The place of a robot by the default rule into *chosen, or -1. */
-static int default_place(const struct run_dir_places *p, const char *robot, struct place w[PLACES], const struct place **chosen,
-                         struct trouble t)
+static int default_place(const struct run_dir_places *p, const char *robot, struct place w[PLACES],
+                         const struct place **chosen, struct trouble t)
 {
     if (!run_dir_name_ok(robot))
         return refuse(t, "robot name \"%s\": expected letters, digits, '-', '_' or '.'", robot ? robot : "");

@@ -42,18 +42,18 @@ bool run_dir_alive(const char *dir);
 
 /* The default places as an argument, so that a test can put them anywhere; the functions above use the real ones. */
 struct run_dir_places {
-    const char *system;  /* "/run/limber"                           */
-    const char *runtime; /* $XDG_RUNTIME_DIR, NULL: none            */
-    const char *tmp;     /* "/tmp"                                  */
-    uid_t       uid;     /* whose directories count as ours         */
+    const char *system;  /* "/run/limber" */
+    const char *runtime; /* $XDG_RUNTIME_DIR, NULL: none */
+    const char *tmp;     /* "/tmp" */
+    uid_t       uid;     /* whose directories count as ours */
 };
 
 struct run_dir_places run_dir_places(void);
 
-int run_dir_find_in(const struct run_dir_places *p, const char *flag, const char *from_config, const char *robot,
-                    char *out, size_t n, char *why, size_t why_size);
-int run_dir_lookup_in(const struct run_dir_places *p, const char *flag, const char *from_config, const char *robot,
-                      char *out, size_t n, char *why, size_t why_size);
+int  run_dir_find_in(const struct run_dir_places *p, const char *flag, const char *from_config, const char *robot,
+                     char *out, size_t n, char *why, size_t why_size);
+int  run_dir_lookup_in(const struct run_dir_places *p, const char *flag, const char *from_config, const char *robot,
+                       char *out, size_t n, char *why, size_t why_size);
 void run_dir_each_in(const struct run_dir_places *p, void (*found)(void *ctx, const char *dir), void *ctx);
 
 #endif

@@ -55,7 +55,7 @@ static json_t *link_json(const struct daemon *d)
     const struct shared *s     = d->shared;
     const struct core   *c     = &d->core;
     json_t              *names = json_object(), *o;
-    uint64_t             now = clock_now_ns(), heard = get(&s->last_heard_ns);
+    uint64_t             heard = get(&s->last_heard_ns), silent_ns = daemon_silent_ns(d);
     int window = d->config.control_hz < 100 ? (int)d->config.control_hz + 1 : 100, good = 0;
     char session[24];
 
@@ -65,9 +65,9 @@ static json_t *link_json(const struct daemon *d)
         json_object_set_new(names, session_count_name((enum session_count)k), count(get(&s->session.count[k])));
     snprintf(session, sizeof session, "%016" PRIx64, c->session);
     o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:f, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s}", "connected",
-                  d->has_hello && now - heard < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
+                  d->has_hello && silent_ns < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
                   (int)atomic_load(&d->shared->lockstep), "simulated", d->hello.simulated, "software", d->hello.software,
-                  "state_age_ms", heard ? json_real((double)(now - heard) / 1e6) : json_null(), "success",
+                  "state_age_ms", heard ? json_real((double)silent_ns / 1e6) : json_null(), "success",
                   (double)good / window, "late_commands", (json_int_t)c->state.late_commands, "missing",
                   (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
                   "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble);

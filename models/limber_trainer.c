@@ -345,7 +345,7 @@ static void serve(struct worker *w)
 /* ---- start ---- */
 
 /* Kernels for what this processor can do.  OpenBLAS 0.3.21 takes those of 2004 on Intel processors it does not know by
- * name (its issue 4267, ten times slower), and some machine images ask for older ones than the processor has. */
+ * name (its issue 4267, up to three times slower), and some machine images ask for older ones than the processor has. */
 static const char *best_kernels(void)
 {
 #ifdef __x86_64__

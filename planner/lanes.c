@@ -6,15 +6,15 @@
 #if defined(__AVX512F__)
 #define LANES 16
 #define PANEL 8
-#define BT 2
+#define BT    2
 #elif defined(__AVX2__)
 #define LANES 8
 #define PANEL 4
-#define BT 2
+#define BT    2
 #else
 #define LANES 4
 #define PANEL 4
-#define BT 2
+#define BT    2
 #endif
 
 #include "planner/vmath.h"
@@ -35,7 +35,7 @@ _Static_assert(TILE <= LANES_TILE && LANES_PANEL % PANEL == 0, "sizes promised i
 INLINE void swish_units(float *y, int units, const int bt)
 {
     for (int i = 0; i < units; i += 2, y += 2 * TILE)
-        UNROLL for (int j = 0; j < bt; j++) {
+        for (int j = 0; j < bt; j++) {
             float *first = y + j * LANES, *second = first + TILE;
             vf     a = v_load(first), b = v_load(second);
 
@@ -55,35 +55,33 @@ static __attribute__((noinline)) void swish_layer(float *y, int units, int bt)
 
 /* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
  * Panels that hold none of the first `wanted` outputs are left out. */
+/* clang-format off */
 INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, const int bt)
 {
     const float *w = p + (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
 
     for (int n = 0; n < wanted; n += PANEL, y += PANEL * TILE) {
-        vf c[PANEL][BT];
+        vf           c[PANEL][BT];
+        const float *xk = x;
 
         UNROLL for (int i = 0; i < PANEL; i++)
             UNROLL for (int j = 0; j < bt; j++)
                 c[i][j] = v_set(p[n + i]);
-        const float *xk = x;
         for (int k = 0; k < in; k++, xk += TILE, w += PANEL) {
             vf v[BT];
 
             UNROLL for (int j = 0; j < bt; j++)
                 v[j] = v_load(xk + j * LANES);
-            UNROLL for (int i = 0; i < PANEL; i++) {
-                vf a = v_set(w[i]);
-
+            UNROLL for (int i = 0; i < PANEL; i++)
                 UNROLL for (int j = 0; j < bt; j++)
-                    c[i][j] += a * v[j];
-            }
+                    c[i][j] += v_set(w[i]) * v[j];
         }
         UNROLL for (int i = 0; i < PANEL; i++)
             UNROLL for (int j = 0; j < bt; j++)
                 v_store(y + i * TILE + j * LANES, c[i][j]);
-
     }
 }
+/* clang-format on */
 
 /* The net's input from state and action: features, less their means. */
 INLINE void features(float *in, const struct lanes_net *net, const float *x, const float *act, const int bt)
@@ -116,9 +114,9 @@ INLINE void features(float *in, const struct lanes_net *net, const float *x, con
 /* x becomes the next state: one member's mean, plus its noise if z is given. */
 INLINE void model_step(const struct lanes_job *job, int member, const float *act, const float *z, const int bt)
 {
-    const struct lanes_net *net    = job->net;
-    int                     nx     = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
-    float                  *x      = job->x, *from = job->buf[0], *to = job->buf[1];
+    const struct lanes_net *net = job->net;
+    int                     nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
+    float                  *x = job->x, *from = job->buf[0], *to = job->buf[1];
 
     features(from, net, x, act, bt);
     for (int l = 0; l < layers; l++) {
@@ -214,7 +212,7 @@ INLINE vf step_cost(const struct task *t, const float *x, const float *act, int 
 
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
-        vf                      d2 = v_set(0), p[3];
+        vf                      d2   = v_set(0), p[3];
 
         switch (term->kind) {
         case TERM_OBSERVATION:
@@ -250,7 +248,7 @@ INLINE void roll(const struct lanes_job *job, const int bt)
     for (int i = 0; i < nx; i++)
         for (int j = 0; j < bt; j++)
             v_store(job->x + i * TILE + j * LANES, v_set(job->start[i]));
-    UNROLL for (int j = 0; j < bt; j++)
+    for (int j = 0; j < bt; j++)
         cost[j] = v_set(0);
 
     for (int h = 0; h < job->horizon; h++) {
@@ -258,7 +256,7 @@ INLINE void roll(const struct lanes_job *job, const int bt)
 
         model_step(job, job->member[h], act, job->z ? job->z + h * nx : NULL, bt);
         if (job->task)
-            UNROLL for (int j = 0; j < bt; j++)
+            for (int j = 0; j < bt; j++)
                 cost[j] += step_cost(job->task, job->x + j * LANES, act + j * LANES, na);
     }
     if (!job->task)
@@ -266,9 +264,9 @@ INLINE void roll(const struct lanes_job *job, const int bt)
 
     /* A diverged state must not hide behind a bounded cost: 0 times infinity or NaN is NaN. */
     for (int i = 0; i < nx; i++)
-        UNROLL for (int j = 0; j < bt; j++)
+        for (int j = 0; j < bt; j++)
             cost[j] += v_load(job->x + i * TILE + j * LANES) * 0.0f;
-    UNROLL for (int j = 0; j < bt; j++)
+    for (int j = 0; j < bt; j++)
         v_store(job->cost + j * LANES, cost[j]);
 }
 
@@ -336,10 +334,10 @@ static void map_sincos(int n, const float *x, float *s, float *c)
     }
 }
 
-#define TEXT_(a) #a
-#define TEXT(a) TEXT_(a)
+#define TEXT_(a)    #a
+#define TEXT(a)     TEXT_(a)
 #define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
+#define JOIN(a, b)  JOIN_(a, b)
 
 const struct lanes_ops JOIN(lanes_ops_, ISA) = {
     .isa     = TEXT(ISA),

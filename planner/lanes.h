@@ -38,16 +38,16 @@ struct lanes_net {
 /* One tile of candidates, one particle, all steps.  Arrays on cache lines. */
 struct lanes_job {
     const struct lanes_net *net;
-    const struct task      *task;    /* NULL: no cost                                   */
+    const struct task      *task; /* NULL: no cost                                   */
     int                     horizon;
-    int                     rows;    /* of the tile, 1 .. tile; lanes beyond are filler */
-    const uint8_t          *member;  /* horizon                                         */
-    const float            *start;   /* nx                                              */
-    const float            *act;     /* horizon x na x tile                             */
-    const float            *z;       /* horizon x nx, the same for all rows; NULL: mean */
-    float                  *x;       /* nx x tile: state at the end                     */
-    float                  *buf[2];  /* lanes_width() x tile each                       */
-    float                  *cost;    /* tile: sum over steps; NaN where x is not finite */
+    int                     rows;   /* of the tile, 1 .. tile; lanes beyond are filler */
+    const uint8_t          *member; /* horizon                                         */
+    const float            *start;  /* nx                                              */
+    const float            *act;    /* horizon x na x tile                             */
+    const float            *z;      /* horizon x nx, the same for all rows; NULL: mean */
+    float                  *x;      /* nx x tile: state at the end                     */
+    float                  *buf[2]; /* lanes_width() x tile each                       */
+    float                  *cost;   /* tile: sum over steps; NaN where x is not finite */
 };
 
 struct lanes_rng {
@@ -57,19 +57,19 @@ struct lanes_rng {
 struct lanes_ops {
     const char *isa;
     int         lanes, tile, panel;
-    void      (*rollout)(const struct lanes_job *job);
+    void (*rollout)(const struct lanes_job *job);
 
     /* n standard normals, n a multiple of LANES_NORMALS; same numbers on every instruction set up to rounding. */
-    void      (*normal)(struct lanes_rng *r, int n, float *z);
+    void (*normal)(struct lanes_rng *r, int n, float *z);
 
     /* y = sum over k < n of w[k] * column k; columns of `stride` floats, a multiple of LANES_BLOCK, as is y. */
-    void      (*combine)(int n, int stride, const float *columns, const float *w, float *y);
+    void (*combine)(int n, int stride, const float *columns, const float *w, float *y);
 
     /* The functions of vmath.h for its tests; n a multiple of LANES_BLOCK. */
-    void      (*exp)(int n, const float *x, float *y);
-    void      (*swish)(int n, const float *x, float *y);
-    void      (*log)(int n, const float *x, float *y);
-    void      (*sincos)(int n, const float *x, float *s, float *c);
+    void (*exp)(int n, const float *x, float *y);
+    void (*swish)(int n, const float *x, float *y);
+    void (*log)(int n, const float *x, float *y);
+    void (*sincos)(int n, const float *x, float *s, float *c);
 };
 
 extern const struct lanes_ops lanes_ops_portable;
@@ -91,6 +91,6 @@ size_t lanes_params(const struct model_dims *d);
 int    lanes_width(const struct model_dims *d);
 
 /* Packs e into n, whose layer pointers are set. */
-void   lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct lanes_net *n);
+void lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct lanes_net *n);
 
 #endif

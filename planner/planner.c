@@ -72,7 +72,7 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
 
 size_t planner_memsize(const struct planner_config *c, const struct model_dims *d)
 {
-    struct arena   a = ARENA_PROBE;
+    struct arena   a     = ARENA_PROBE;
     struct planner probe = { 0 };
 
     CHECK(planner_config_error(c, d) == NULL);

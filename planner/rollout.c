@@ -37,7 +37,7 @@ void rollout_layout(struct rollout *r, struct arena *a, const struct planner_con
     r->z      = ARENA_ARRAY(a, float, noise_size(r));
     r->start  = ARENA_ARRAY(a, float, d->members * d->nx);
     r->act    = ARENA_ARRAY(a, float, r->horizon * d->na * LANES_TILE);
-    r->x      = ARENA_ARRAY(a, float, d->nx * LANES_TILE);
+    r->x      = ARENA_ARRAY(a, float, d->nx *LANES_TILE);
     r->buf[0] = ARENA_ARRAY(a, float, lanes_width(d) * LANES_TILE);
     r->buf[1] = ARENA_ARRAY(a, float, lanes_width(d) * LANES_TILE);
     r->cost   = ARENA_ARRAY(a, float, LANES_TILE);
@@ -127,7 +127,7 @@ static bool time_left(struct rollout *r, uint64_t deadline_ns, uint64_t *last_ns
     uint64_t now = clock_now_ns();
     if (*last_ns && now - *last_ns > r->unit_ns)
         r->unit_ns = now - *last_ns;
-    *last_ns = now;
+    *last_ns      = now;
     uint64_t need = r->unit_ns + r->unit_ns * (uint64_t)r->dims.members / (uint64_t)r->horizon;
     return now < deadline_ns && need < deadline_ns - now;
 }

@@ -19,19 +19,19 @@ struct rollout {
     struct task             task;
     struct model_dims       dims;
     int                     horizon;
-    int                     particles;   /* evaluated: one per member for PARTICLES_MEAN                    */
+    int                     particles; /* evaluated: one per member for PARTICLES_MEAN                    */
     enum particle_kind      propagation;
     struct lanes_net        net[ROLLOUT_SLOTS];
 
-    uint8_t *member;                     /* particles x horizon                                             */
-    float   *z;                          /* particles x horizon x nx, rounded up to LANES_NORMALS           */
-    float   *start;                      /* members x nx: state at the plan's beginning, each member's own  */
-    float   *act;                        /* horizon x na x tile                                             */
-    float   *x;                          /* nx x tile                                                       */
-    float   *buf[2];                     /* layer by layer                                                  */
-    float   *cost;                       /* tile                                                            */
-    double  *sum;                        /* tile: over particles                                            */
-    uint64_t unit_ns;                    /* longest tile of one particle so far in this step                */
+    uint8_t *member;  /* particles x horizon                                             */
+    float   *z;       /* particles x horizon x nx, rounded up to LANES_NORMALS           */
+    float   *start;   /* members x nx: state at the plan's beginning, each member's own  */
+    float   *act;     /* horizon x na x tile                                             */
+    float   *x;       /* nx x tile                                                       */
+    float   *buf[2];  /* layer by layer                                                  */
+    float   *cost;    /* tile                                                            */
+    double  *sum;     /* tile: over particles                                            */
+    uint64_t unit_ns; /* longest tile of one particle so far in this step                */
 };
 
 /* Takes memory for the given sizes; r->ops may still be NULL while probing. */

@@ -149,13 +149,13 @@ static int cem_sample(struct search *s, int it, uint64_t seed)
     lanes_seed(&lanes, rng_derive(seed, SEED_NORMAL, (uint64_t)it));
     rng_seed(&again, rng_derive(seed, SEED_SCALAR, (uint64_t)it));
     for (int i = 0; i < s->n; i++) {
-        int    j  = i % s->bounds.na;
-        double to_low = ((double)s->mean[i] - (double)s->bounds.low[j]) / 2;
+        int    j       = i % s->bounds.na;
+        double to_low  = ((double)s->mean[i] - (double)s->bounds.low[j]) / 2;
         double to_high = ((double)s->bounds.high[j] - (double)s->mean[i]) / 2;
-        double var = (double)s->var[i];
+        double var     = (double)s->var[i];
 
-        var = to_low * to_low < var ? to_low * to_low : var;
-        var = to_high * to_high < var ? to_high * to_high : var;
+        var       = to_low * to_low < var ? to_low * to_low : var;
+        var       = to_high * to_high < var ? to_high * to_high : var;
         s->std[i] = (float)sqrt(var);
     }
     for (int c = 0; c < s->config.population; c++) {
@@ -203,7 +203,7 @@ static const char *icem_error(const struct planner_config *c, int na)
  * 1 / f^beta: cosine and sine of each frequency of a real Fourier transform; frequency 0 counts as the lowest other. */
 static void colour_columns(struct search *s)
 {
-    int    n = s->config.horizon, k = 0;
+    int    n = s->config.horizon, k  = 0;
     double power[MAX_HORIZON], total = 0;
 
     for (int f = 0; 2 * f <= n; f++) {
@@ -319,10 +319,10 @@ void search_layout(struct search *s, struct arena *a, const struct planner_confi
     s->var       = ARENA_ARRAY(a, float, n);
     s->std       = ARENA_ARRAY(a, float, n);
     s->best      = ARENA_ARRAY(a, float, n);
-    s->act       = ARENA_ARRAY(a, float, rows * n);
+    s->act       = ARENA_ARRAY(a, float, rows *n);
     s->cost      = ARENA_ARRAY(a, float, rows);
     s->rank      = ARENA_ARRAY(a, int, rows);
-    s->kept      = ARENA_ARRAY(a, float, (size_t)s->nkeep * n);
+    s->kept      = ARENA_ARRAY(a, float, (size_t)s->nkeep *n);
     s->kept_cost = ARENA_ARRAY(a, float, s->nkeep);
     s->colour    = ARENA_ARRAY(a, float, c->horizon * s->stride);
     s->z         = ARENA_ARRAY(a, float, n + LANES_NORMALS);

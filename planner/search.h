@@ -21,11 +21,11 @@ struct search;
 /* One row of the table. */
 struct search_kind {
     const char *name;
-    bool        append_zero;                                        /* to the shifted mean, else its last action */
-    const char *(*error)(const struct planner_config *c, int na);   /* NULL, or what is wrong with the settings  */
-    void (*begin)(struct search *s);                                /* mean has been shifted or reset            */
-    int (*sample)(struct search *s, int it, uint64_t seed);         /* fills act; returns how many               */
-    bool (*refit)(struct search *s);                                /* from rank; true: nothing left to gain     */
+    bool        append_zero;                                      /* to the shifted mean, else its last action */
+    const char *(*error)(const struct planner_config *c, int na); /* NULL, or what is wrong with the settings  */
+    void (*begin)(struct search *s);                              /* mean has been shifted or reset            */
+    int (*sample)(struct search *s, int it, uint64_t seed);       /* fills act; returns how many               */
+    bool (*refit)(struct search *s);                              /* from rank; true: nothing left to gain     */
 };
 
 struct search {

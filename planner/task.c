@@ -68,7 +68,7 @@ double task_obs_cost(const struct task *t, const float *x)
 
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
-        double                  d2 = 0, p[3];
+        double                  d2   = 0, p[3];
 
         if (term->kind == TERM_OBSERVATION) {
             for (int i = 0; i < term->n; i++)

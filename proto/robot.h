@@ -93,7 +93,7 @@ struct joint_state {
     uint32_t faults;
     bool     estop;
     uint32_t late_commands;
-    int64_t  ready_trial; /* set by the receiver: the last trial announced READY on this session, -1: none */
+    int64_t  ready_trial; /* set by the receiver: the trial announced READY on this session and not over since, -1: none */
     uint32_t ready_count; /* set by the receiver: READY announcements on this session                      */
 };
 

@@ -16,12 +16,15 @@
 
 const char FAKE_STATUS[] =
     "{\"robot\": \"cartpole\", \"version\": \"0.1.0\", \"pid\": 123, \"hardware\": \"sim\", \"uptime_s\": 83.4,"
-    " \"config\": \"/etc/limber/cartpole.yaml\", \"run_dir\": \"/run/limber/cartpole\", \"store\": \"/var/lib/limber/experience.db\","
+    " \"config\": \"/etc/limber/cartpole.yaml\", \"run_dir\": \"/run/limber/cartpole\", \"store\": "
+    "\"/var/lib/limber/experience.db\","
     " \"mode\": \"ADVANCED\", \"latched\": false, \"stop\": null,"
-    " \"link\": {\"connected\": true, \"session\": \"9f3c\", \"lockstep\": false, \"simulated\": true, \"software\": \"sim\","
+    " \"link\": {\"connected\": true, \"session\": \"9f3c\", \"lockstep\": false, \"simulated\": true, \"software\": "
+    "\"sim\","
     "  \"state_age_ms\": 12.1, \"success\": 0.99, \"late_commands\": 7, \"missing\": 2, \"counts\": {\"states\": 1000},"
     "  \"rejected\": {\"nonfinite\": 0, \"range\": 0, \"jump\": 0}, \"trouble\": \"\"},"
-    " \"trials\": {\"phase\": \"RUNNING\", \"number\": 3, \"kind\": \"planned\", \"step\": 57, \"steps\": 200, \"return\": 31.2,"
+    " \"trials\": {\"phase\": \"RUNNING\", \"number\": 3, \"kind\": \"planned\", \"step\": 57, \"steps\": 200, "
+    "\"return\": 31.2,"
     "  \"best\": 170.1, \"count\": 15, \"done\": 2, \"finished\": false, \"history\": ["
     "   {\"number\": 0, \"kind\": \"random\", \"status\": \"finished\", \"return\": 1.25, \"reported_return\": 1.25,"
     "    \"prequential_rmse\": null, \"model\": 0},"
@@ -29,9 +32,12 @@ const char FAKE_STATUS[] =
     "    \"prequential_rmse\": 0.21, \"model\": 1},"
     "   {\"number\": 2, \"kind\": \"planned\", \"status\": \"finished\", \"return\": 170.1, \"reported_return\": 170.1,"
     "    \"prequential_rmse\": 0.031, \"model\": 2}]},"
-    " \"model\": {\"version\": 4, \"prequential_rmse\": 0.031, \"trainer\": \"training\", \"progress\": 0.4, \"train_s\": 0.7,"
-    "  \"steps\": 3000, \"transitions\": 600, \"published\": 4, \"refused\": 0, \"rolled_back\": 0, \"last\": \"version 4 published\"},"
-    " \"planner\": {\"name\": \"icem\", \"isa\": \"avx512\", \"ms\": {\"n\": 999, \"p50\": 2.71, \"p99\": 3.02, \"p999\": 3.33, \"max\": 4.04},"
+    " \"model\": {\"version\": 4, \"prequential_rmse\": 0.031, \"trainer\": \"training\", \"progress\": 0.4, "
+    "\"train_s\": 0.7,"
+    "  \"steps\": 3000, \"transitions\": 600, \"published\": 4, \"refused\": 0, \"rolled_back\": 0, \"last\": "
+    "\"version 4 published\"},"
+    " \"planner\": {\"name\": \"icem\", \"isa\": \"avx512\", \"ms\": {\"n\": 999, \"p50\": 2.71, \"p99\": 3.02, "
+    "\"p999\": 3.33, \"max\": 4.04},"
     "  \"iterations\": 3, \"candidates\": 320, \"late\": 0, \"budget_ms\": 24.0, \"spread\": 0.1},"
     " \"control\": {\"hz\": 25, \"plan_every\": 1, \"ticks\": 5512, \"misses\": 6, \"overruns\": 0,"
     "  \"wake_us\": {\"n\": 5512, \"p50\": 20, \"p99\": 101, \"p999\": 300, \"max\": 900},"
@@ -42,8 +48,10 @@ const char FAKE_STATUS[] =
     " \"realtime\": {\"ok\": false, \"warnings\": [\"SCHED_FIFO refused; run by systemd\"]},"
     " \"prearm\": [{\"name\": \"state_fresh\", \"ok\": true, \"detail\": \"100 % of the last second\"},"
     "  {\"name\": \"model_loaded\", \"ok\": true, \"detail\": \"version 4\"}],"
-    " \"gates\": [{\"name\": \"plan_age\", \"threshold\": 2, \"unit\": \"planner steps\", \"off\": null, \"trips\": 0, \"ok\": true},"
-    "  {\"name\": \"spread\", \"threshold\": 1, \"unit\": \"std\", \"off\": \"on purpose\", \"trips\": 0, \"ok\": true}],"
+    " \"gates\": [{\"name\": \"plan_age\", \"threshold\": 2, \"unit\": \"planner steps\", \"off\": null, \"trips\": 0, "
+    "\"ok\": true},"
+    "  {\"name\": \"spread\", \"threshold\": 1, \"unit\": \"std\", \"off\": \"on purpose\", \"trips\": 0, \"ok\": "
+    "true}],"
     " \"filter\": {\"nonfinite\": 0, \"absolute\": 0, \"rate\": 0},"
     " \"events\": [{\"unix_s\": 1.7e9, \"kind\": \"trial\", \"text\": \"trial 2 finished: return 170.1\"}]}";
 
@@ -98,14 +106,16 @@ static void serve(struct fake_daemon *f, int listener)
 {
     char  request[REQUEST_MAX], method[8], path[64], *body = NULL;
     char *reply = calloc(1, REPLY_MAX + 256), *text = reply + 256;
-    int   fd    = accept4(listener, NULL, NULL, SOCK_CLOEXEC), status;
+    int   fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), status;
 
-    if (reply && fd >= 0 && read_request(fd, request, sizeof request, &body) && sscanf(request, "%7s %63s", method, path) == 2) {
+    if (reply && fd >= 0 && read_request(fd, request, sizeof request, &body) &&
+        sscanf(request, "%7s %63s", method, path) == 2) {
         status = f->answer(f->ctx, path, body, text, REPLY_MAX);
         if (status == 0) { /* holds the line until the client gives up */
             (void)!recv(fd, request, 1, 0);
         } else {
-            int n = snprintf(reply, 256, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status, strlen(text));
+            int n = snprintf(reply, 256, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status,
+                             strlen(text));
 
             (void)!send(fd, reply, (size_t)n, MSG_NOSIGNAL);
             (void)!send(fd, text, strlen(text), MSG_NOSIGNAL);
@@ -188,22 +198,31 @@ static void status_of_run(struct fake_run *r, char *out, size_t n)
 {
     bool   finished = r->done > r->trials;
     size_t used     = (size_t)snprintf(
-        out, n,
-        "{\"robot\": \"cartpole\", \"hardware\": \"sim\", \"store\": \"%s/experience.db\", \"mode\": \"%s\", \"latched\": %s, \"stop\": %s,"
-            " \"link\": {\"connected\": true, \"simulated\": true, \"lockstep\": false}, \"control\": {\"ticks\": %d, \"misses\": 0},"
-            " \"planner\": {\"isa\": \"avx2\", \"ms\": {\"p50\": 1, \"p99\": 2, \"p999\": 3, \"max\": 4}},"
-            " \"model\": {\"version\": 1, \"train_s\": 0.5, \"published\": %d, \"refused\": 0, \"rolled_back\": 0},"
-            " \"prearm\": [{\"name\": \"state_fresh\", \"ok\": %s, \"detail\": \"the fake's state\"}],"
-            " \"trials\": {\"phase\": \"%s\", \"number\": %d, \"count\": %d, \"step\": 1, \"steps\": 200, \"finished\": %s, \"history\": [",
-        r->run_dir, r->latched ? "FAULT" : r->armed ? "ADVANCED" : "DISARMED", r->latched ? "true" : "false",
-        r->latched ? "{\"code\": \"state_stale\", \"cause\": \"no state for 0.2 s\", \"remedy\": \"check the cable\", \"tick\": 9, \"trial\": 2, \"step\": 7}"
+            out, n,
+            "{\"robot\": \"cartpole\", \"hardware\": \"sim\", \"store\": \"%s/experience.db\", \"mode\": \"%s\", "
+                "\"latched\": %s, \"stop\": %s,"
+                " \"link\": {\"connected\": true, \"simulated\": true, \"lockstep\": false}, \"control\": {\"ticks\": %d, "
+                "\"misses\": 0},"
+                " \"planner\": {\"isa\": \"avx2\", \"ms\": {\"p50\": 1, \"p99\": 2, \"p999\": 3, \"max\": 4}},"
+                " \"model\": {\"version\": 1, \"train_s\": 0.5, \"published\": %d, \"refused\": 0, \"rolled_back\": 0},"
+                " \"prearm\": [{\"name\": \"state_fresh\", \"ok\": %s, \"detail\": \"the fake's state\"}],"
+                " \"trials\": {\"phase\": \"%s\", \"number\": %d, \"count\": %d, \"step\": 1, \"steps\": 200, \"finished\": "
+                "%s, \"history\": [",
+            r->run_dir,
+        r->latched ? "FAULT"
+            : r->armed ? "ADVANCED"
+                       : "DISARMED",
+        r->latched ? "true" : "false",
+        r->latched ? "{\"code\": \"state_stale\", \"cause\": \"no state for 0.2 s\", \"remedy\": \"check the cable\", "
+                             "\"tick\": 9, \"trial\": 2, \"step\": 7}"
                        : "null",
-        10 * r->looks, r->done, r->looks > 1 ? "true" : "false", finished ? "IDLE" : "RUNNING", r->done, r->trials,
+            10 * r->looks, r->done, r->looks > 1 ? "true" : "false", finished ? "IDLE" : "RUNNING", r->done, r->trials,
         finished ? "true" : "false");
 
     for (int i = 0; i < r->done && used < n; i++)
         used += (size_t)snprintf(out + used, n - used,
-                                 "%s{\"number\": %d, \"kind\": \"%s\", \"status\": \"finished\", \"return\": %d, \"prequential_rmse\": 0.1, \"model\": %d}",
+                                 "%s{\"number\": %d, \"kind\": \"%s\", \"status\": \"finished\", \"return\": %d, "
+                                 "\"prequential_rmse\": 0.1, \"model\": %d}",
                                  i ? ", " : "", i, i ? "planned" : "random", i ? 160 + 10 * i : 1, i);
     snprintf(out + used, n - used, "]}}");
 }

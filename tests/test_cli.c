@@ -32,7 +32,8 @@ static const struct result *limber(struct result *r, const char *arguments)
     char   command[1024];
     size_t n;
 
-    snprintf(command, sizeof command, "XDG_RUNTIME_DIR=%s %s/limber %s 2>&1 </dev/null", test_dir(), test_build_dir(), arguments);
+    snprintf(command, sizeof command, "XDG_RUNTIME_DIR=%s %s/limber %s 2>&1 </dev/null", test_dir(), test_build_dir(),
+             arguments);
     FILE *p = popen(command, "r");
 
     n          = p ? fread(r->text, 1, sizeof r->text - 1, p) : 0;
@@ -93,7 +94,8 @@ TEST(a_word_that_resembles_nothing_has_no_nearest)
 
 TEST(without_a_daemon_every_verb_says_what_to_do_and_exits_69)
 {
-    static const char *const verbs[] = { "status", "top", "arm --yes", "disarm", "stop", "reset", "trial start", "trial list" };
+    static const char *const verbs[] = { "status", "top",   "arm --yes",   "disarm",
+                                         "stop",   "reset", "trial start", "trial list" };
     struct result            r;
 
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
@@ -117,7 +119,7 @@ TEST(a_bad_configuration_is_told_apart_from_a_missing_daemon)
 
 struct daemon {
     json_t *status;
-    int     code;         /* of verbs */
+    int     code; /* of verbs */
     char    answer[2000];
     char    path[64], body[400];
     int     posts;
@@ -143,7 +145,9 @@ static int answer(void *ctx, const char *path, const char *body, char *reply, si
 
 static void daemon_up(struct daemon *d)
 {
-    *d = (struct daemon){ .status = json_loads(FAKE_STATUS, 0, NULL), .code = 200, .answer = "{\"ok\": true, \"text\": \"as you wish\"}" };
+    *d = (struct daemon){ .status = json_loads(FAKE_STATUS, 0, NULL),
+                          .code   = 200,
+                          .answer = "{\"ok\": true, \"text\": \"as you wish\"}" };
     EXPECT(json_is_object(d->status));
 }
 
@@ -191,7 +195,8 @@ TEST(each_operator_verb_posts_to_its_own_path)
                                             { "trial stop", "/trial/stop", "{}" },
                                             { "trial ready", "/trial/ready", "{}" },
                                             { "trial start", "/trial/start", "{}" },
-                                            { "trial start --random --count 3", "/trial/start", "{\"kind\":\"random\",\"count\":3}" } };
+                                            { "trial start --random --count 3", "/trial/start",
+                                              "{\"kind\":\"random\",\"count\":3}" } };
     struct daemon            d;
     struct result            r;
 
@@ -329,11 +334,13 @@ TEST(no_line_is_wider_than_the_terminal)
 {
     json_t *status = json_loads(FAKE_STATUS, 0, NULL);
 
-    json_object_set_new(status, "stop",
-                        json_pack("{s:s, s:s, s:s, s:i}", "code", "state_stale", "cause",
-                                  "no joint state arrived for so long that nobody could still know where the robot is", "remedy",
-                                  "look at the cable, then limber reset, and then a word-of-more-than-forty-characters-that-cannot-wrap",
-                                  "tick", 55));
+    json_object_set_new(
+        status, "stop",
+        json_pack(
+            "{s:s, s:s, s:s, s:i}", "code", "state_stale", "cause",
+            "no joint state arrived for so long that nobody could still know where the robot is", "remedy",
+            "look at the cable, then limber reset, and then a word-of-more-than-forty-characters-that-cannot-wrap",
+            "tick", 55));
     json_object_set_new(status, "latched", json_true());
     for (int width = 20; width <= 200; width++) {
         struct screen s = { .width = width, .colour = width % 2 };
@@ -348,10 +355,20 @@ TEST(no_line_is_wider_than_the_terminal)
 
 TEST(the_live_view_shows_what_was_asked_for)
 {
-    static const char *const parts[] = { "cartpole", "ADVANCED",   "RUNNING",    "step 57/200", "31.2",     "best 170.1", "version 4",
-                                         "0.031",    "training",   "icem",       "avx512",      "p50 2.71", "p99 3.02",   "max 4.04",
-                                         "24.0 ms",  "25 Hz",      "ticks 5512", "misses 6",    "202 us",   "101 us",     "12 ms",
-                                         "99 %",     "commands 7", "missing 2",  "▁█",          "trial 2 finished", "1:23" };
+    static const char *const parts[] = { "cartpole",   "ADVANCED",
+                                         "RUNNING",    "step 57/200",
+                                         "31.2",       "best 170.1",
+                                         "version 4",  "0.031",
+                                         "training",   "icem",
+                                         "avx512",     "p50 2.71",
+                                         "p99 3.02",   "max 4.04",
+                                         "24.0 ms",    "25 Hz",
+                                         "ticks 5512", "misses 6",
+                                         "202 us",     "101 us",
+                                         "12 ms",      "99 %",
+                                         "commands 7", "missing 2",
+                                         "▁█",         "trial 2 finished",
+                                         "1:23" };
     json_t                  *status  = json_loads(FAKE_STATUS, 0, NULL);
     struct screen            s       = { .width = 110 };
 
@@ -370,8 +387,9 @@ TEST(a_latched_stop_is_shown_with_cause_and_remedy)
 
     json_object_set_new(status, "latched", json_true());
     json_object_set_new(status, "stop",
-                        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "code", "state_stale", "cause", "no state for 0.2 s", "remedy",
-                                  "check the cable", "tick", 5512, "trial", 3, "step", 57));
+                        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "code", "state_stale", "cause",
+                                  "no state for 0.2 s", "remedy", "check the cable", "tick", 5512, "trial", 3, "step",
+                                  57));
     view_live(&s, status);
     EXPECT_STR(s.text, "state_stale");
     EXPECT_STR(s.text, "no state for 0.2 s");
@@ -390,7 +408,8 @@ static void damage(json_t *v, struct rng *r)
     void       *next;
     size_t      i;
 
-    json_object_foreach_safe(v, next, key, child) {
+    json_object_foreach_safe(v, next, key, child)
+    {
         switch (rng_below(r, 8)) {
         case 0: json_object_del(v, key); break;
         case 1: json_object_set_new(v, key, json_null()); break;
@@ -399,7 +418,8 @@ static void damage(json_t *v, struct rng *r)
         default: damage(child, r); break;
         }
     }
-    json_array_foreach(v, i, child) {
+    json_array_foreach(v, i, child)
+    {
         damage(child, r);
     }
 }
@@ -426,7 +446,10 @@ TEST(control_characters_and_broken_utf8_never_reach_the_terminal)
 {
     struct screen s = { .width = 40 };
 
-    screen_line(&s, "%s", "a\033[2J\rb\x9b" "31m\xc2\x9b\xff\xe2\x96" "c\x7f");
+    screen_line(&s, "%s",
+                "a\033[2J\rb\x9b"
+                "31m\xc2\x9b\xff\xe2\x96"
+                "c\x7f");
     for (const char *p = s.text; *p; p++)
         EXPECT(*p == '\n' || ((unsigned char)*p >= 0x20 && (unsigned char)*p != 0x7f));
     EXPECT_STR(s.text, "a[2Jb31m");
@@ -567,7 +590,9 @@ TEST(a_plot_is_a_png_of_the_announced_size_whatever_the_numbers)
 
 static void add_trial(struct store *s, uint32_t number, const char *kind, const char *status, double ret)
 {
-    struct trial_row t = { .number = number, .ret = ret, .reported_return = (double)NAN, .prequential_rmse = (double)NAN };
+    struct trial_row t = {
+        .number = number, .ret = ret, .reported_return = (double)NAN, .prequential_rmse = (double)NAN
+    };
 
     snprintf(t.kind, sizeof t.kind, "%s", kind);
     snprintf(t.status, sizeof t.status, "%s", "running");
@@ -578,10 +603,12 @@ static void add_trial(struct store *s, uint32_t number, const char *kind, const 
 
 TEST(a_learning_curve_is_read_from_the_store_without_aborted_trials)
 {
-    struct store_schema schema = { .robot = "cartpole", .nx = 1, .na = 1, .observation = { "hinge.position" }, .action = { "slider" } };
-    struct curve       *c      = calloc(1, sizeof *c);
-    char                path[300], png[300], why[300], arguments[700];
-    struct result       r;
+    struct store_schema schema = {
+        .robot = "cartpole", .nx = 1, .na = 1, .observation = { "hinge.position" }, .action = { "slider" }
+    };
+    struct curve *c = calloc(1, sizeof *c);
+    char          path[300], png[300], why[300], arguments[700];
+    struct result r;
 
     snprintf(path, sizeof path, "%s/experience.db", test_dir());
     snprintf(png, sizeof png, "%s/curve.png", test_dir());
@@ -623,7 +650,8 @@ TEST(doctor_gives_a_remedy_for_everything_that_is_not_well)
     limber(&r, "doctor --json --config robots/cartpole/robot.yaml");
     all = json_loads(r.text, 0, NULL);
     EXPECT(json_array_size(json_object_get(all, "checks")) >= 11);
-    json_array_foreach(json_object_get(all, "checks"), i, c) {
+    json_array_foreach(json_object_get(all, "checks"), i, c)
+    {
         EXPECT(js_str(c, "name", "")[0] && js_str(c, "detail", "")[0]);
         EXPECT(!strcmp(js_str(c, "level", ""), "ok") == !js_str(c, "remedy", "")[0]);
         bad |= !strcmp(js_str(c, "level", ""), "bad");

@@ -136,8 +136,16 @@ static void wait_for_verb(const struct run *r, const char *verb)
     EXPECT_STR(text, verb);
 }
 
-static char *argv_run[] = { (char *)"limber", (char *)"run", (char *)"robots/cartpole/robot.yaml", (char *)"--run-dir", NULL,
-                            (char *)"--trials", (char *)"3", (char *)"--seed", (char *)"42", NULL };
+static char *argv_run[] = { (char *)"limber",
+                            (char *)"run",
+                            (char *)"robots/cartpole/robot.yaml",
+                            (char *)"--run-dir",
+                            NULL,
+                            (char *)"--trials",
+                            (char *)"3",
+                            (char *)"--seed",
+                            (char *)"42",
+                            NULL };
 
 static char *const *run_arguments(struct run *r, char *argv[16])
 {
@@ -272,7 +280,9 @@ TEST(real_hardware_is_refused_before_anything_is_started)
     stage(r);
     snprintf(config, sizeof config, "%s/robot.yaml", test_dir());
     snprintf(command, sizeof command,
-             "cp -r robots/cartpole/* %s/ && sed -i 's/^hardware: sim/hardware: real/; s/^lockstep: true/lockstep: false/' %s", test_dir(), config);
+             "cp -r robots/cartpole/* %s/ && sed -i 's/^hardware: sim/hardware: real/; s/^lockstep: true/lockstep: "
+             "false/' %s",
+             test_dir(), config);
     EXPECT(system(command) == 0);
     run_arguments(r, argv);
     argv[2] = config;
@@ -286,12 +296,34 @@ TEST(real_hardware_is_refused_before_anything_is_started)
 
 TEST(the_cartpole_bench_writes_one_entry_a_seed_with_every_key)
 {
-    static const char *const keys[] = { "seed",       "random_return", "returns",        "running_max", "first_trial_ge_170", "first_trial_ge_175",
-                                        "first_trial_ge_180", "last5_mean", "ticks", "misses", "planner_ms", "trainer_s_mean", "models" };
+    static const char *const keys[] = { "seed",
+                                        "random_return",
+                                        "returns",
+                                        "running_max",
+                                        "first_trial_ge_170",
+                                        "first_trial_ge_175",
+                                        "first_trial_ge_180",
+                                        "last5_mean",
+                                        "ticks",
+                                        "misses",
+                                        "planner_ms",
+                                        "trainer_s_mean",
+                                        "models" };
     struct run              *r      = calloc(1, sizeof *r);
     char                     out[256], path[300];
-    char                    *argv[] = { (char *)"limber", (char *)"bench-cartpole", (char *)"--config", (char *)"robots/cartpole/robot.yaml",
-                                        (char *)"--seeds", (char *)"2", (char *)"--first", (char *)"5", (char *)"--trials", (char *)"3", (char *)"--out", out, NULL };
+    char                    *argv[] = { (char *)"limber",
+                                        (char *)"bench-cartpole",
+                                        (char *)"--config",
+                                        (char *)"robots/cartpole/robot.yaml",
+                                        (char *)"--seeds",
+                                        (char *)"2",
+                                        (char *)"--first",
+                                        (char *)"5",
+                                        (char *)"--trials",
+                                        (char *)"3",
+                                        (char *)"--out",
+                                        out,
+                                        NULL };
 
     stage(r);
     snprintf(out, sizeof out, "%s/b", test_dir());
@@ -303,7 +335,8 @@ TEST(the_cartpole_bench_writes_one_entry_a_seed_with_every_key)
 
     EXPECT(json_array_size(seeds) == 2);
     EXPECT(!strcmp(js_str(report, "mode", ""), "real-time"));
-    EXPECT(js_str(report, "machine.cpu", NULL) && js_str(report, "machine.kernel", NULL) && js_int(report, "machine.cores") > 0);
+    EXPECT(js_str(report, "machine.cpu", NULL) && js_str(report, "machine.kernel", NULL) &&
+           js_int(report, "machine.cores") > 0);
     EXPECT(!strcmp(js_str(report, "machine.isa", ""), "avx2"));
     for (size_t i = 0; i < json_array_size(seeds); i++) {
         const json_t *s = json_array_get(seeds, i);
@@ -314,7 +347,8 @@ TEST(the_cartpole_bench_writes_one_entry_a_seed_with_every_key)
         EXPECT(js_int(s, "seed") == 5 + (long)i);
         EXPECT(json_array_size(js_at(s, "returns")) == 3); /* 170, 180, 190; the random trial apart */
         EXPECT(js_int(s, "random_return") == 1);
-        EXPECT(js_int(s, "first_trial_ge_170") == 1 && js_int(s, "first_trial_ge_175") == 2 && js_int(s, "first_trial_ge_180") == 2);
+        EXPECT(js_int(s, "first_trial_ge_170") == 1 && js_int(s, "first_trial_ge_175") == 2 &&
+               js_int(s, "first_trial_ge_180") == 2);
         EXPECT_NEAR(js_num(s, "last5_mean"), 180, 1e-9);
         EXPECT_NEAR(js_num(s, "planner_ms.p999"), 3, 0);
     }
@@ -328,8 +362,15 @@ TEST(the_timing_bench_reports_and_ends_after_its_minutes)
 {
     struct run *r = calloc(1, sizeof *r);
     char        out[256], path[300];
-    char       *argv[] = { (char *)"limber", (char *)"bench-rt", (char *)"--config", (char *)"robots/cartpole/robot.yaml", (char *)"--minutes",
-                           (char *)"0.02", (char *)"--out", out, NULL };
+    char       *argv[] = { (char *)"limber",
+                           (char *)"bench-rt",
+                           (char *)"--config",
+                           (char *)"robots/cartpole/robot.yaml",
+                           (char *)"--minutes",
+                           (char *)"0.02",
+                           (char *)"--out",
+                           out,
+                           NULL };
 
     stage(r);
     snprintf(out, sizeof out, "%s/b", test_dir());

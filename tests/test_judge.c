@@ -188,11 +188,11 @@ TEST(rollback_needs_three_errors_and_triple_their_median)
 
 TEST(an_error_that_is_no_number_rolls_back)
 {
-    double p[] = { 0.3, NAN, 0.1, NAN, 0.2 }, limit;
+    double p[] = { 0.3, (double)NAN, 0.1, (double)NAN, 0.2 }, limit;
 
-    EXPECT(judge_rollback(NAN, p, 5, &limit));
-    EXPECT(judge_rollback(INFINITY, p, 5, &limit));
-    EXPECT(judge_rollback(NAN, p, 0, &limit));
+    EXPECT(judge_rollback((double)NAN, p, 5, &limit));
+    EXPECT(judge_rollback((double)INFINITY, p, 5, &limit));
+    EXPECT(judge_rollback((double)NAN, p, 0, &limit));
     EXPECT(!judge_rollback(0.59, p, 5, &limit)); /* NaN among the earlier ones: passed over */
     EXPECT_NEAR(limit, 0.6, 1e-12);
     EXPECT(judge_rollback(0.61, p, 5, &limit));

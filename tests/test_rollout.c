@@ -300,8 +300,8 @@ TEST(a_large_input_mean_does_not_cancel_the_state_away)
 
     kit_defaults(&k, 1, 1);
     kit_model(&k, 3);
-    k.e.in_mean[0]       = 1000;
-    k.e.in_std[0]        = 0.01f;
+    k.e.in_mean[0]        = 1000;
+    k.e.in_std[0]         = 0.01f;
     k.t.term[0].target[0] = 1000;
     kit_open(&k, NULL);
     planner_evaluate(k.p, 0, x, 1, 1, action, &cost);

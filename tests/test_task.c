@@ -19,9 +19,10 @@ static struct task cartpole(void)
                                       .link  = { { .obs = 0, .type = JOINT_PRISMATIC, .axis = { 1, 0, 0 } },
                                                  { .obs = 1, .type = JOINT_CONTINUOUS, .axis = { 0, 1, 0 } } },
                                       .tip   = { 0, 0, -0.6 } };
-    t.term[0]  = (struct task_term){ .kind = TERM_FRAME, .form = FORM_EXP, .weight = -1, .width = 0.6,
-                                     .target = { 0, 0, 0.6 }, .scale = { 1, 0, 1 } };
-    t.term[1]  = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.01 };
+    t.term[0]  = (struct task_term){
+         .kind = TERM_FRAME, .form = FORM_EXP, .weight = -1, .width = 0.6, .target = { 0, 0, 0.6 }, .scale = { 1, 0, 1 }
+    };
+    t.term[1] = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.01 };
     return t;
 }
 
@@ -32,7 +33,8 @@ TEST(cart_pole_tip_and_reward_follow_the_published_formula)
 
     rng_seed(&r, 1);
     for (int k = 0; k < 100; k++) {
-        float  x[4] = { 0 }, next[4] = { (float)uniform(&r), (float)(4 * uniform(&r)), 1, 2 }, a = (float)(3 * uniform(&r));
+        float x[4] = { 0 }, next[4] = { (float)uniform(&r), (float)(4 * uniform(&r)), 1, 2 },
+              a = (float)(3 * uniform(&r));
         double p[3], px = (double)next[0] - 0.6 * sin((double)next[1]), pz = -0.6 * cos((double)next[1]);
 
         task_frame_position(&t, 0, next, p);
@@ -46,7 +48,7 @@ TEST(cart_pole_tip_and_reward_follow_the_published_formula)
 
 TEST(upright_at_rest_without_effort_is_worth_exactly_one)
 {
-    struct task t = cartpole();
+    struct task t    = cartpole();
     float       x[4] = { 0, (float)M_PI, 0, 0 }, a = 0;
 
     EXPECT_NEAR(task_reward(&t, x, &a, 1, x), 1, 1e-12);
@@ -54,7 +56,7 @@ TEST(upright_at_rest_without_effort_is_worth_exactly_one)
 
 TEST(return_at_chooses_the_scored_state)
 {
-    struct task t = { .nterm = 1 };
+    struct task t    = { .nterm = 1 };
     float       x[1] = { 2 }, next[1] = { 3 }, a[1] = { 0 };
 
     t.term[0]   = (struct task_term){ .kind = TERM_OBSERVATION, .weight = 1, .n = 1, .scale = { 1 } };
@@ -66,11 +68,12 @@ TEST(return_at_chooses_the_scored_state)
 
 TEST(observation_terms_weigh_scale_and_sum_their_entries)
 {
-    struct task t = { .nterm = 2 };
+    struct task t    = { .nterm = 2 };
     float       x[5] = { 9, 1, 2, 3, 4 }, a[2] = { 3, -4 };
 
-    t.term[0] = (struct task_term){ .kind = TERM_OBSERVATION, .weight = 0.5, .n = 2, .index = { 1, 4 },
-                                    .target = { 0.5, 1 }, .scale = { 2, -1 } };
+    t.term[0] = (struct task_term){
+        .kind = TERM_OBSERVATION, .weight = 0.5, .n = 2, .index = { 1, 4 }, .target = { 0.5, 1 }, .scale = { 2, -1 }
+    };
     t.term[1] = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.1, .form = FORM_EXP, .width = 5 };
     EXPECT_NEAR(task_obs_cost(&t, x), 0.5 * (1 * 1 + 3 * 3), 1e-12);
     EXPECT_NEAR(task_act_cost(&t, a, 2), 0.1 * exp(-1), 1e-12); /* |a|^2 = 25 = width^2 */

@@ -12,9 +12,9 @@ enum { N = 4096 };
 /* Block b of a sweep over all bit patterns of a float: every exponent, denormals, both zeros, infinities, NaN. */
 static bool sweep(uint32_t b, float *x)
 {
-    static const float special[] = { 0,        -0.0f,    INFINITY, -INFINITY, NAN,      -NAN,     1,        -1,
-                                     FLT_MIN,  -FLT_MIN, FLT_MAX,  -FLT_MAX,  1e-45f,   -1e-45f,  88.3f,    -87.3f,
-                                     88.7228f, 89,       -88,      -103.9f,   1e5f,     -1e5f,    1.00001e5f, 5e4f };
+    static const float special[] = { 0,        -0.0f,    INFINITY, -INFINITY, NAN,    -NAN,    1,          -1,
+                                     FLT_MIN,  -FLT_MIN, FLT_MAX,  -FLT_MAX,  1e-45f, -1e-45f, 88.3f,      -87.3f,
+                                     88.7228f, 89,       -88,      -103.9f,   1e5f,   -1e5f,   1.00001e5f, 5e4f };
     const uint32_t     step      = 7919;
 
     for (int i = 0; i < N; i++) {
@@ -32,8 +32,8 @@ static double relative(double got, double want)
 }
 
 /* For every instruction set and every block: a test's own loop body. */
-#define EACH_ISA(ops)                                                                                      \
-    for (const char *const *isa_ = lanes_isas(); *isa_; isa_++)                                            \
+#define EACH_ISA(ops)                                           \
+    for (const char *const *isa_ = lanes_isas(); *isa_; isa_++) \
         for (const struct lanes_ops *ops = lanes_find(*isa_), *once_ = ops; once_; once_ = NULL)
 
 static float x[N] __attribute__((aligned(64))), y[N] __attribute__((aligned(64))), w[N] __attribute__((aligned(64)));
@@ -201,7 +201,7 @@ TEST(normals_are_the_same_numbers_on_every_instruction_set)
 
 TEST(every_stream_and_seed_gives_different_normals)
 {
-    struct lanes_rng       r;
+    struct lanes_rng        r;
     const struct lanes_ops *ops = lanes_find(NULL);
 
     lanes_seed(&r, 1);

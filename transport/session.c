@@ -382,10 +382,9 @@ static void on_event(struct session *s, const uint8_t *peer, size_t len, const s
 {
     if (!in_session(s, peer, len, in->session, now_ns, r))
         return;
-    if (in->kind == TRIAL_READY) {
-        s->ready_trial = in->trial;
-        s->ready_count++; /* the next trial may have the same number */
-    }
+    /* A trial that is over is no longer ready: the next may have the same number. */
+    s->ready_trial = in->kind == TRIAL_READY ? (int64_t)in->trial : -1;
+    s->ready_count += in->kind == TRIAL_READY;
     s->last_heard_ns = now_ns;
     count(s, COUNT_TRIAL_EVENTS, 1);
     r->has_event = true;

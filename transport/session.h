@@ -72,7 +72,7 @@ struct session {
     size_t                peer_len;
     struct hello          hello; /* of the current session                             */
     uint64_t              last_seq, last_heard_ns;
-    int64_t               ready_trial; /* last trial announced READY, -1                     */
+    int64_t               ready_trial; /* last trial announced READY and not over since, -1  */
     uint32_t              ready_count; /* READY announcements in this session                */
     struct session_sender sender[SESSION_SENDERS];
     _Atomic uint64_t      count[COUNT_KINDS];
