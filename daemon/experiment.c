@@ -216,7 +216,9 @@ static uint64_t attempts(const struct experiment *e, uint32_t number)
  * do not depend on how long the training took; after the same patience as for a model it begins anyway. */
 static bool promotable(struct experiment *e, const struct core *core)
 {
-    if (core->good_s >= e->config->gates.promote_s) {
+    bool seen = core->shadow_model == atomic_load(&e->shared->model_version); /* the gates know the newest model */
+
+    if (seen && core->good_s >= e->config->gates.promote_s) {
         e->unripe_since_s = 0;
         return true;
     }
