@@ -212,13 +212,28 @@ static uint64_t attempts(const struct experiment *e, uint32_t number)
     return n;
 }
 
-void experiment_advance(struct experiment *e, enum mode mode, enum trial_phase phase)
+/* A planned trial begins when its plans have proved good for long enough to be promoted at once, so that its first steps
+ * do not depend on how long the training took; after the same patience as for a model it begins anyway. */
+static bool promotable(struct experiment *e, const struct core *core)
+{
+    if (core->good_s >= e->config->gates.promote_s) {
+        e->unripe_since_s = 0;
+        return true;
+    }
+    if (e->unripe_since_s == 0)
+        e->unripe_since_s = now_s();
+    return now_s() - e->unripe_since_s > e->config->trials.wait_for_model_s;
+}
+
+void experiment_advance(struct experiment *e, const struct core *core)
 {
     enum trial_kind kind;
     uint64_t        slot;
 
-    if (mode != MODE_BASELINE || phase != TRIAL_IDLE || e->open || e->start_sent || !due(e, &kind))
+    if (core->mode != MODE_BASELINE || core->trial_phase != TRIAL_IDLE || e->open || e->start_sent || !due(e, &kind) ||
+        (kind == TRIAL_PLANNED && !promotable(e, core)))
         return;
+    e->unripe_since_s = 0;
     if (!ring_claim(&e->shared->operation_ring, &slot))
         return;
     uint32_t number = kind == TRIAL_RANDOM ? 0 : e->next_number; /* exploration is always trial 0 */

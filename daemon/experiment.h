@@ -27,6 +27,7 @@ struct experiment {
     int                queued;               /* trials asked for by the operator               */
     enum trial_kind    queued_kind;
     double             waiting_since_s;      /* for the model after a trial; 0: not waiting    */
+    double             unripe_since_s;       /* gates not good for long enough yet; 0: not waiting */
     uint64_t           seed;                 /* of the trial asked for last                    */
     bool               start_sent;           /* OP_TRIAL_START under way                       */
     uint64_t           next_operation;       /* ids of our own operations, high bit set        */
@@ -41,7 +42,7 @@ void experiment_transition(struct experiment *e, const struct transition *t);
 void experiment_reported_return(struct experiment *e, const struct trial_event *event);
 
 /* Called often: asks for the next trial when it is time. */
-void experiment_advance(struct experiment *e, enum mode mode, enum trial_phase phase);
+void experiment_advance(struct experiment *e, const struct core *core);
 
 /* All planned trials have been run. */
 bool experiment_finished(const struct experiment *e);

@@ -492,7 +492,7 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
     load_incumbent(l, &scan.newest);
     setup_fill(l, schema, store_path);
     spawn(l);
-    if (!l->incumbent.version && store_transition_count(l->store) > 1 && l->process_up)
+    if (!l->incumbent.version && store_transition_count(l->store) >= l->config->trials.steps && l->process_up)
         send_order(l); /* experience without a model: the daemon ended before its first training did */
     return 0;
 }

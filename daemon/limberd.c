@@ -447,7 +447,7 @@ static void drain(struct daemon *d)
     take_reports(d);
     take_link_notes(d);
     publish_telemetry(d);
-    experiment_advance(&d->experiment, d->core.mode, d->core.trial_phase);
+    experiment_advance(&d->experiment, &d->core);
     operate_expire(d);
     atomic_store(&d->shared->host_prearm, host_prearm(d));
     bool committed = store_commit(d->store) == 0 && store_begin(d->store) == 0;

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,14 +96,22 @@ static bool whole(const char *flag, const char *text, uint64_t low, uint64_t hig
 }
 
 static const struct option flags[] = {
-    { "robot", required_argument, NULL, 'r' },      { "model", required_argument, NULL, 'm' },
-    { "endpoint", required_argument, NULL, 'e' },   { "seed", required_argument, NULL, 's' },
-    { "joints", required_argument, NULL, 'j' },     { "timestep", required_argument, NULL, 't' },
-    { "command-timeout-ms", required_argument, NULL, 'o' }, { "lockstep", no_argument, NULL, 'l' },
-    { "rt", no_argument, NULL, 'R' },               { "priority", required_argument, NULL, 'p' },
-    { "core", required_argument, NULL, 'c' },       { "picture", required_argument, NULL, 'P' },
-    { "max-states", required_argument, NULL, 'n' }, { "quiet", no_argument, NULL, 'q' },
-    { "help", no_argument, NULL, 'h' },             { "version", no_argument, NULL, 'v' },
+    { "robot", required_argument, NULL, 'r' },
+    { "model", required_argument, NULL, 'm' },
+    { "endpoint", required_argument, NULL, 'e' },
+    { "seed", required_argument, NULL, 's' },
+    { "joints", required_argument, NULL, 'j' },
+    { "timestep", required_argument, NULL, 't' },
+    { "command-timeout-ms", required_argument, NULL, 'o' },
+    { "lockstep", no_argument, NULL, 'l' },
+    { "rt", no_argument, NULL, 'R' },
+    { "priority", required_argument, NULL, 'p' },
+    { "core", required_argument, NULL, 'c' },
+    { "picture", required_argument, NULL, 'P' },
+    { "max-states", required_argument, NULL, 'n' },
+    { "quiet", no_argument, NULL, 'q' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },
     { NULL, 0, NULL, 0 },
 };
 
@@ -174,7 +182,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 
 int main(int argc, char **argv)
 {
-    struct arguments a = { 0 };
+    struct arguments a  = { 0 };
     struct sigaction on = { .sa_handler = on_signal };
     struct sim      *sim;
     char             why[600];

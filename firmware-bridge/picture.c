@@ -18,9 +18,9 @@
 enum {
     POSES     = 512, /* kept of a trial; when full, every second one goes            */
     PANELS    = 16,
-    GHOSTS    = 5,   /* faint poses that lead up to each panel's                     */
+    GHOSTS    = 5, /* faint poses that lead up to each panel's                     */
     WIDTH     = 1440,
-    MARGIN    = 20,  /* pixels, as are the next                                      */
+    MARGIN    = 20, /* pixels, as are the next                                      */
     GAP       = 8,
     HEADER    = 44,
     GEOMS     = 256, /* drawn of a model; the rest is left out                       */
@@ -56,7 +56,7 @@ struct view {
 static const double palette[][3] = { { 0.16, 0.27, 0.36 }, { 0.93, 0.42, 0.13 }, { 0.13, 0.55, 0.55 },
                                      { 0.78, 0.21, 0.31 }, { 0.44, 0.36, 0.65 }, { 0.55, 0.60, 0.20 } };
 
-/* ---- geometry ---------------------------------------------------------------------------------------------------------- */
+/* ---- geometry -------------------------------------------------------------------------------------------------- */
 
 /* Where pose i of the strip puts all geoms. */
 static void place(struct picture *p, const struct strip *s, int i)
@@ -73,11 +73,11 @@ static double extent(const struct picture *p, int g, int axis)
     const mjtNum *size = p->model->geom_size + 3 * g, *mat = p->data->geom_xmat + 9 * g + 3 * axis;
 
     switch (p->model->geom_type[g]) {
-    case mjGEOM_CAPSULE:  return size[0] + size[1] * fabs(mat[2]);
+    case mjGEOM_CAPSULE: return size[0] + size[1] * fabs(mat[2]);
     case mjGEOM_CYLINDER: return size[0] * sqrt(1 - mat[2] * mat[2]) + size[1] * fabs(mat[2]);
-    case mjGEOM_BOX:      return size[0] * fabs(mat[0]) + size[1] * fabs(mat[1]) + size[2] * fabs(mat[2]);
-    case mjGEOM_PLANE:    return 0;
-    default:              return p->model->geom_rbound[g];
+    case mjGEOM_BOX: return size[0] * fabs(mat[0]) + size[1] * fabs(mat[1]) + size[2] * fabs(mat[2]);
+    case mjGEOM_PLANE: return 0;
+    default: return p->model->geom_rbound[g];
     }
 }
 
@@ -134,7 +134,7 @@ static double pz(const struct view *v, double z)
     return v->bottom - (z - v->z0) * v->scale;
 }
 
-/* ---- drawing --------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing --------------------------------------------------------------------------------------------------- */
 
 static void colour(const struct picture *p, cairo_t *c, int g, double alpha)
 {
@@ -155,8 +155,9 @@ static void colour(const struct picture *p, cairo_t *c, int g, double alpha)
 /* The outline of a projected box: the convex hull of its corners, taken by angle around the middle. */
 static void box_path(const struct picture *p, cairo_t *c, const struct view *v, int g)
 {
-    const mjtNum *at = p->data->geom_xpos + 3 * g, *mat = p->data->geom_xmat + 9 * g, *size = p->model->geom_size + 3 * g;
-    double        ax[3], az[3];
+    const mjtNum *at = p->data->geom_xpos + 3 * g, *mat = p->data->geom_xmat + 9 * g,
+                 *size = p->model->geom_size + 3 * g;
+    double ax[3], az[3];
 
     /* A box is the sum of three segments, so its outline is their edges in order of direction, there and back. */
     for (int k = 0; k < 3; k++) {
@@ -182,8 +183,9 @@ static void box_path(const struct picture *p, cairo_t *c, const struct view *v, 
 
 static void draw_geom(const struct picture *p, cairo_t *c, const struct view *v, int g, double alpha)
 {
-    const mjtNum *at = p->data->geom_xpos + 3 * g, *mat = p->data->geom_xmat + 9 * g, *size = p->model->geom_size + 3 * g;
-    int           type = p->model->geom_type[g];
+    const mjtNum *at = p->data->geom_xpos + 3 * g, *mat = p->data->geom_xmat + 9 * g,
+                 *size = p->model->geom_size + 3 * g;
+    int type           = p->model->geom_type[g];
 
     colour(p, c, g, alpha);
     switch (type) {
@@ -206,9 +208,7 @@ static void draw_geom(const struct picture *p, cairo_t *c, const struct view *v,
         cairo_line_to(c, px(v, v->x1), pz(v, at[2]));
         cairo_stroke(c);
         break;
-    default:
-        cairo_arc(c, px(v, at[0]), pz(v, at[2]), p->model->geom_rbound[g] * v->scale, 0, 2 * M_PI);
-        cairo_fill(c);
+    default: cairo_arc(c, px(v, at[0]), pz(v, at[2]), p->model->geom_rbound[g] * v->scale, 0, 2 * M_PI); cairo_fill(c);
     }
 }
 
@@ -379,7 +379,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* ---- collecting ------------------------------------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------------------------ */
 
 static void picture_free(struct picture *p)
 {
@@ -396,7 +396,8 @@ struct picture *picture_open(const char *file, const char *robot, const struct s
 
     CHECK(p);
     if (strlen(file) >= sizeof p->file) {
-        snprintf(why, why_size, "--picture: the path has %zu bytes, expected less than %zu", strlen(file), sizeof p->file);
+        snprintf(why, why_size, "--picture: the path has %zu bytes, expected less than %zu", strlen(file),
+                 sizeof p->file);
         picture_free(p);
         return NULL;
     }

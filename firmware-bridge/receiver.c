@@ -85,7 +85,7 @@ void receiver_forget_command(struct receiver *r)
         happen(r, EVENT_IDLE);
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------------------------- */
 
 static bool finite_numbers(const struct joint_command *c)
 {
@@ -138,11 +138,11 @@ static void pass_time(struct receiver *r, uint64_t now_ns)
 
 bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_t now_ns)
 {
-    static const enum event event_of[] = { [COMMAND_IDLE]   = EVENT_IDLE,
-                                           [COMMAND_TORQUE] = EVENT_TORQUE,
-                                           [COMMAND_DAMP]   = EVENT_DAMP };
-    enum receiver_count     verdict;
-    double                  valid_ms;
+    static const enum event event_of[] = {
+        [COMMAND_IDLE] = EVENT_IDLE, [COMMAND_TORQUE] = EVENT_TORQUE, [COMMAND_DAMP] = EVENT_DAMP
+    };
+    enum receiver_count verdict;
+    double              valid_ms;
 
     pass_time(r, now_ns); /* a command that comes after the latch must find it */
     verdict = judge(r, c, now_ns);
@@ -158,7 +158,7 @@ bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_
     return true;
 }
 
-/* ---- effort ------------------------------------------------------------------------------------------------------------ */
+/* ---- effort ---------------------------------------------------------------------------------------------------- */
 
 /* Wanted effort of joint j, perhaps not finite. */
 static double wanted(const struct receiver *r, int j, double q, double dq)

@@ -30,7 +30,7 @@ enum receiver_mode { RECEIVER_OFF, RECEIVER_LIVE, RECEIVER_DAMP, RECEIVER_LATCH,
 /* JointState.faults, bits every robot side shares (proto/limber.proto). */
 enum { ROBOT_FAULT_DIVERGED = 1, ROBOT_FAULT_LATCHED = 2 };
 
-/* What became of commands; all but the first are refusals of the whole command, the last three say more about others. */
+/* What became of commands: the first is acceptance, the last three say more about accepted ones, the others refuse. */
 enum receiver_count {
     RECEIVER_ACCEPTED,
     RECEIVER_SESSION,    /* not of the current session                                   */
@@ -58,12 +58,12 @@ struct receiver_limits {
 struct receiver {
     struct receiver_limits limits;
     enum receiver_mode     mode;
-    bool                   estop;         /* pressed now                                  */
-    bool                   estop_latch;   /* the latch was left by an e-stop: no damping  */
-    uint64_t               session, seq;  /* of the last accepted command                 */
-    uint64_t               heard_ns;      /* when it came                                 */
+    bool                   estop;        /* pressed now                                  */
+    bool                   estop_latch;  /* the latch was left by an e-stop: no damping  */
+    uint64_t               session, seq; /* of the last accepted command                 */
+    uint64_t               heard_ns;     /* when it came                                 */
     uint64_t               valid_until_ns;
-    struct joint_command   command;       /* what LIVE applies                            */
+    struct joint_command   command; /* what LIVE applies                            */
     uint64_t               state_seq[RECEIVER_STATES], state_ns[RECEIVER_STATES];
     uint64_t               count[RECEIVER_COUNTS];
 };

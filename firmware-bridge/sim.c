@@ -26,14 +26,14 @@ struct sim {
     double   gear[MAX_JOINTS];     /* effort = gear * ctrl    */
     double   effort_max[MAX_JOINTS];
     double   damp_kd[MAX_JOINTS];
-    bool     damps;                /* limber_damp_kd is there */
+    bool     damps; /* limber_damp_kd is there */
     double   reset_std;
     uint64_t seed, request_seed;
     uint32_t trial;
     char     trouble[240];
 };
 
-/* ---- errors ----------------------------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------------------------- */
 
 struct guard {
     jmp_buf back;
@@ -64,7 +64,7 @@ __attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size
     return false;
 }
 
-/* ---- reading the model ---------------------------------------------------------------------------------------------- */
+/* ---- reading the model ----------------------------------------------------------------------------------------- */
 
 static const char *joint_name(const mjModel *m, int j)
 {
@@ -132,14 +132,15 @@ static bool add_motor(struct sim *s, const char *file, int a, char *why, size_t 
         return true; /* of a joint that was left out */
     if (m->actuator_trntype[a] != mjTRN_JOINT || m->actuator_dyntype[a] != mjDYN_NONE ||
         m->actuator_gaintype[a] != mjGAIN_FIXED || m->actuator_biastype[a] != mjBIAS_NONE)
-        return explain(why, size, "%s: actuator \"%s\" is not a plain motor on a joint, expected <motor joint=.../>", file,
-                       name);
+        return explain(why, size, "%s: actuator \"%s\" is not a plain motor on a joint, expected <motor joint=.../>",
+                       file, name);
     if (s->actuator[i] >= 0)
         return explain(why, size, "%s: joint \"%s\" has two motors, expected one", file, joint_name(m, s->joint[i]));
     double gear = m->actuator_gear[6 * a] * m->actuator_gainprm[mjNGAIN * a];
-    double low  = m->actuator_ctrlrange[2 * a], high = m->actuator_ctrlrange[2 * a + 1];
+    double low = m->actuator_ctrlrange[2 * a], high = m->actuator_ctrlrange[2 * a + 1];
     if (!m->actuator_ctrllimited[a] || !(low < 0 && high > 0) || !(gear != 0))
-        return explain(why, size, "%s: motor \"%s\" needs a gear other than 0 and a ctrlrange around 0: it is the effort limit",
+        return explain(why, size,
+                       "%s: motor \"%s\" needs a gear other than 0 and a ctrlrange around 0: it is the effort limit",
                        file, name);
     s->actuator[i]   = a;
     s->gear[i]       = gear;
@@ -149,8 +150,8 @@ static bool add_motor(struct sim *s, const char *file, int a, char *why, size_t 
 
 static bool read_numbers(struct sim *s, const char *file, char *why, size_t size)
 {
-    const mjModel *m   = s->model;
-    int            std = mj_name2id(m, mjOBJ_NUMERIC, "limber_reset_std"), kd = mj_name2id(m, mjOBJ_NUMERIC, "limber_damp_kd");
+    const mjModel *m = s->model;
+    int std = mj_name2id(m, mjOBJ_NUMERIC, "limber_reset_std"), kd = mj_name2id(m, mjOBJ_NUMERIC, "limber_damp_kd");
 
     if (std >= 0)
         s->reset_std = m->numeric_data[m->numeric_adr[std]];
@@ -160,7 +161,8 @@ static bool read_numbers(struct sim *s, const char *file, char *why, size_t size
     if (!s->damps)
         return true;
     if (m->numeric_size[kd] != 1 && m->numeric_size[kd] != s->nj)
-        return explain(why, size, "%s: limber_damp_kd has %d values, expected 1 or %d", file, m->numeric_size[kd], s->nj);
+        return explain(why, size, "%s: limber_damp_kd has %d values, expected 1 or %d", file, m->numeric_size[kd],
+                       s->nj);
     for (int i = 0; i < s->nj; i++) {
         s->damp_kd[i] = m->numeric_data[m->numeric_adr[kd] + (m->numeric_size[kd] == 1 ? 0 : i)];
         if (!(s->damp_kd[i] >= 0 && isfinite(s->damp_kd[i])))
@@ -185,7 +187,8 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
     if (o->timestep != 0)
         s->model->opt.timestep = o->timestep;
     if (!(s->model->opt.timestep > 0 && s->model->opt.timestep <= 1))
-        return explain(why, size, "%s: timestep %g s, expected more than 0 and at most 1", file, s->model->opt.timestep);
+        return explain(why, size, "%s: timestep %g s, expected more than 0 and at most 1", file,
+                       s->model->opt.timestep);
     for (int j = 0; j < s->model->njnt && !o->joints; j++)
         if (is_scalar(s->model, j) && !add_joint(s, file, j, why, size))
             return false;
@@ -241,7 +244,7 @@ void sim_close(struct sim *s)
     free(s);
 }
 
-/* ---- what it is -------------------------------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------------------------ */
 
 void sim_describe(const struct sim *s, struct hello *h)
 {
@@ -256,11 +259,11 @@ void sim_describe(const struct sim *s, struct hello *h)
         struct joint_info *out     = &h->joint[i];
 
         snprintf(out->name, sizeof out->name, "%s", joint_name(m, j));
-        out->type         = m->jnt_type[j] == mjJNT_SLIDE ? JOINT_PRISMATIC : limited ? JOINT_REVOLUTE : JOINT_CONTINUOUS;
-        out->actuated     = s->actuator[i] >= 0;
-        out->position_min = limited ? m->jnt_range[2 * j] : (double)-INFINITY;
-        out->position_max = limited ? m->jnt_range[2 * j + 1] : (double)INFINITY;
-        out->velocity_max = (double)INFINITY;
+        out->type     = m->jnt_type[j] == mjJNT_SLIDE ? JOINT_PRISMATIC : limited ? JOINT_REVOLUTE : JOINT_CONTINUOUS;
+        out->actuated = s->actuator[i] >= 0;
+        out->position_min = limited ? m->jnt_range[2 * j] : -HUGE_VAL;
+        out->position_max = limited ? m->jnt_range[2 * j + 1] : HUGE_VAL;
+        out->velocity_max = HUGE_VAL;
         out->effort_max   = s->effort_max[i];
     }
 }
@@ -296,7 +299,7 @@ int sim_substeps(const struct sim *s, double control_hz, char *why, size_t why_s
     return (int)round(n);
 }
 
-/* ---- motion -------------------------------------------------------------------------------------------------------------- */
+/* ---- motion ---------------------------------------------------------------------------------------------------- */
 
 static void reset(struct sim *s)
 {

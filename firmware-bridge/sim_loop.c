@@ -23,11 +23,11 @@
 #include "firmware-bridge/plant.h"
 #include "transport/port.h"
 
-static const uint64_t HELLO_NS     = NS_PER_S;       /* between two Hellos                                  */
-static const uint64_t RETRY_NS     = 50 * NS_PER_MS; /* after one that could not be sent                    */
-static const uint64_t SILENCE_NS   = 3 * NS_PER_S;   /* without commands: say Hello again                   */
-static const uint64_t LOCKSTEP_NS  = 5 * NS_PER_S;   /* without the answer to a state: the daemon is gone   */
-static const uint64_t REPEAT_NS    = 10 * NS_PER_S;  /* the same refusal is printed this often              */
+static const uint64_t HELLO_NS    = NS_PER_S;       /* between two Hellos                                  */
+static const uint64_t RETRY_NS    = 50 * NS_PER_MS; /* after one that could not be sent                    */
+static const uint64_t SILENCE_NS  = 3 * NS_PER_S;   /* without commands: say Hello again                   */
+static const uint64_t LOCKSTEP_NS = 5 * NS_PER_S;   /* without the answer to a state: the daemon is gone   */
+static const uint64_t REPEAT_NS   = 10 * NS_PER_S;  /* the same refusal is printed this often              */
 
 struct loop {
     const struct sim_loop_options *o;
@@ -38,20 +38,20 @@ struct loop {
     struct message                 hello;
     int                            timer;
 
-    struct welcome       welcome;       /* of the newest session                        */
-    bool                 welcomed;      /* there was one: physics runs                  */
-    bool                 in_session;    /* states may be sent                           */
-    bool                 restart;       /* a session began: time starts anew            */
-    int                  exit_code;     /* not 0: end                                   */
-    uint64_t             seq;           /* last state sent                              */
-    uint64_t             sim_ns;        /* lockstep: start of the running interval, never goes back */
-    bool                 answered;      /* a command came since the newest state        */
+    struct welcome       welcome;    /* of the newest session                        */
+    bool                 welcomed;   /* there was one: physics runs                  */
+    bool                 in_session; /* states may be sent                           */
+    bool                 restart;    /* a session began: time starts anew            */
+    int                  exit_code;  /* not 0: end                                   */
+    uint64_t             seq;        /* last state sent                              */
+    uint64_t             sim_ns;     /* lockstep: start of the running interval, never goes back */
+    bool                 answered;   /* a command came since the newest state        */
     uint64_t             hello_due_ns, heard_ns;
-    struct trial_request reset;         /* to be done at the end of the interval        */
+    struct trial_request reset; /* to be done at the end of the interval        */
     bool                 reset_wanted;
     bool                 in_trial;
     uint64_t             trial_start_ns;
-    char                 said[240];     /* last refusal printed                         */
+    char                 said[240]; /* last refusal printed                         */
     uint64_t             said_ns;
 
     struct codec_scratch scratch;
@@ -83,7 +83,7 @@ __attribute__((format(printf, 2, 3))) static void complain(const struct loop *l,
     fputc('\n', stderr);
 }
 
-/* ---- what is sent ------------------------------------------------------------------------------------------------------ */
+/* ---- what is sent ---------------------------------------------------------------------------------------------- */
 
 static bool send_message(struct loop *l, const struct message *m)
 {
@@ -129,7 +129,7 @@ static void send_state(struct loop *l, uint64_t start_ns)
     send_message(l, &m);
 }
 
-/* ---- what is received ---------------------------------------------------------------------------------------------------- */
+/* ---- what is received ------------------------------------------------------------------------------------------ */
 
 static void end_with(struct loop *l, int code, const char *why)
 {
@@ -159,19 +159,20 @@ static void on_welcome(struct loop *l, const struct welcome *w, uint64_t now_ns)
     say(l, "session %016" PRIx64 " at %g Hz%s", w->session, w->control_hz, w->lockstep ? ", in lockstep" : "");
     if (l->picture)
         picture_end(l->picture);
-    l->welcome    = *w;
-    l->welcomed   = true;
-    l->in_session = true;
-    l->restart    = true;
-    l->seq        = 0;
+    l->welcome      = *w;
+    l->welcomed     = true;
+    l->in_session   = true;
+    l->restart      = true;
+    l->seq          = 0;
     l->reset_wanted = l->in_trial = false;
 }
 
 static void on_refusal(struct loop *l, const struct refusal *r, uint64_t now_ns)
 {
     static const bool hopeless[] = {
-        [REFUSAL_PROTOCOL] = true, [REFUSAL_ROBOT] = true,    [REFUSAL_JOINTS] = true,         [REFUSAL_LIMITS] = true,
-        [REFUSAL_SIMULATED] = true, [REFUSAL_LOCKSTEP] = true, [REFUSAL_TIMEOUT_POLICY] = true, [REFUSAL_MALFORMED] = false,
+        [REFUSAL_PROTOCOL] = true,       [REFUSAL_ROBOT] = true,      [REFUSAL_JOINTS] = true,
+        [REFUSAL_LIMITS] = true,         [REFUSAL_SIMULATED] = true,  [REFUSAL_LOCKSTEP] = true,
+        [REFUSAL_TIMEOUT_POLICY] = true, [REFUSAL_MALFORMED] = false,
     };
 
     if (strcmp(l->said, r->sentence) != 0 || now_ns - l->said_ns > REPEAT_NS) {
@@ -227,7 +228,7 @@ static void receive(struct loop *l)
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------------------ */
+/* ---- time ------------------------------------------------------------------------------------------------------ */
 
 static bool go_on(const struct loop *l)
 {
@@ -343,7 +344,7 @@ static void wait_for_welcome(struct loop *l)
     }
 }
 
-/* ---- start and end ------------------------------------------------------------------------------------------------------------ */
+/* ---- start and end --------------------------------------------------------------------------------------------- */
 
 static void go_real_time(const struct loop *l)
 {
@@ -355,10 +356,11 @@ static void go_real_time(const struct loop *l)
     if (sched_setaffinity(0, sizeof cores, &cores) != 0)
         complain(l, "--rt: not pinned to core %d: %s; give --core another number", l->o->core, strerror(errno));
     if (sched_setscheduler(0, SCHED_FIFO, &p) != 0)
-        complain(l,
-                 "--rt: runs at normal priority, the system does not grant SCHED_FIFO %d: %s; allow it with LimitRTPRIO= "
-                 "or in /etc/security/limits.conf",
-                 l->o->priority, strerror(errno));
+        complain(
+            l,
+            "--rt: runs at normal priority, the system does not grant SCHED_FIFO %d: %s; allow it with LimitRTPRIO= "
+            "or in /etc/security/limits.conf",
+            l->o->priority, strerror(errno));
 }
 
 static void describe(struct loop *l)

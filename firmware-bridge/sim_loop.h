@@ -15,8 +15,8 @@ struct sim_loop_options {
     int                          priority, core; /* with rt                          */
     const char                  *picture;        /* PNG file of each trial, or NULL  */
     bool                         quiet;
-    uint64_t                     max_states;     /* end after so many, 0: never      */
-    const volatile sig_atomic_t *stop;           /* set by a signal handler          */
+    uint64_t                     max_states; /* end after so many, 0: never      */
+    const volatile sig_atomic_t *stop;       /* set by a signal handler          */
 };
 
 /* Runs until *stop or max_states.  Returns an exit code of sysexits.h; trouble has been printed. */

@@ -12,6 +12,7 @@
 struct fixture {
     char         dir[200];      /* run directory, short enough for socket names */
     char         config[256];   /* robot.yaml                                   */
+    const char *const *wrapper; /* put before limberd's command line, NULL: nothing */
     struct child daemon, bridge;
 };
 

@@ -10,7 +10,7 @@ static struct codec_scratch scratch;
 
 static double any_number(struct rng *r)
 {
-    static const double special[] = { 0, -0.0, 1, -1, (double)INFINITY, -(double)INFINITY, (double)NAN, 5e-324, 1e308, 0.1 };
+    static const double special[] = { 0, -0.0, 1, -1, HUGE_VAL, -HUGE_VAL, (double)NAN, 5e-324, 1e308, 0.1 };
     uint64_t            bits      = rng_next(r);
     double              out;
 
@@ -118,8 +118,8 @@ static void any_message(struct rng *r, enum message_kind kind, struct message *m
     memset(m, 0, sizeof *m);
     m->kind = kind;
     switch (kind) {
-    case MESSAGE_HELLO:   any_hello(r, &m->hello); break;
-    case MESSAGE_STATE:   any_state(r, &m->state), m->session = m->state.session; break;
+    case MESSAGE_HELLO: any_hello(r, &m->hello); break;
+    case MESSAGE_STATE: any_state(r, &m->state), m->session = m->state.session; break;
     case MESSAGE_COMMAND: any_command(r, &m->command), m->session = m->command.session; break;
     case MESSAGE_TRIAL_EVENT:
         m->session = m->trial_event.session = rng_next(r);
@@ -191,12 +191,13 @@ static bool is_valid(const struct message *m)
     case MESSAGE_COMMAND:
         return in(m->command.nj, 0, MAX_JOINTS) && in((int)m->command.mode, 0, 2) && m->session == m->command.session;
     case MESSAGE_TRIAL_EVENT:
-        return in((int)m->trial_event.kind, 1, 3) && is_text(m->trial_event.reason, sizeof m->trial_event.reason, false);
+        return in((int)m->trial_event.kind, 1, 3) &&
+               is_text(m->trial_event.reason, sizeof m->trial_event.reason, false);
     case MESSAGE_WELCOME: return m->welcome.session != 0;
     case MESSAGE_REFUSAL:
         return in((int)m->refusal.code, 1, 10) && is_text(m->refusal.sentence, sizeof m->refusal.sentence, false);
     case MESSAGE_TRIAL_REQUEST: return in((int)m->trial_request.kind, 1, 2);
-    case MESSAGE_NONE:          break;
+    case MESSAGE_NONE: break;
     }
     return false;
 }
@@ -325,7 +326,8 @@ TEST(a_message_that_unfolds_without_end_is_refused)
     char           why[200];
 
     /* Envelope.hello (1), three bytes of length, then joints (4) of length 0 to the end. */
-    bytes[0] = 0x0a, bytes[1] = (uint8_t)(body | 0x80), bytes[2] = (uint8_t)(body >> 7 | 0x80), bytes[3] = (uint8_t)(body >> 14);
+    bytes[0] = 0x0a, bytes[1] = (uint8_t)(body | 0x80), bytes[2] = (uint8_t)(body >> 7 | 0x80),
+    bytes[3] = (uint8_t)(body >> 14);
     for (size_t i = 4; i < n; i += 2)
         bytes[i] = 0x22, bytes[i + 1] = 0;
     EXPECT(decode(bytes, n, &m, why, sizeof why) == CODEC_SHAPE);

@@ -13,7 +13,8 @@ static char       why[600];
 
 static struct sim *open_cartpole(double timestep, uint64_t seed)
 {
-    struct sim *s = sim_open(&(struct sim_options){ .model = cartpole, .timestep = timestep, .seed = seed }, why, sizeof why);
+    struct sim *s =
+        sim_open(&(struct sim_options){ .model = cartpole, .timestep = timestep, .seed = seed }, why, sizeof why);
 
     EXPECT(s != NULL);
     return s;
@@ -31,7 +32,7 @@ static const char *write_model(const char *body)
     return path;
 }
 
-/* ---- the model ---------------------------------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------------------------- */
 
 TEST(the_cart_pole_has_the_published_masses_and_tip)
 {
@@ -124,9 +125,11 @@ TEST(models_that_cannot_be_driven_are_refused_by_name)
 
 TEST(without_a_damping_gain_the_timeout_action_is_off)
 {
-    struct sim_options o = { .model = write_model("<worldbody><body><joint name='a' type='hinge'/><geom size='.1'/></body></worldbody>") };
-    struct sim        *s = sim_open(&o, why, sizeof why);
-    struct hello       h = { 0 };
+    struct sim_options o = {
+        .model = write_model("<worldbody><body><joint name='a' type='hinge'/><geom size='.1'/></body></worldbody>")
+    };
+    struct sim  *s = sim_open(&o, why, sizeof why);
+    struct hello h = { 0 };
 
     EXPECT(s != NULL);
     sim_describe(s, &h);
@@ -151,7 +154,7 @@ TEST(a_period_must_be_a_whole_number_of_time_steps)
 TEST(a_start_pose_depends_on_the_three_seeds_and_on_nothing_else)
 {
     struct sim *s = open_cartpole(0, 5), *t = open_cartpole(0, 5), *u = open_cartpole(0, 6);
-    double      a[4], b[4], zero[2] = { 0 };
+    double      a[4], b[4], zero[2]                                   = { 0 };
 
     for (int i = 0; i < 9; i++) /* s has a past, t has none */
         sim_step(s, zero);
@@ -169,7 +172,7 @@ TEST(a_start_pose_depends_on_the_three_seeds_and_on_nothing_else)
 
 TEST(start_poses_are_normal_with_the_models_deviation)
 {
-    struct sim *s = open_cartpole(0, 1);
+    struct sim *s      = open_cartpole(0, 1);
     double      sum[4] = { 0 }, square[4] = { 0 }, x[4];
     enum { N = 4000 };
 
@@ -186,7 +189,7 @@ TEST(start_poses_are_normal_with_the_models_deviation)
     sim_close(s);
 }
 
-/* ---- intervals ----------------------------------------------------------------------------------------------------------- */
+/* ---- intervals ------------------------------------------------------------------------------------------------- */
 
 static const uint64_t T0 = 1000 * NS_PER_MS, PERIOD = 40 * NS_PER_MS;
 
@@ -203,7 +206,13 @@ static struct sim *start(struct plant *p)
 
 static void command(struct plant *p, uint64_t seq, uint64_t state_seq, double force, uint64_t at_ns)
 {
-    struct joint_command c = { .session = 9, .seq = seq, .state_seq = state_seq, .valid_ms = 120, .mode = COMMAND_TORQUE, .nj = 2, .torque = { force, 0 } };
+    struct joint_command c = { .session   = 9,
+                               .seq       = seq,
+                               .state_seq = state_seq,
+                               .valid_ms  = 120,
+                               .mode      = COMMAND_TORQUE,
+                               .nj        = 2,
+                               .torque    = { force, 0 } };
 
     plant_command(p, &c, at_ns);
 }

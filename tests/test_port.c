@@ -175,7 +175,7 @@ TEST(the_socket_file_is_for_owner_and_group_only)
 TEST(a_living_daemon_keeps_its_socket)
 {
     const char  *endpoint = in_test_dir("robot.sock");
-    struct port *daemon = bind_at(endpoint), *a;
+    struct port *daemon   = bind_at(endpoint), *a;
 
     EXPECT(bind_at(endpoint) == NULL);
     EXPECT_STR(why, "another process listens there");

@@ -34,7 +34,13 @@ static void start(struct receiver *r)
 
 static struct joint_command torque(uint64_t seq, double tau)
 {
-    return (struct joint_command){ .session = 5, .seq = seq, .state_seq = 1, .valid_ms = 1000, .mode = COMMAND_TORQUE, .nj = NJ, .torque = { tau, 0, tau } };
+    return (struct joint_command){ .session   = 5,
+                                   .seq       = seq,
+                                   .state_seq = 1,
+                                   .valid_ms  = 1000,
+                                   .mode      = COMMAND_TORQUE,
+                                   .nj        = NJ,
+                                   .torque    = { tau, 0, tau } };
 }
 
 static struct joint_command order(uint64_t seq, enum command_mode mode)
@@ -68,7 +74,7 @@ TEST(no_command_means_no_torque)
 TEST(the_command_law_is_applied_and_clipped)
 {
     struct receiver      r;
-    struct joint_command c = torque(1, 3);
+    struct joint_command c     = torque(1, 3);
     const double         q[NJ] = { 0.5, 7, 0 }, dq[NJ] = { -1, 7, 0 };
     double               tau[NJ];
 
@@ -161,13 +167,16 @@ TEST(the_estop_ends_all_torque_and_damping_until_released_and_idled)
 TEST(each_refusal_of_a_command_has_its_counter_and_changes_nothing)
 {
     struct receiver      r;
-    struct joint_command bad[] = { torque(2, 9), torque(1, 9), torque(UINT64_MAX, 9), torque(2, 9), torque(2, (double)NAN), torque(2, 9),
-                                   torque(2, 9), torque(2, 9), torque(2, 9), torque(2, 9) };
-    enum receiver_count  why[] = { RECEIVER_SESSION,   RECEIVER_SEQ,      RECEIVER_SEQ,   RECEIVER_SHAPE, RECEIVER_NONFINITE,
-                                   RECEIVER_NONFINITE, RECEIVER_VALIDITY, RECEIVER_STALE, RECEIVER_STALE, RECEIVER_VALIDITY };
+    struct joint_command bad[] = { torque(2, 9),           torque(1, 9), torque(UINT64_MAX, 9), torque(2, 9),
+                                   torque(2, (double)NAN), torque(2, 9), torque(2, 9),          torque(2, 9),
+                                   torque(2, 9),           torque(2, 9) };
+    enum receiver_count  why[] = { RECEIVER_SESSION,   RECEIVER_SEQ,       RECEIVER_SEQ,      RECEIVER_SHAPE,
+                                   RECEIVER_NONFINITE, RECEIVER_NONFINITE, RECEIVER_VALIDITY, RECEIVER_STALE,
+                                   RECEIVER_STALE,     RECEIVER_VALIDITY };
 
-    bad[0].session = 4, bad[3].nj = 2, bad[5].kd[2] = -1, bad[6].valid_ms = 0, bad[7].state_seq = 0, bad[8].state_seq = 2;
-    bad[9].valid_ms = (double)INFINITY;
+    bad[0].session = 4, bad[3].nj = 2, bad[5].kd[2] = -1, bad[6].valid_ms = 0, bad[7].state_seq = 0,
+    bad[8].state_seq = 2;
+    bad[9].valid_ms  = (double)INFINITY;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         start(&r);
         send(&r, torque(1, 3), 1000);
@@ -199,7 +208,7 @@ TEST(a_reset_between_trials_forgets_the_command_but_not_the_latch)
     EXPECT(r.mode == RECEIVER_LATCH);
 }
 
-/* ---- hostile input against an oracle --------------------------------------------------------------------------------- */
+/* ---- hostile input against an oracle --------------------------------------------------------------------------- */
 
 /* The oracle keeps the whole story and answers each question by searching it; it has no modes. */
 enum { STORY = 400 };
@@ -233,7 +242,8 @@ static bool pressed_at(const struct story *s, int upto)
 static int last_clearing(const struct story *s)
 {
     for (int i = s->n - 1; i >= 0; i--)
-        if (!pressed_at(s, i) && (s->deed[i] == DEED_SESSION || (s->deed[i] == DEED_COMMAND && s->command[i].mode == COMMAND_IDLE)))
+        if (!pressed_at(s, i) &&
+            (s->deed[i] == DEED_SESSION || (s->deed[i] == DEED_COMMAND && s->command[i].mode == COMMAND_IDLE)))
             return i;
     return -1;
 }
@@ -278,19 +288,22 @@ static const struct joint_command *may_drive(const struct story *s, uint64_t now
         if (s->deed[i] == DEED_COMMAND) {
             double valid = s->command[i].valid_ms < TIMEOUT_MS ? s->command[i].valid_ms : TIMEOUT_MS;
 
-            return s->command[i].mode == COMMAND_TORQUE && (double)(now_ms - s->at_ms[i]) < valid ? &s->command[i] : NULL;
+            return s->command[i].mode == COMMAND_TORQUE && (double)(now_ms - s->at_ms[i]) < valid ? &s->command[i]
+                                                                                                  : NULL;
         }
     }
     return NULL;
 }
 
-static bool acceptable(const struct joint_command *c, uint64_t session, uint64_t last_seq, const uint64_t *state_ms, uint64_t now_ms)
+static bool acceptable(const struct joint_command *c, uint64_t session, uint64_t last_seq, const uint64_t *state_ms,
+                       uint64_t now_ms)
 {
     bool numbers = c->valid_ms > 0 && c->valid_ms <= 1e300;
 
     for (int j = 0; j < c->nj; j++)
-        numbers = numbers && fabs(c->torque[j]) <= 1e300 && fabs(c->position[j]) <= 1e300 && fabs(c->velocity[j]) <= 1e300 &&
-                  c->kp[j] >= 0 && c->kp[j] <= 1e300 && c->kd[j] >= 0 && c->kd[j] <= 1e300;
+        numbers = numbers && fabs(c->torque[j]) <= 1e300 && fabs(c->position[j]) <= 1e300 &&
+                  fabs(c->velocity[j]) <= 1e300 && c->kp[j] >= 0 && c->kp[j] <= 1e300 && c->kd[j] >= 0 &&
+                  c->kd[j] <= 1e300;
     bool fresh = c->mode != COMMAND_TORQUE || (c->state_seq != 0 && now_ms - state_ms[c->state_seq] < TIMEOUT_MS);
     return numbers && fresh && c->session == session && c->seq > last_seq && c->seq - last_seq <= 1u << 30 &&
            (c->nj == NJ || c->nj == 0);
@@ -305,7 +318,7 @@ static double nasty(struct rng *r)
 
 static struct joint_command any_command(struct rng *r, uint64_t session, uint64_t seq, uint64_t states)
 {
-    static const double   poison[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
+    static const double  poison[] = { (double)NAN, HUGE_VAL, -HUGE_VAL };
     struct joint_command c        = { .session = session, .seq = seq, .nj = NJ, .valid_ms = 50 };
     uint32_t             pick     = rng_below(r, 24);
 
@@ -332,8 +345,8 @@ static struct joint_command any_command(struct rng *r, uint64_t session, uint64_
 
 static void check_effort(struct receiver *r, const struct story *s, struct rng *g, uint64_t now_ms)
 {
-    const struct receiver_limits l = limits();
-    const struct joint_command  *c = may_drive(s, now_ms);
+    const struct receiver_limits l       = limits();
+    const struct joint_command  *c       = may_drive(s, now_ms);
     bool                         stopped = estopped_since(s, last_clearing(s));
     double                       q[NJ], dq[NJ], tau[NJ];
 

@@ -21,7 +21,9 @@ static struct session_expect expectation(void)
 {
     struct session_expect e = { .robot = "pole", .nj = 2, .nextra = 1, .simulated = true, .lockstep_allowed = true };
 
-    e.joint[0] = (struct joint_info){ .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300 };
+    e.joint[0] = (struct joint_info){
+        .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300
+    };
     e.joint[1] = (struct joint_info){ .name = "hinge", .type = JOINT_CONTINUOUS, .velocity_max = 80 };
     strcpy(e.extra[0], "load");
     e.control_hz           = 25;
@@ -32,9 +34,13 @@ static struct session_expect expectation(void)
 
 static struct hello good_hello(void)
 {
-    struct hello h = { .protocol = LIMBER_PROTOCOL, .robot = "pole", .boot_id = 7, .nj = 2, .nextra = 1, .simulated = true };
+    struct hello h = {
+        .protocol = LIMBER_PROTOCOL, .robot = "pole", .boot_id = 7, .nj = 2, .nextra = 1, .simulated = true
+    };
 
-    h.joint[0] = (struct joint_info){ .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300 };
+    h.joint[0] = (struct joint_info){
+        .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300
+    };
     h.joint[1] = (struct joint_info){ .name = "hinge", .type = JOINT_CONTINUOUS, .velocity_max = 100 };
     strcpy(h.extra[0], "load");
     h.command_timeout_ms = 100;
@@ -128,7 +134,8 @@ TEST(a_good_hello_opens_a_session_with_everything_the_robot_side_needs)
     say_hello(&t, "a", &h);
     EXPECT(t.r.opened && welcomed(&t, FIRST) && counted(&t, COUNT_HELLO) == 1);
     EXPECT(t.r.reply.welcome.protocol == LIMBER_PROTOCOL && t.r.reply.welcome.control_hz == 25);
-    EXPECT(t.r.reply.welcome.latch_ms == 5 && t.r.reply.welcome.simulated && t.r.reply.welcome.lockstep && t.s.lockstep);
+    EXPECT(t.r.reply.welcome.latch_ms == 5 && t.r.reply.welcome.simulated && t.r.reply.welcome.lockstep &&
+           t.s.lockstep);
     EXPECT(session_alive(&t.s, t.now_ns + SESSION_ALIVE_MS * NS_PER_MS));
     EXPECT(!session_alive(&t.s, t.now_ns + SESSION_ALIVE_MS * NS_PER_MS + 1));
 }
@@ -203,12 +210,13 @@ TEST(a_second_robot_side_is_refused_while_the_first_is_alive)
     EXPECT(!t.r.has_state && refused_as(&t, REFUSAL_SESSION));
 }
 
+/* clang-format off */
 static void break_protocol(struct hello *h)     { h->protocol = 9; }
 static void break_robot(struct hello *h)        { strcpy(h->robot, "arm"); }
 static void break_simulated(struct hello *h)    { h->simulated = false, h->lockstep = false; }
 static void break_lockstep(struct hello *h)     { h->lockstep = true; }
 static void break_joint_count(struct hello *h)  { h->nj = 1; }
-static void break_joint_order(struct hello *h)  { strcpy(h->joint[0].name, "hinge"), strcpy(h->joint[1].name, "slider"); }
+static void break_joint_order(struct hello *h)  { strcpy(h->joint[0].name, "hinge"); }
 static void break_joint_type(struct hello *h)   { h->joint[1].type = JOINT_REVOLUTE; }
 static void break_actuation(struct hello *h)    { h->joint[1].actuated = true; }
 static void break_extra_count(struct hello *h)  { h->nextra = 0; }
@@ -220,6 +228,8 @@ static void break_timeout(struct hello *h)      { h->command_timeout_ms = 121; }
 static void break_timeout_zero(struct hello *h) { h->command_timeout_ms = 0; }
 static void break_timeout_nan(struct hello *h)  { h->command_timeout_ms = (double)NAN; }
 static void break_action(struct hello *h)       { h->timeout_action = 0; }
+
+/* clang-format on */
 
 /* In the order of the checks. */
 static const struct {
@@ -371,9 +381,11 @@ TEST(states_carry_the_last_trial_announced_ready)
     EXPECT(!t.r.has_event && counted(&t, COUNT_NO_SESSION) == 1);
     say_state(&t, "a", FIRST, 3);
     EXPECT(t.r.state.ready_trial == 4);
+    EXPECT(t.r.state.ready_count == 1);
     say_event(&t, "a", FIRST, 4, TRIAL_ENDED);
+    say_ready(&t, "a", FIRST, 4); /* the same number again is another trial */
     say_state(&t, "a", FIRST, 4);
-    EXPECT(t.r.has_state && t.r.state.ready_trial == -1); /* or the next trial 4 would seem ready before its reset */
+    EXPECT(t.r.state.ready_trial == 4 && t.r.state.ready_count == 2);
 }
 
 TEST(each_kind_of_bad_message_has_its_counter_and_is_answered)
@@ -410,7 +422,7 @@ TEST(each_kind_of_bad_message_has_its_counter_and_is_answered)
 TEST(more_than_100_bad_messages_in_a_second_are_a_ban_of_10_s_for_that_peer_alone)
 {
     static struct talk t;
-    struct hello       h = good_hello();
+    struct hello       h         = good_hello();
     const uint8_t      garbage[] = { 1, 2, 3 };
 
     start_in_session(&t);
@@ -504,7 +516,7 @@ TEST(among_hostile_peers_only_the_welcomed_one_is_heard)
     static struct talk t;
     static const char *name[] = { "a", "b", "c" };
     struct rng         r;
-    const char        *holder = NULL;
+    const char        *holder  = NULL;
     uint64_t           session = 0, last = 0, total = 0, heard_ns = 0, states = 0;
 
     rng_seed(&r, 6);

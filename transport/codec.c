@@ -8,7 +8,7 @@
 #include "daemon/rt/check.h"
 #include "proto/limber.pb-c.h"
 
-/* ---- packing ------------------------------------------------------------------------------------------------ */
+/* ---- packing --------------------------------------------------------------------------------------------------- */
 
 static char *text(const char *s, size_t size)
 {
@@ -208,20 +208,20 @@ size_t codec_pack(const struct message *m, uint8_t *buf)
     Limber__V1__Envelope e = LIMBER__V1__ENVELOPE__INIT;
 
     switch (m->kind) {
-    case MESSAGE_HELLO:         return pack_hello(&e, &m->hello, buf);
-    case MESSAGE_STATE:         return pack_state(&e, &m->state, buf);
-    case MESSAGE_TRIAL_EVENT:   return pack_event(&e, &m->trial_event, buf);
-    case MESSAGE_WELCOME:       return pack_welcome(&e, &m->welcome, buf);
-    case MESSAGE_REFUSAL:       return pack_refusal(&e, &m->refusal, buf);
-    case MESSAGE_COMMAND:       return pack_command(&e, &m->command, buf);
+    case MESSAGE_HELLO: return pack_hello(&e, &m->hello, buf);
+    case MESSAGE_STATE: return pack_state(&e, &m->state, buf);
+    case MESSAGE_TRIAL_EVENT: return pack_event(&e, &m->trial_event, buf);
+    case MESSAGE_WELCOME: return pack_welcome(&e, &m->welcome, buf);
+    case MESSAGE_REFUSAL: return pack_refusal(&e, &m->refusal, buf);
+    case MESSAGE_COMMAND: return pack_command(&e, &m->command, buf);
     case MESSAGE_TRIAL_REQUEST: return pack_request(&e, &m->trial_request, buf);
-    case MESSAGE_NONE:          break;
+    case MESSAGE_NONE: break;
     }
     CHECK(!"a message of a known kind");
     return 0;
 }
 
-/* ---- unpacking: memory -------------------------------------------------------------------------------------- */
+/* ---- unpacking: memory ----------------------------------------------------------------------------------------- */
 
 /* Never gives memory back; the next message starts over.  `used` beyond the block says that it ran out. */
 static void *scratch_alloc(void *data, size_t size)
@@ -242,7 +242,7 @@ static void scratch_free(void *data, void *pointer)
     (void)data, (void)pointer;
 }
 
-/* ---- unpacking: shape ---------------------------------------------------------------------------------------- */
+/* ---- unpacking: shape ------------------------------------------------------------------------------------------ */
 
 struct why {
     char  *text; /* may be NULL */
@@ -480,9 +480,7 @@ static bool take_request(const struct why *w, const Limber__V1__TrialRequest *in
 static bool take_body(const struct why *w, const Limber__V1__Envelope *e, struct message *m)
 {
     switch (e->body_case) {
-    case LIMBER__V1__ENVELOPE__BODY_HELLO:
-        m->kind = MESSAGE_HELLO;
-        return take_hello(w, e->hello, &m->hello);
+    case LIMBER__V1__ENVELOPE__BODY_HELLO: m->kind = MESSAGE_HELLO; return take_hello(w, e->hello, &m->hello);
     case LIMBER__V1__ENVELOPE__BODY_STATE:
         m->kind    = MESSAGE_STATE;
         m->session = e->state->session;
@@ -491,12 +489,8 @@ static bool take_body(const struct why *w, const Limber__V1__Envelope *e, struct
         m->kind    = MESSAGE_TRIAL_EVENT;
         m->session = e->trial_event->session;
         return take_event(w, e->trial_event, &m->trial_event);
-    case LIMBER__V1__ENVELOPE__BODY_WELCOME:
-        m->kind = MESSAGE_WELCOME;
-        return take_welcome(w, e->welcome, &m->welcome);
-    case LIMBER__V1__ENVELOPE__BODY_REFUSAL:
-        m->kind = MESSAGE_REFUSAL;
-        return take_refusal(w, e->refusal, &m->refusal);
+    case LIMBER__V1__ENVELOPE__BODY_WELCOME: m->kind = MESSAGE_WELCOME; return take_welcome(w, e->welcome, &m->welcome);
+    case LIMBER__V1__ENVELOPE__BODY_REFUSAL: m->kind = MESSAGE_REFUSAL; return take_refusal(w, e->refusal, &m->refusal);
     case LIMBER__V1__ENVELOPE__BODY_COMMAND:
         m->kind    = MESSAGE_COMMAND;
         m->session = e->command->session;
@@ -506,8 +500,7 @@ static bool take_body(const struct why *w, const Limber__V1__Envelope *e, struct
         m->session = e->trial_request->session;
         return take_request(w, e->trial_request, &m->trial_request);
     case LIMBER__V1__ENVELOPE__BODY__NOT_SET:
-    default:
-        return bad(w, "envelope: no body");
+    default: return bad(w, "envelope: no body");
     }
 }
 
@@ -539,8 +532,8 @@ static enum codec_error unpack(const uint8_t *buf, size_t len, struct codec_scra
     return take_body(w, e, m) ? CODEC_OK : CODEC_SHAPE;
 }
 
-enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m, char *why,
-                              size_t why_size)
+enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m,
+                              char *why, size_t why_size)
 {
     struct why       w = { why, why_size };
     enum codec_error error;

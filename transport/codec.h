@@ -25,10 +25,10 @@ enum message_kind {
 
 enum codec_error {
     CODEC_OK = 0,
-    CODEC_OVERSIZED,  /* more than CODEC_MAX_BYTES                              */
-    CODEC_GARBAGE,    /* not an Envelope (truncated ones included)              */
-    CODEC_UNKNOWN,    /* an Envelope with a body this version does not know     */
-    CODEC_SHAPE,      /* counts that do not agree or do not fit, bad enum, name */
+    CODEC_OVERSIZED, /* more than CODEC_MAX_BYTES                              */
+    CODEC_GARBAGE,   /* not an Envelope (truncated ones included)              */
+    CODEC_UNKNOWN,   /* an Envelope with a body this version does not know     */
+    CODEC_SHAPE,     /* counts that do not agree or do not fit, bad enum, name */
 };
 
 struct message {
@@ -46,7 +46,7 @@ struct message {
 };
 
 struct codec_scratch {
-    size_t           used;
+    size_t used;
     _Alignas(16) uint8_t block[CODEC_SCRATCH];
 };
 
@@ -54,8 +54,9 @@ struct codec_scratch {
  * the arrays and unterminated names are bugs.  `session` beside the union is not looked at. */
 size_t codec_pack(const struct message *m, uint8_t *buf);
 
-/* Fills *m.  A Hello of another protocol version yields its version and boot id only (nj == 0).  On trouble m->kind is MESSAGE_NONE and `why` (may be NULL) says which field, value, expectation. */
-enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m, char *why,
-                              size_t why_size);
+/* Fills *m.  A Hello of another protocol version yields its version and boot id only (nj == 0).  On trouble
+ * m->kind is MESSAGE_NONE and `why` (may be NULL) says which field, value, expectation. */
+enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m,
+                              char *why, size_t why_size);
 
 #endif

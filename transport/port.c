@@ -37,7 +37,7 @@ __attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size
     return false;
 }
 
-/* ---- before ZeroMQ ------------------------------------------------------------------------------------------------- */
+/* ---- before ZeroMQ --------------------------------------------------------------------------------------------- */
 
 static bool endpoint_ok(const char *endpoint, char *why, size_t size)
 {
@@ -45,8 +45,10 @@ static bool endpoint_ok(const char *endpoint, char *why, size_t size)
     const char  *path = endpoint + sizeof ipc - 1;
 
     if (strncmp(endpoint, "tcp://", 6) == 0)
-        return explain(why, size, "%s: tcp is refused because nothing would say who is on the other end; use ipc:///path/to/socket",
-                       endpoint);
+        return explain(
+            why, size,
+            "%s: tcp is refused because nothing would say who is on the other end; use ipc:///path/to/socket",
+            endpoint);
     if (strncmp(endpoint, ipc, sizeof ipc - 1) != 0)
         return explain(why, size, "%s: not an endpoint; expected ipc:///path/to/socket", endpoint);
     if (path[0] == 0 || path[0] == '@' || path[0] == '*')
@@ -76,8 +78,8 @@ static bool free_path(const char *endpoint, char *why, size_t size)
     error = connect(fd, (struct sockaddr *)&at, sizeof at) == 0 ? 0 : errno;
     close(fd);
     if (error != ECONNREFUSED)
-        return explain(why, size, "%s: another process listens there%s%s; stop it or choose another run directory", path,
-                       error ? " or may: " : "", error ? strerror(error) : "");
+        return explain(why, size, "%s: another process listens there%s%s; stop it or choose another run directory",
+                       path, error ? " or may: " : "", error ? strerror(error) : "");
     if (unlink(path) != 0)
         return explain(why, size, "%s: left over, and cannot be removed: %s", path, strerror(errno));
     return true;
@@ -114,10 +116,11 @@ static void schedule_io(void *context, const struct port_options *o, char *why, 
     if (o->priority <= 0)
         return;
     if (!priority_granted(o->priority)) {
-        explain(why, size,
-                "%s: ZeroMQ's thread runs without real-time priority %d, which the system does not grant; allow it with "
-                "LimitRTPRIO= or in /etc/security/limits.conf",
-                o->endpoint, o->priority);
+        explain(
+            why, size,
+            "%s: ZeroMQ's thread runs without real-time priority %d, which the system does not grant; allow it with "
+            "LimitRTPRIO= or in /etc/security/limits.conf",
+            o->endpoint, o->priority);
         return;
     }
     zmq_ctx_set(context, ZMQ_THREAD_SCHED_POLICY, SCHED_FIFO);
@@ -131,7 +134,7 @@ static void schedule_io(void *context, const struct port_options *o, char *why, 
                 o->endpoint, o->core);
 }
 
-/* ---- the port ------------------------------------------------------------------------------------------------------- */
+/* ---- the port -------------------------------------------------------------------------------------------------- */
 
 static void set(struct port *p, int option, int value)
 {

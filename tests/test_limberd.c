@@ -1,0 +1,333 @@
+/* limberd as a process: learning in lockstep, restarts, kills, privileges, systemd's protocol. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/cli_json.h"
+#include "models/store.h"
+#include "tests/fixture.h"
+#include "tests/test.h"
+
+/* Short trials and light trainings: the course of things, not how well it learns. */
+static const char *const quick[] = { "steps: 200", "steps: 40", "recipe: steps", "recipe: steps\n  epochs: 5\n  min_steps: 100",
+                                     "count: 15", "count: 3", NULL };
+static const char *const lockstep[] = { "--lockstep", "--seed", "3", NULL };
+
+static const struct store_schema schema = { .robot = "cartpole", .nx = 4, .na = 1,
+                                            .observation = { "slider.position", "hinge.position", "slider.velocity",
+                                                             "hinge.velocity" },
+                                            .action = { "slider" } };
+
+struct digest {
+    uint64_t hash;
+    int      n;
+};
+
+static bool digest_row(void *ctx, int64_t trial_id, const struct transition *t)
+{
+    struct digest *d = ctx;
+    const uint8_t *p = (const uint8_t *)t->x;
+
+    (void)trial_id;
+    d->n++;
+    for (size_t i = 0; i < 4 * sizeof(float); i++)
+        d->hash = (d->hash ^ p[i]) * 0x100000001b3ull;
+    d->hash = (d->hash ^ t->seed ^ t->model_version) * 0x100000001b3ull;
+    memcpy(&p, &t->a, sizeof p);
+    for (size_t i = 0; i < sizeof(float); i++)
+        d->hash = (d->hash ^ ((const uint8_t *)t->a)[i]) * 0x100000001b3ull;
+    return true;
+}
+
+static struct digest store_digest(const struct fixture *f)
+{
+    struct digest d = { .hash = 0xcbf29ce484222325ull };
+    char          path[300], why[300];
+
+    snprintf(path, sizeof path, "%s/experience.db", f->dir);
+    struct store *s = store_open(path, &schema, true, why, sizeof why);
+    if (!s || store_transitions(s, 0, digest_row, &d) < 0)
+        printf("    %s\n", s ? store_error(s) : why);
+    store_close(s);
+    return d;
+}
+
+/* Daemon and simulator up and armed. */
+static bool begin(struct fixture *f, const char *const *edits)
+{
+    fixture_init(f, edits);
+    bool ok = fixture_daemon(f, NULL) && fixture_bridge(f, lockstep) && fixture_arm(f, 10);
+    EXPECT(ok);
+    if (!ok)
+        fixture_end(f);
+    return ok;
+}
+
+static struct digest learn_once(void)
+{
+    struct fixture f;
+    struct digest  d = { 0 };
+
+    if (!begin(&f, quick))
+        return d;
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    EXPECT(fixture_number(&f, "trials.done") == 3);
+    EXPECT(fixture_number(&f, "control.page_faults") == 0);
+    fixture_end(&f);
+    EXPECT(f.daemon.status == 0 && f.daemon.signal == 0);
+    d = store_digest(&f);
+    char rm[300];
+    snprintf(rm, sizeof rm, "rm -rf %s", f.dir);
+    EXPECT(system(rm) == 0);
+    return d;
+}
+
+TEST(learning_in_lockstep_is_reproduced_bit_for_bit_by_its_seed)
+{
+    struct digest a = learn_once(), b = learn_once();
+
+    EXPECT(a.n == 4 * 40); /* every step of the exploration trial and three planned ones */
+    EXPECT(a.n == b.n && a.hash == b.hash);
+}
+
+TEST(a_restarted_daemon_goes_on_with_its_experience_model_and_trial_numbers)
+{
+    struct fixture f;
+
+    if (!begin(&f, quick))
+        return;
+    EXPECT(fixture_wait(&f, "trials.done", "2", 60));
+    EXPECT(fixture_post(&f, "/disarm", NULL, NULL, 0));
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 3));
+    child_stop(&f.daemon, 0, 3);
+    double seen = store_digest(&f).n;
+
+    EXPECT(fixture_daemon(&f, NULL));
+    EXPECT(fixture_wait(&f, "model.version", "1", 1));
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 0)); /* nothing re-arms by itself */
+    EXPECT(fixture_number(&f, "trials.done") >= 2);
+    EXPECT(fixture_arm(&f, 12)); /* the simulator found the new daemon */
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    EXPECT(fixture_number(&f, "trials.done") == 3);
+    fixture_end(&f);
+    EXPECT(store_digest(&f).n > seen);
+}
+
+static bool aborted_row(void *ctx, const struct trial_row *t)
+{
+    *(int *)ctx += strcmp(t->status, "aborted") == 0;
+    return true;
+}
+
+static int aborted_trials(const struct fixture *f)
+{
+    char path[300], why[300];
+    int  n = 0;
+
+    snprintf(path, sizeof path, "%s/experience.db", f->dir);
+    struct store *s = store_open(path, &schema, true, why, sizeof why);
+    if (s)
+        store_trials(s, aborted_row, &n);
+    store_close(s);
+    return n;
+}
+
+TEST(a_simulator_killed_mid_trial_stops_the_robot_and_its_return_does_not_arm_it)
+{
+    static const char *const real_time[] = { "--seed", "3", NULL };
+    struct fixture           f;
+
+    fixture_init(&f, quick);
+    if (!fixture_daemon(&f, NULL) || !fixture_bridge(&f, real_time) || !fixture_arm(&f, 10)) {
+        EXPECT(!"started and armed");
+        fixture_end(&f);
+        return;
+    }
+    EXPECT(fixture_wait(&f, "trials.step", "10", 10));
+    kill(f.bridge.pid, SIGKILL);
+    EXPECT(fixture_wait(&f, "stop.code", "state_stale", 3));
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 3));
+    child_stop(&f.bridge, 0, 1);
+    EXPECT(fixture_bridge(&f, real_time));
+    EXPECT(fixture_wait(&f, "link.connected", "true", 5));
+    EXPECT(!fixture_arm(&f, 3)); /* latched */
+    EXPECT(fixture_post(&f, "/reset", NULL, NULL, 0));
+    EXPECT(fixture_arm(&f, 10));
+    EXPECT(fixture_wait(&f, "trials.phase", "RUNNING", 5));
+    EXPECT(fixture_wait(&f, "trials.step", "5", 5)); /* the same trial is tried again */
+    fixture_end(&f);
+    EXPECT(aborted_trials(&f) >= 1);
+}
+
+TEST(a_daemon_killed_at_any_moment_leaves_a_store_that_opens_and_comes_back_disarmed)
+{
+    struct fixture f;
+
+    if (!begin(&f, quick))
+        return;
+    for (int i = 0; i < 4; i++) {
+        usleep((useconds_t)(50000 + 237000 * i)); /* in trials, between them, while training */
+        kill(f.daemon.pid, SIGKILL);
+        child_stop(&f.daemon, 0, 1);
+        EXPECT(fixture_daemon(&f, NULL));
+        EXPECT(fixture_wait(&f, "mode", "DISARMED", 0));
+        EXPECT(fixture_arm(&f, 30)); /* when the pole hangs still again */
+    }
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    fixture_end(&f);
+    EXPECT(store_digest(&f).n >= 4 * 40);
+}
+
+/* ---- privileges: H10 ---- */
+
+static const char *const unprivileged[] = { "/usr/bin/setpriv", "--bounding-set=-sys_nice,-ipc_lock",
+                                            "--inh-caps=-sys_nice,-ipc_lock", NULL };
+
+TEST(without_real_time_privileges_it_warns_with_a_remedy_and_a_simulated_robot_may_be_armed)
+{
+    struct fixture f;
+
+    fixture_init(&f, quick);
+    if (getuid() == 0)
+        f.wrapper = unprivileged;
+    if (!fixture_daemon(&f, NULL) || !fixture_bridge(&f, lockstep)) {
+        EXPECT(!"started");
+        fixture_end(&f);
+        return;
+    }
+    json_t *s = fixture_status(&f);
+    EXPECT(!js_true(s, "realtime.ok"));
+    char *warnings = json_dumps(js_at(s, "realtime.warnings"), 0);
+    EXPECT_STR(warnings, "LimitRTPRIO");
+    free(warnings);
+    json_decref(s);
+    EXPECT(fixture_arm(&f, 10));
+    fixture_end(&f);
+}
+
+TEST(without_real_time_privileges_real_hardware_is_refused_by_name_of_the_check)
+{
+    static const char *const real[] = { "hardware: sim", "hardware: real", "lockstep: true", "lockstep: false",
+                                        "next: auto", "next: operator", "amplitude: 1.0", "amplitude: 0.1", NULL };
+    struct fixture           f;
+    char                     text[300] = "";
+
+    fixture_init(&f, real);
+    if (getuid() == 0)
+        f.wrapper = unprivileged;
+    if (!fixture_daemon(&f, NULL)) {
+        EXPECT(!"started");
+        return;
+    }
+    struct robot *r    = robot_new(&f);
+    r->hello.simulated = false;
+    EXPECT(robot_hello(r));
+    robot_begin(r);
+    usleep(3200000);
+    EXPECT(!fixture_post(&f, "/arm", "{\"yes\": true}", text, sizeof text));
+    EXPECT_STR(text, "typing the robot's name"); /* --yes is for simulated robots */
+    EXPECT(!fixture_post(&f, "/arm", "{\"robot\": \"pusher\"}", text, sizeof text));
+    EXPECT_STR(text, "another robot");
+    EXPECT(!fixture_post(&f, "/arm", "{\"robot\": \"cartpole\"}", text, sizeof text));
+    EXPECT_STR(text, "realtime");
+    robot_pause(r);
+    EXPECT(r->effort_max == 0);
+    robot_free(r);
+    fixture_end(&f);
+}
+
+/* ---- systemd's protocol, and who may run ---- */
+
+TEST(systemd_hears_ready_and_a_watchdog_that_follows_the_control_thread)
+{
+    struct fixture     f;
+    struct sockaddr_un a  = { .sun_family = AF_UNIX };
+    int                fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), ready = 0, fed = 0;
+    struct timeval     patience = { .tv_sec = 2 };
+    char               text[600];
+
+    fixture_init(&f, quick);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s/notify", test_dir());
+    EXPECT(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setenv("NOTIFY_SOCKET", a.sun_path, 1);
+    bool up = fixture_daemon(&f, NULL);
+    unsetenv("NOTIFY_SOCKET");
+    EXPECT(up);
+    for (int i = 0; up && i < 8; i++) {
+        ssize_t n = recv(fd, text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = 0;
+        ready += strstr(text, "READY=1") != NULL;
+        fed += strstr(text, "WATCHDOG=1") != NULL;
+    }
+    EXPECT(ready == 1 && fed >= 6);
+
+    /* A stopped process feeds nobody; that is what the watchdog is for. */
+    kill(f.daemon.pid, SIGSTOP);
+    while (recv(fd, text, sizeof text, MSG_DONTWAIT) > 0)
+        ;
+    EXPECT(recv(fd, text, sizeof text, 0) < 0);
+    kill(f.daemon.pid, SIGCONT);
+    close(fd);
+    fixture_end(&f);
+}
+
+TEST(a_second_daemon_on_the_same_run_directory_is_refused_by_name)
+{
+    struct fixture f;
+    char           command[900], line[600] = "";
+
+    fixture_init(&f, quick);
+    EXPECT(fixture_daemon(&f, NULL));
+    snprintf(command, sizeof command, "%s/limberd --config %s --run-dir %s 2>&1", test_build_dir(), f.config, f.dir);
+    FILE *p = popen(command, "r");
+    EXPECT(p && fgets(line, sizeof line, p));
+    int status = p ? pclose(p) : -1;
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 69);
+    EXPECT_STR(line, "already controls cartpole");
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 1)); /* the first is unharmed */
+    fixture_end(&f);
+}
+
+TEST(check_says_good_or_names_the_line_and_starts_nothing)
+{
+    static const char *const broken[] = { "control_hz: 25", "control_hz: 25 Hz", NULL };
+    struct fixture           f;
+    char                     command[900], line[600] = "";
+
+    fixture_init(&f, quick);
+    snprintf(command, sizeof command, "%s/limberd --check %s 2>&1", test_build_dir(), f.config);
+    FILE *p = popen(command, "r");
+    EXPECT(p && fgets(line, sizeof line, p));
+    EXPECT(p && pclose(p) == 0);
+    EXPECT_STR(line, "good");
+
+    fixture_init(&f, broken);
+    p = popen(command, "r");
+    EXPECT(p && fgets(line, sizeof line, p));
+    int status = p ? pclose(p) : -1;
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 78);
+    EXPECT_STR(line, "robot.yaml:");
+    EXPECT_STR(line, "control_hz");
+    EXPECT_STR(line, "25 Hz");
+    EXPECT(access(f.dir, F_OK) != 0); /* no run directory was made */
+}
+
+TEST(the_store_can_be_read_with_sqlite3_while_the_daemon_runs)
+{
+    struct fixture f;
+    char           command[600], line[200] = "";
+
+    if (!begin(&f, quick))
+        return;
+    EXPECT(fixture_wait(&f, "trials.done", "1", 60));
+    snprintf(command, sizeof command,
+             "sqlite3 -readonly %s/experience.db 'select count(\"hinge.position\") > 40 from transitions'", f.dir);
+    FILE *p = popen(command, "r");
+    EXPECT(p && fgets(line, sizeof line, p) && line[0] == '1');
+    EXPECT(p && pclose(p) == 0);
+    fixture_end(&f);
+}
