@@ -122,10 +122,10 @@ bench-rt: deps
 	@$B/limber bench-rt --config robots/cartpole/robot-500hz.yaml --minutes $(MINUTES)
 
 asan:
-	@LSAN_OPTIONS="suppressions=$(CURDIR)/tests/lsan.supp" ./tests/sanitized.sh build-asan $(MAKE) test B=build-asan \
+	@LSAN_OPTIONS="print_suppressions=0 suppressions=$(CURDIR)/tests/lsan.supp" ./tests/sanitized.sh build-asan $(MAKE) test B=build-asan \
 	    CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 tsan:
-	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" ./tests/sanitized.sh build-tsan $(MAKE) test B=build-tsan \
+	@TSAN_OPTIONS="print_suppressions=0 suppressions=$(CURDIR)/tests/tsan.supp" ./tests/sanitized.sh build-tsan $(MAKE) test B=build-tsan \
 	    CFLAGS="-O1 -g -fsanitize=thread -fno-omit-frame-pointer"
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test

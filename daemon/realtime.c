@@ -82,7 +82,9 @@ int realtime_thread(struct realtime *r, const char *name, int core, int priority
                  name, core, strerror(bad));
         }
     }
-    if ((bad = pthread_setschedparam(*thread, SCHED_FIFO, &param))) {
+    /* A sanitizer's own locks spin: at a FIFO priority that starves the holder until the kernel throttles, for a second. */
+    bad = RT_SANITIZED ? EPERM : pthread_setschedparam(*thread, SCHED_FIFO, &param);
+    if (bad) {
         if (r->scheduling)
             warn(r, "no real-time priority for thread %s (%s): run as root, or set LimitRTPRIO=90 (systemd) or "
                     "'rtprio 90' in /etc/security/limits.d", name, strerror(bad));

@@ -155,22 +155,6 @@ static void reset(struct peer *d, uint32_t trial, uint64_t seed)
 
 /* ---- the bridge ------------------------------------------------------------------------------------------------ */
 
-/* Under a leak checker: fontconfig, which draws the pictures' letters, leaks by itself. */
-static void excuse_fontconfig(void)
-{
-    char  path[300], option[340];
-    FILE *f;
-
-    snprintf(path, sizeof path, "%s/leaks", test_dir());
-    f = fopen(path, "w");
-    if (f) {
-        fputs("leak:libfontconfig\n", f);
-        fclose(f);
-    }
-    snprintf(option, sizeof option, "suppressions=%s:print_suppressions=0", path);
-    setenv("LSAN_OPTIONS", option, 1);
-}
-
 static pid_t start_program(const char *log, const char *const *argv)
 {
     char  program[600], path[300];
@@ -178,7 +162,6 @@ static pid_t start_program(const char *log, const char *const *argv)
 
     snprintf(program, sizeof program, "%s/limber-bridge", test_build_dir());
     snprintf(path, sizeof path, "%s/%s", test_dir(), log);
-    excuse_fontconfig();
     pid = fork();
     if (pid != 0)
         return pid;
