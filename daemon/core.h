@@ -106,6 +106,7 @@ enum operation_kind {
 struct operation {
     enum operation_kind kind;
     uint64_t            id;           /* echoed in the answer                       */
+    uint64_t            expires_ns;   /* CLOCK_MONOTONIC after which it is refused, 0: never */
     uint32_t            trial;        /* OP_TRIAL_START                             */
     enum trial_kind     trial_kind;
     int                 steps;
