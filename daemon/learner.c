@@ -80,7 +80,8 @@ static void hand_over(struct learner *l)
 }
 
 /* The candidate just judged. */
-static void record_model(struct learner *l, uint64_t version, const char *status, const char *reason, const struct verdict *v)
+static void record_model(struct learner *l, uint64_t version, const char *status, const char *reason,
+                         const struct verdict *v)
 {
     struct model_row row = { .version     = version,
                              .parent      = l->order.base_version,
@@ -497,8 +498,9 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
     struct trial_scan trials = { .l = l };
     struct recent_ctx ctx    = { .l = l };
 
-    l->last_rmse  = (double)NAN;
-    l->spawn_s[0] = l->spawn_s[1] = l->spawn_s[2] = (double)-INFINITY; /* not zero: the machine may have booted just now */
+    l->last_rmse = (double)NAN;
+    for (int i = 0; i < 3; i++)
+        l->spawn_s[i] = (double)-INFINITY; /* not zero: the machine may have booted just now */
     if (strlen(l->models) + sizeof "/model-18446744073709551615.model" > sizeof l->order.base_file) {
         snprintf(why, why_size, "%s: too long a path; choose a shorter run directory", l->models);
         return -1;

@@ -493,10 +493,12 @@ uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
     if (!ring_claim(&d->shared->operation_ring, &slot))
         return 0;
     /* What makes the robot safer may always come late. */
-    bool late_is_good = kind == OP_STOP || kind == OP_DISARM || kind == OP_SHUTDOWN;
+    bool     late_is_good = kind == OP_STOP || kind == OP_DISARM || kind == OP_SHUTDOWN;
+    uint64_t until        = late_is_good ? 0 : clock_now_ns() + OPERATION_PATIENCE_NS;
+
     d->shared->operation[slot] = (struct operation){ .kind       = kind,
                                                      .id         = ++d->next_operation,
-                                                     .expires_ns = late_is_good ? 0 : clock_now_ns() + OPERATION_PATIENCE_NS };
+                                                     .expires_ns = until };
     ring_push(&d->shared->operation_ring);
     return d->next_operation;
 }

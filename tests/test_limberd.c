@@ -176,6 +176,30 @@ TEST(experience_without_its_model_is_learned_at_start_instead_of_being_gathered_
     fixture_end(&f);
 }
 
+TEST(a_trial_with_steps_missing_is_shown_as_such_and_is_never_the_best)
+{
+    struct trial_row t = { .number = 1, .kind = "planned", .status = "finished", .reason = "2 steps not stored", .steps = 38,
+                           .ret = 1000 };
+    struct fixture   f;
+    char             path[300], why[300];
+
+    fixture_init(&f, quick);
+    EXPECT(mkdir(f.dir, 0750) == 0 || access(f.dir, W_OK) == 0);
+    snprintf(path, sizeof path, "%s/experience.db", f.dir);
+    struct store *s = store_open(path, &schema, false, why, sizeof why);
+    EXPECT(s && store_trial_begin(s, &t) == 0);
+    t = (struct trial_row){ .number = 2, .kind = "planned", .status = "finished", .steps = 40, .ret = 7 };
+    EXPECT(s && store_trial_begin(s, &t) == 0);
+    store_close(s);
+    EXPECT(fixture_daemon(&f, NULL));
+    json_t *status = fixture_status(&f);
+    EXPECT_NEAR(js_num(status, "trials.best"), 7, 0);
+    EXPECT_NEAR(js_num(json_array_get(js_at(status, "trials.history"), 0), "missing"), 2, 0);
+    EXPECT_NEAR(js_num(json_array_get(js_at(status, "trials.history"), 1), "missing"), 0, 0);
+    json_decref(status);
+    fixture_end(&f);
+}
+
 /* ---- the end ---- */
 
 TEST(a_daemon_asked_to_end_answers_whoever_waits_for_an_operation_and_ends_in_order)
