@@ -16,6 +16,15 @@ static bool waits_for_state(const struct control_loop *c)
     return c->s->config->pace == PACE_STATE;
 }
 
+/* Ticks that never were: counted as misses. */
+static void lost(struct control_loop *c, uint64_t ticks)
+{
+    if (ticks) {
+        atomic_fetch_add(&c->s->misses, ticks);
+        atomic_store(&c->s->last_miss_ns, c->woke_ns);
+    }
+}
+
 /* Sleeps until the tick is due; true where a new state has come (pace state). */
 static void wait_tick(struct control_loop *c)
 {
@@ -39,6 +48,7 @@ static void wait_tick(struct control_loop *c)
         clock_sleep_until(c->due_ns);
         c->woke_ns = now = clock_now_ns();
         hist_add(&c->s->wake, now - c->due_ns);
+        lost(c, (now - c->due_ns) / tick);
         c->due_ns = now - c->due_ns < tick ? c->due_ns + tick : now + tick; /* lost ticks are not made up for */
     }
 }
@@ -48,11 +58,9 @@ static uint64_t core_now(struct control_loop *c)
 {
     const struct joint_state *s = c->in.state;
 
-    if (!atomic_load(&c->s->lockstep) || !s)
-        return c->woke_ns > c->last_now_ns ? c->woke_ns : c->last_now_ns + c->core.tick_ns;
-    if (!c->in.state_new)
+    if (!atomic_load(&c->s->lockstep) || !s || !c->in.state_new)
         return c->last_now_ns + (c->woke_ns - c->last_wall_ns);
-    if (s->session != c->lockstep_session) {
+    if (s->session != c->lockstep_session || c->lockstep_offset_ns + s->sample_ns <= c->last_now_ns) {
         c->lockstep_session   = s->session;
         c->lockstep_offset_ns = c->last_now_ns + c->core.tick_ns - s->sample_ns;
     }
@@ -113,11 +121,15 @@ static void gather(struct control_loop *c)
     in->host          = atomic_load(&s->host_prearm);
     uint64_t missed   = atomic_load(&s->last_miss_ns);
     in->timing_clean  = !missed || c->woke_ns > missed + CLEAN_NS;
-    in->trial_aborted = atomic_exchange(&s->trial_aborted, false);
+    in->aborted_trial = atomic_exchange(&s->aborted_trial, -1);
+    in->estop_seen    = atomic_exchange(&s->estop_seen, false);
+    in->fault_seen    = atomic_exchange(&s->fault_seen, false);
     in->op.kind       = OP_NONE;
     if (ring_peek(&s->operation_ring, &slot)) {
         in->op = s->operation[slot];
         ring_pop(&s->operation_ring);
+        if (in->op.expires_ns && c->woke_ns > in->op.expires_ns)
+            in->op.kind = OP_EXPIRED;
     }
     c->last_now_ns  = in->now_ns;
     c->last_wall_ns = c->woke_ns;
@@ -147,13 +159,19 @@ static void send(struct control_loop *c)
         uint32_t w           = s->command_handoff.write;
         bool     lockstep    = atomic_load(&s->lockstep);
         s->command[w]        = c->out.command;
-        s->command_due_ns[w] = lockstep || !c->in.state_new ? UINT64_MAX : c->woke_ns + c->core.tick_ns;
+        s->command_due_ns[w] = lockstep                                  ? UINT64_MAX
+                               : waits_for_state(c) && c->in.state_new ? c->in.state->received_ns + c->core.tick_ns
+                                                                         : c->due_ns;
         handoff_publish(&s->command_handoff);
     }
     if (c->out.has_command || c->out.has_trial_request)
         wake_io(s);
-    if (c->out.has_plan_request)
+    if (c->out.has_plan_request) {
+        /* The core's time may run beside the clock after a lockstep session; the planner looks at the clock. */
+        c->out.plan_request.deadline_ns += c->woke_ns - c->in.now_ns;
+        c->out.plan_request.requested_ns = c->woke_ns;
         request_plan(s, &c->out.plan_request);
+    }
 }
 
 static void report(struct control_loop *c)

@@ -29,6 +29,8 @@ struct stop_text core_stop_text(enum stop_code c)
                                   "check gains and joint states; report this, it should not happen" },
         [STOP_GATES]          = { "gates", "five gate trips within ten seconds",
                                   "the model does not fit the robot: look at limber status, gates; retrain, then limber reset" },
+        [STOP_STALL]          = { "host_stall", "this machine did not run the control thread for too long",
+                                  "look at the machine's load and limber doctor, then limber reset" },
     };
     return text[c];
 }
@@ -53,11 +55,21 @@ struct notice *core_notice(struct core *c, struct core_output *out, enum notice_
     return n;
 }
 
+static bool latches(enum stop_code why)
+{
+    return why != STOP_DISARM && why != STOP_SHUTDOWN;
+}
+
 /* An event for the mode table; `why` is kept where it leads to a stop or a fault. */
 void core_mode(struct core *c, struct core_output *out, enum mode_event e, enum stop_code why)
 {
     enum mode from = c->mode, to = mode_next(from, e);
 
+    /* A reason that latches outranks the disarm that is under way. */
+    if (from == MODE_STOPPING && e == EVENT_STOP && !c->stop_latches && latches(why)) {
+        c->stop         = why;
+        c->stop_latches = true;
+    }
     if (to == from)
         return;
     c->mode = to;
@@ -67,7 +79,7 @@ void core_mode(struct core *c, struct core_output *out, enum mode_event e, enum 
         c->stop_ns      = c->now_ns;
         c->stop_trial   = c->trial;
         c->stop_step    = c->step;
-        c->stop_latches = why != STOP_DISARM && why != STOP_SHUTDOWN;
+        c->stop_latches = latches(why);
         c->stopping_ns  = c->now_ns;
         memcpy(c->stop_effort, c->sent, sizeof c->stop_effort);
     }
@@ -197,9 +209,8 @@ static void operate(struct core *c, const struct core_input *in, struct core_out
             core_mode(c, out, EVENT_STOP, why);
             done = "stopping";
         } else if (c->mode == MODE_STOPPING && in->op.kind == OP_STOP) {
-            c->stop_latches = true; /* a stop outranks the disarm that is under way */
-            c->stop         = STOP_OPERATOR;
-            done            = "stopping";
+            core_mode(c, out, EVENT_STOP, STOP_OPERATOR);
+            done = "stopping";
         } else {
             done = "not armed";
         }
@@ -226,6 +237,7 @@ static void operate(struct core *c, const struct core_input *in, struct core_out
             done = "trial aborted; the baseline holds";
         }
         break;
+    case OP_EXPIRED: refused = "too late: it waited longer than its sender did"; break;
     case OP_TRIAL_READY:
         if (c->trial_phase != TRIAL_RESETTING)
             refused = "no trial waits for a start pose";
@@ -257,6 +269,7 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_GATES, EVENT_FAULT, STOP_GATES },
         { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED }, /* stale too, but this says why */
         { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
+        { FAULT_STALL, EVENT_STOP, STOP_STALL },
         { FAULT_POSITION, EVENT_STOP, STOP_POSITION },
     };
 
@@ -327,13 +340,15 @@ static enum command_mode command_mode_of(const struct core *c, uint32_t fault)
     case MODE_EXPLORE:
     case MODE_ADVANCED: return COMMAND_TORQUE;
     case MODE_STOPPING:
-        /* No ramp is computed from an old state: the robot side brakes on its own sensors. */
-        return fault & (FAULT_STATE_STALE | FAULT_STATE_REJECTED) || stopping_s >= c->config->timeouts.stop_ramp_s
-                       || c->stop == STOP_STATE_STALE || c->stop == STOP_STATE_REJECTED
+        /* Only an operator's stop ramps down: on trouble the last effort may be what makes it worse, and no ramp is
+         * computed from an old state.  The robot side brakes on its own sensors. */
+        return fault & (FAULT_STATE_STALE | FAULT_STATE_REJECTED) || stopping_s >= c->config->timeouts.stop_ramp_s ||
+                       (c->stop != STOP_OPERATOR && c->stop != STOP_DISARM && c->stop != STOP_SHUTDOWN)
                    ? COMMAND_DAMP
                    : COMMAND_TORQUE;
-    case MODE_FAULT: return c->stop == STOP_ESTOP ? COMMAND_IDLE : COMMAND_DAMP;
-    default: return COMMAND_IDLE;
+    case MODE_FAULT: return COMMAND_DAMP;
+    /* IDLE would end the robot side's own latch: that waits for the operator's reset as well. */
+    default: return c->latched ? COMMAND_DAMP : COMMAND_IDLE;
     }
 }
 
@@ -397,10 +412,13 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
 
     output_clear(out);
     c->tick++;
-    c->now_ns = in->now_ns;
+    double gap_s = c->now_ns ? (double)(in->now_ns - c->now_ns) * 1e-9 : 0;
+    c->now_ns    = in->now_ns;
 
     uint32_t fault = core_estimate(c, in);  /* joint state in            */
     core_prearm(c, in);
+    if (gap_s > c->config->timeouts.state_stale_s && !in->lockstep) /* the robot side has damped meanwhile */
+        fault |= FAULT_STALL;
     supervise(c, fault, out);               /* stops and faults          */
     operate(c, in, out);                    /* the operator's wish       */
     core_trial_advance(c, in, out);         /* trial, transition         */

@@ -31,6 +31,7 @@ enum fault_bit {
     FAULT_PLAN_BAD        = 1 << 11, /* plan not finite or out of bounds                        */
     FAULT_EFFORT          = 1 << 12, /* the baseline's own effort was not finite: fault         */
     FAULT_GATES           = 1 << 13, /* five gate trips within 10 s: fault                      */
+    FAULT_STALL           = 1 << 14, /* no tick for as long as makes a state stale: stop        */
 };
 
 /* Why the robot was stopped; text in core_stop_text. */
@@ -47,6 +48,7 @@ enum stop_code {
     STOP_SESSION,
     STOP_EFFORT,
     STOP_GATES,
+    STOP_STALL,
     STOP_CODES,
 };
 
@@ -75,10 +77,10 @@ enum prearm {
 const char *prearm_name(enum prearm p);
 
 enum gate {
-    GATE_STATE,     /* this boundary has a good state                                */
     GATE_MODEL,     /* a model is loaded                                             */
     GATE_PLAN_AGE,  /* plan not older than the threshold, planner steps              */
     GATE_FINITE,    /* plan finite and inside the action bounds                      */
+    GATE_SHADOW,    /* so many plans of this model were good before it may drive     */
     GATE_SPREAD,    /* ensemble agrees: spread below the threshold, target std       */
     GATE_RESIDUAL,  /* last prediction was right: error below the threshold, target std */
     GATE_POSITION,  /* joints inside their limits                                    */
@@ -100,6 +102,7 @@ enum operation_kind {
     OP_TRIAL_START,
     OP_TRIAL_STOP,
     OP_TRIAL_READY,
+    OP_EXPIRED,     /* an operation that the driver found too old: refused                */
 };
 
 /* An operator's (or the trial manager's) wish; at most one a tick; answered in the same tick. */
@@ -162,7 +165,8 @@ struct core_input {
     uint64_t                  model_version; /* loaded for planning, 0: none                           */
     uint32_t                  host;       /* bit p set: pre-arm check p (>= PREARM_CORE_COUNT) holds   */
     bool                      timing_clean; /* no tick missed in the last 5 s                          */
-    bool                      trial_aborted; /* robot side said it cannot go on                        */
+    int64_t                   aborted_trial; /* robot side said it cannot go on with it; -1: none     */
+    bool                      estop_seen, fault_seen; /* in any state since the last tick, however short */
     struct operation          op;
 };
 
@@ -214,9 +218,9 @@ struct core {
     int                stale_ticks;     /* missing in a row that make the state stale */
     int                missing, rejected; /* in a row                              */
     uint64_t           fresh_bits[2];   /* last 128 ticks, newest in bit 0         */
-    uint64_t           fresh_low_ns;    /* last time fewer than 95 % were good     */
     float              x[MAX_OBS];
     bool               good;            /* this tick has a new good state          */
+    bool               outside;         /* a joint beyond its limit and margin            */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 
@@ -231,13 +235,15 @@ struct core {
     struct plan plan;                   /* newest taken                                           */
     bool     have_plan;
     double   action_effort[MAX_JOINTS]; /* wanted over this planner step                          */
-    bool     predicted_valid;           /* the plan's first action is being executed              */
+    uint64_t predicted_id;              /* step_id at whose boundary x should be `predicted`; 0: none */
     float    predicted[MAX_OBS];        /* x at the coming boundary                               */
     float    predicted_std[MAX_OBS];    /* target std of the model that said so                   */
 
     /* gates */
     struct core_gate gate[GATE_COUNT];
     double   good_s, need_s;            /* gates good for so long; needed for promotion           */
+    uint64_t shadow_model;              /* model whose plans are being watched                    */
+    int      shadow_plans;              /* good ones so far                                       */
     uint64_t trip_ns[5];
     int      trips;
     uint64_t transitions;               /* stored since start of the daemon, plus what the store held */
@@ -269,7 +275,8 @@ struct core {
     /* counters */
     uint64_t count_missing, count_nonfinite, count_range, count_jump, count_plan_late;
     uint64_t count_filter[3];           /* non-finite, absolute, rate                             */
-    uint32_t prearm;                    /* bit p: check p holds now                               */
+    uint32_t prearm;                    /* bit p: check p has held for a second                   */
+    uint64_t prearm_since_ns[PREARM_COUNT]; /* 0: does not hold now                              */
 };
 
 /* The configuration must outlive the core.  transitions: how many the store holds already. */

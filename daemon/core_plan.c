@@ -5,11 +5,16 @@
 #include "daemon/core_parts.h"
 #include "daemon/rt/clock.h"
 
-enum { TRIPS_FAULT = 5, TRIPS_WINDOW_S = 10, NEED_MAX_S = 10 };
+enum {
+    TRIPS_FAULT    = 5,
+    TRIPS_WINDOW_S = 10,
+    NEED_MAX_S     = 10,
+    SHADOW_PLANS   = 50, /* planner steps, design: shadow run */
+};
 
 const char *gate_name(enum gate g)
 {
-    static const char *const name[GATE_COUNT] = { "state",  "model",    "plan_age", "plan_finite",
+    static const char *const name[GATE_COUNT] = { "model",  "plan_age", "plan_finite", "shadow",
                                                   "spread", "residual", "position" };
     return name[g];
 }
@@ -17,7 +22,7 @@ const char *gate_name(enum gate g)
 const char *gate_unit(enum gate g)
 {
     static const char *const unit[GATE_COUNT] = {
-        "", "", "planner steps", "", "target std", "target std", "share of range"
+        "", "planner steps", "", "plans", "target std", "target std", "share of range"
     };
     return unit[g];
 }
@@ -36,6 +41,7 @@ void core_plan_request(struct core *c, struct plan_request *req, bool delayed)
                                 : rng_derive(cfg->trials.seed, UINT32_MAX, req->id);
     req->deadline_ns  = delayed ? c->now_ns + (uint64_t)(cfg->planner_budget * core_planner_step_s(c) * 1e9) : UINT64_MAX;
     req->reset        = c->reset_planner;
+    req->life         = c->plan_from_id;
     req->delayed      = delayed;
     req->requested_ns = c->now_ns;
     memcpy(req->x, c->x, sizeof req->x);
@@ -78,6 +84,19 @@ static void gate_set(struct core *c, enum gate g, bool ok, double value)
     c->gate[g].value = value;
 }
 
+/* A new model plans in the shadow of the baseline first: every plan must be finite and fit, or it starts again. */
+static void shadow_watch(struct core *c, uint64_t model, int index, bool fits)
+{
+    if (c->shadow_model != model) {
+        c->shadow_model = model;
+        c->shadow_plans = 0;
+    }
+    if (index >= 0 && !fits)
+        c->shadow_plans = 0;
+    else if (index >= 0 && c->plan.model_version == model && c->shadow_plans < SHADOW_PLANS)
+        c->shadow_plans++;
+}
+
 /* Judges this boundary.  Calibrated gates only count until there is enough experience. */
 static void gates_judge(struct core *c, const struct core_input *in, int index, uint32_t *fault)
 {
@@ -85,16 +104,17 @@ static void gates_judge(struct core *c, const struct core_input *in, int index, 
     bool                       calibrated = c->transitions >= (uint64_t)cfg->gates.min_transitions;
     double                     age        = index >= 0 ? (double)index : (double)INFINITY;
     double                     spread     = index >= 0 ? c->plan.spread : 0;
-    double                     error      = c->predicted_valid ? residual(c) : 0;
+    double                     error      = c->predicted_id == c->step_id ? residual(c) : 0;
     bool                       fits       = index >= 0 && plan_fits(c, c->plan.action[index]);
 
-    gate_set(c, GATE_STATE, c->good, c->missing);
     gate_set(c, GATE_MODEL, in->model_version != 0, (double)in->model_version);
     gate_set(c, GATE_PLAN_AGE, age <= cfg->gates.plan_age.threshold, age);
     gate_set(c, GATE_FINITE, fits, fits);
+    shadow_watch(c, in->model_version, index, fits);
+    gate_set(c, GATE_SHADOW, c->shadow_plans >= SHADOW_PLANS, c->shadow_plans);
     gate_set(c, GATE_SPREAD, spread <= cfg->gates.spread.threshold, spread);
     gate_set(c, GATE_RESIDUAL, error <= cfg->gates.residual.threshold, error);
-    gate_set(c, GATE_POSITION, true, 0); /* outside means STOPPING before it comes to gates */
+    gate_set(c, GATE_POSITION, !c->outside, c->outside);
     c->gate[GATE_SPREAD].off   = cfg->gates.spread.off || !calibrated;
     c->gate[GATE_RESIDUAL].off = cfg->gates.residual.off || !calibrated;
     if (index >= 0 && !fits)
@@ -166,7 +186,7 @@ uint32_t core_playback(struct core *c, const struct core_input *in, struct core_
         return 0;
     int index = plan_index(c);
     gates_judge(c, in, index, &fault);
-    c->predicted_valid = false;
+    c->predicted_id = 0;
     if (c->mode == MODE_ADVANCED && index != 0) {
         fault |= FAULT_PLAN_LATE;
         c->count_plan_late++;
@@ -185,7 +205,7 @@ uint32_t core_playback(struct core *c, const struct core_input *in, struct core_
         for (int i = 0; i < cfg->na; i++)
             c->action_effort[cfg->action[i].joint] = cfg->action[i].scale * (double)c->plan.action[index][i];
         if (index == 0) {
-            c->predicted_valid = true;
+            c->predicted_id = c->step_id + 1;
             memcpy(c->predicted, c->plan.predicted, sizeof c->predicted);
             memcpy(c->predicted_std, c->plan.out_std, sizeof c->predicted_std);
         }

@@ -7,23 +7,29 @@
 
 enum { REJECTED_STOP = 3, JUMP_TICKS_MAX = 16 };
 
+/* The model sees floats: what overflows one is as good as infinite. */
+static bool finite_float(double v)
+{
+    return isfinite((float)v);
+}
+
 /* S4, S5 of the fault model: why this state cannot be believed, or 0. */
 static uint32_t implausible(const struct core *c, const struct joint_state *s)
 {
     const struct robot_config *cfg = c->config;
 
     for (int j = 0; j < cfg->nj; j++)
-        if (!isfinite(s->position[j]) || !isfinite(s->velocity[j]) || !isfinite(s->applied_effort[j]))
+        if (!finite_float(s->position[j]) || !finite_float(s->velocity[j]) || !finite_float(s->applied_effort[j]))
             return FAULT_STATE_NONFINITE;
     for (int k = 0; k < cfg->nextra; k++)
-        if (!isfinite(s->extra[k]))
+        if (!finite_float(s->extra[k]))
             return FAULT_STATE_NONFINITE;
 
     for (int j = 0; j < cfg->nj; j++) {
         const struct joint_config *joint = &cfg->joint[j];
         double                     range = joint->position_max - joint->position_min;
 
-        if (!(fabs(s->velocity[j]) <= joint->velocity))
+        if (!(fabs(s->velocity[j]) <= joint->velocity) || !(fabs(s->applied_effort[j]) <= 2 * joint->effort + 1))
             return FAULT_STATE_RANGE;
         /* A whole range beyond its end is no overshoot but nonsense; nearer, the position gate judges. */
         if (joint->type != JOINT_CONTINUOUS &&
@@ -69,8 +75,9 @@ static void new_session(struct core *c, uint64_t session, bool lockstep)
     c->command_seq   = 0;
     c->answered_seq  = 0;
     c->fresh_bits[0] = c->fresh_bits[1] = 0;
-    c->fresh_low_ns  = c->now_ns;
     c->live.open     = false;
+    c->phase_origin  = 0;
+    c->phase_step    = 0;
     c->estop         = false;
     c->robot_fault   = false;
     memset(c->sent, 0, sizeof c->sent);
@@ -114,7 +121,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
 
     c->good = false;
     if (s && s->session != c->session) {
-        if (c->session && mode_armed(c->mode))
+        if (c->session && (mode_armed(c->mode) || c->mode == MODE_STOPPING))
             fault |= FAULT_SESSION;
         new_session(c, s->session, in->lockstep);
     }
@@ -130,6 +137,8 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->count_range += bad == FAULT_STATE_RANGE;
         c->count_jump += bad == FAULT_STATE_JUMP;
     } else {
+        if (s->ready_count != c->state.ready_count) /* a new start pose is a new pose to hold */
+            memcpy(c->hold, s->position, sizeof c->hold);
         c->good       = true;
         c->state      = *s;
         c->state_ns   = c->now_ns;
@@ -141,25 +150,27 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
         c->estop       = s->estop;
         c->robot_fault = s->faults != 0;
-        fault |= c->estop ? FAULT_ESTOP : 0;
-        fault |= c->robot_fault ? FAULT_ROBOT : 0;
     }
+    fault |= (in->state_new && c->estop) || in->estop_seen ? FAULT_ESTOP : 0;
+    fault |= (in->state_new && c->robot_fault) || in->fault_seen ? FAULT_ROBOT : 0;
     if (!c->good) {
         c->missing++;
         c->count_missing++;
     }
     c->fresh_bits[1] = c->fresh_bits[1] << 1 | c->fresh_bits[0] >> 63;
     c->fresh_bits[0] = c->fresh_bits[0] << 1 | c->good;
-    if (success(c, success_window(c)) < 0.95)
-        c->fresh_low_ns = c->now_ns;
 
     double age_s = c->have_state ? (double)(c->now_ns - c->state_ns) * 1e-9 : (double)INFINITY;
     if (c->missing >= c->stale_ticks || !(age_s <= c->config->timeouts.state_stale_s))
         fault |= FAULT_STATE_STALE;
     if (c->rejected >= REJECTED_STOP)
         fault |= FAULT_STATE_REJECTED;
-    if (c->have_state && !c->config->gates.position.off && outside(c, c->config->gates.position.threshold))
+    c->outside = c->have_state && outside(c, c->config->gates.position.threshold);
+    if (c->outside && !c->config->gates.position.off)
         fault |= FAULT_POSITION;
+    /* Nobody moves it and nobody saw it for long: it may be anywhere now, the next state is a first one. */
+    if (fault & FAULT_STATE_STALE && !mode_armed(c->mode) && c->mode != MODE_STOPPING)
+        c->have_state = false;
     return fault;
 }
 
@@ -176,7 +187,7 @@ void core_prearm(struct core *c, const struct core_input *in)
 {
     bool ok[PREARM_CORE_COUNT] = {
         [PREARM_SESSION]     = c->session != 0,
-        [PREARM_STATE_FRESH] = c->have_state && c->missing == 0 && c->now_ns - c->fresh_low_ns >= NS_PER_S,
+        [PREARM_STATE_FRESH] = c->have_state && c->missing == 0 && success(c, success_window(c)) >= 0.95,
         [PREARM_NO_FAULTS]   = c->have_state && !c->robot_fault,
         [PREARM_ESTOP]       = c->have_state && !c->estop,
         [PREARM_INSIDE]      = c->have_state && !outside(c, 0),
@@ -185,7 +196,16 @@ void core_prearm(struct core *c, const struct core_input *in)
         [PREARM_TIMING]      = in->timing_clean,
     };
 
-    c->prearm = in->host & ~((1u << PREARM_CORE_COUNT) - 1);
-    for (int p = 0; p < PREARM_CORE_COUNT; p++)
-        c->prearm |= (uint32_t)ok[p] << p;
+    c->prearm = 0;
+    for (int p = 0; p < PREARM_COUNT; p++) {
+        bool holds = p < PREARM_CORE_COUNT ? ok[p] : in->host >> p & 1;
+
+        if (!holds)
+            c->prearm_since_ns[p] = 0;
+        else if (!c->prearm_since_ns[p])
+            c->prearm_since_ns[p] = c->now_ns;
+        /* Not latched is an operator's doing, true at once; everything else must have held for a second. */
+        if (holds && (p == PREARM_NOT_LATCHED || c->now_ns - c->prearm_since_ns[p] >= NS_PER_S))
+            c->prearm |= 1u << p;
+    }
 }

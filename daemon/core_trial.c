@@ -97,12 +97,13 @@ static void trial_begin(struct core *c, struct core_output *out)
     c->boundary        = true;
     c->reset_planner   = true;
     c->have_plan       = false;
-    c->predicted_valid = false;
+    c->predicted_id    = 0;
     c->step_id++;
     c->plan_from_id = c->step_id + (uint64_t)c->delay;
     c->live.open    = false;
     c->need_s       = c->config->gates.promote_s;
     memset(c->explore, 0, sizeof c->explore);
+    memcpy(c->hold, c->state.position, sizeof c->hold);
     n->trial      = c->trial;
     n->trial_kind = c->trial_kind;
     if (c->trial_kind == TRIAL_RANDOM)
@@ -123,7 +124,7 @@ void core_trial_advance(struct core *c, const struct core_input *in, struct core
         core_trial_abort(c, out, core_stop_text(c->stop).cause);
         return;
     }
-    if (c->trial_phase != TRIAL_IDLE && in->trial_aborted)
+    if (c->trial_phase != TRIAL_IDLE && in->aborted_trial == (int64_t)c->trial)
         core_trial_abort(c, out, "the robot side aborted it");
     if (c->trial_phase == TRIAL_RESETTING || c->trial_phase == TRIAL_READY_WAIT) {
         if ((double)(c->now_ns - c->trial_ns) * 1e-9 > c->config->timeouts.reset_s)

@@ -15,7 +15,9 @@ struct io {
     struct session_result result;
     uint8_t               in[CODEC_MAX_BYTES + 64], out[CODEC_MAX_BYTES];
     uint64_t              received_seq, received_ns; /* newest state handed on, for the loop time */
-    char                  said[240];                 /* trouble reported last                     */
+    uint64_t              sent_session, sent_seq;    /* newest command sent                       */
+    char                  said[240];                 /* trouble reported last ...                 */
+    uint64_t              said_ns;                   /* ... and when                              */
 };
 
 static struct link_note *note_claim(struct shared *s, enum link_note_kind kind)
@@ -44,7 +46,11 @@ static void tell_main(struct io *io)
         n->event = r->event;
         ring_push(&s->link_ring);
     }
-    if (strcmp(io->said, s->session.last_trouble) != 0 && (n = note_claim(s, LINK_TROUBLE))) {
+    /* At most one sentence a second: whoever sends trouble must not fill the journal, nor push out other notes. */
+    uint64_t now = clock_now_ns();
+    if (strcmp(io->said, s->session.last_trouble) != 0 && now - io->said_ns > NS_PER_S &&
+        (n = note_claim(s, LINK_TROUBLE))) {
+        io->said_ns = now;
         snprintf(io->said, sizeof io->said, "%s", s->session.last_trouble);
         snprintf(n->text, sizeof n->text, "%s", io->said);
         ring_push(&s->link_ring);
@@ -70,8 +76,13 @@ static void receive(struct io *io)
         if (r->opened)
             atomic_store(&s->lockstep, s->session.lockstep);
         if (r->has_event && r->event.kind == TRIAL_ABORTED)
-            atomic_store(&s->trial_aborted, true);
+            atomic_store(&s->aborted_trial, (int64_t)r->event.trial);
         if (r->has_state) {
+            /* A newer state may overtake this one on its way to control; these two must not be lost. */
+            if (r->state.estop)
+                atomic_store(&s->estop_seen, true);
+            if (r->state.faults)
+                atomic_store(&s->fault_seen, true);
             s->state[s->state_handoff.write] = r->state;
             handoff_publish(&s->state_handoff);
             io->received_seq = r->state.seq;
@@ -113,8 +124,12 @@ static void send_all(struct io *io)
     uint64_t now = clock_now_ns();
     if (m.command.state_seq == io->received_seq)
         hist_add(&s->loop, now - io->received_ns);
-    if (now > s->command_due_ns[c]) {
-        atomic_fetch_add(&s->misses, 1);
+    bool     same    = m.command.session == io->sent_session;
+    uint64_t skipped = same && m.command.seq > io->sent_seq ? m.command.seq - io->sent_seq - 1 : 0;
+    io->sent_session = m.command.session;
+    io->sent_seq     = m.command.seq;
+    if (now > s->command_due_ns[c] || skipped) { /* late, or overtaken by its successor and never sent */
+        atomic_fetch_add(&s->misses, (now > s->command_due_ns[c]) + skipped);
         atomic_store(&s->last_miss_ns, now);
     }
 }

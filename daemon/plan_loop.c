@@ -1,4 +1,6 @@
 /* plan_loop.c - waits for a request, plans with the newest model, publishes after every iteration. */
+#include <math.h>
+
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
 
@@ -19,7 +21,7 @@ static void figures(struct shared *s, const struct plan_request *req, const stru
     atomic_fetch_add(&s->plans, 1);
     atomic_store(&s->plan_iterations, plan->iterations);
     atomic_store(&s->plan_candidates, plan->candidates);
-    atomic_store(&s->plan_spread_micro, (uint64_t)(plan->spread * 1e6));
+    atomic_store(&s->plan_spread_micro, isfinite(plan->spread) ? (uint64_t)(fmin(plan->spread, 1e9) * 1e6) : UINT64_MAX);
     if (plan->cut)
         atomic_fetch_add(&s->plans_cut, 1);
     if (req->delayed && plan->finished_ns > due) {
@@ -33,6 +35,7 @@ void *plan_loop_run(void *arg)
     struct shared *s = arg;
     struct plan    plan; /* 8 KiB of stack, prefaulted */
     struct usage   base;
+    uint64_t       life = 0;
     uint32_t       seen = 0;
 
     realtime_thread_begin();
@@ -49,7 +52,11 @@ void *plan_loop_run(void *arg)
         if (!atomic_load(&s->model_version))
             continue;
         uint32_t                   slot = handoff_latest(&s->model_handoff, &unused);
-        const struct plan_request *req  = &s->request[r];
+        struct plan_request        ask  = s->request[r];
+        const struct plan_request *req  = &ask;
+
+        ask.reset = ask.reset || ask.life != life;
+        life      = ask.life;
 
         uint64_t started = clock_now_ns();
         planner_step(s->planner, (int)slot, req, publish, s, &plan);

@@ -6,6 +6,7 @@
 int shared_init(struct shared *s, const struct robot_config *config)
 {
     s->config = config;
+    atomic_init(&s->aborted_trial, -1);
     handoff_init(&s->state_handoff);
     handoff_init(&s->command_handoff);
     handoff_init(&s->request_handoff);

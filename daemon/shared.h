@@ -56,7 +56,8 @@ struct shared {
     struct joint_state state[3];
     struct rt_signal   state_signal;
     _Atomic bool       lockstep;        /* granted to the current session     */
-    _Atomic bool       trial_aborted;   /* said by the robot side; taken once */
+    _Atomic int64_t    aborted_trial;   /* the robot side cannot go on with it; -1: none; taken once */
+    _Atomic bool       estop_seen, fault_seen; /* in any state; taken once */
 
     /* control -> io */
     struct handoff       command_handoff;

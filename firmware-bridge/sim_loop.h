@@ -1,5 +1,5 @@
 /* sim_loop.h - a simulated robot on the wire: Hello until welcomed, then states out and commands in, in real time or
- * in lockstep (docs: the wire).  One thread, which may be a real-time one. */
+ * in lockstep.  One thread, which may be a real-time one. */
 #ifndef BRIDGE_SIM_LOOP_H
 #define BRIDGE_SIM_LOOP_H
 

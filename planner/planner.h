@@ -48,6 +48,7 @@ struct plan_request {
     uint64_t seed;
     uint64_t deadline_ns;        /* CLOCK_MONOTONIC; UINT64_MAX: none (lockstep)                   */
     bool     reset;              /* forget mean and elites: a new trial or a jump                  */
+    uint64_t life;               /* differs from the last request's: the reset may have been lost, reset too */
     bool     delayed;            /* pending holds over the step before: roll forward first         */
     uint64_t requested_ns;       /* when asked                                                     */
     float    x[MAX_OBS];         /* observation now                                                */

@@ -345,7 +345,7 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
     r->hash = 0xcbf29ce484222325ull;
     world_init(w, o, r);
     for (w->tick = 1; w->tick <= o->ticks; w->tick++) {
-        struct core_input in = { .host = UINT32_MAX, .timing_clean = true, .model_version = 1 };
+        struct core_input in = { .host = UINT32_MAX, .timing_clean = true, .model_version = 1, .aborted_trial = -1 };
 
         if (chance(w, o->faults.estop) || (o->estop_at && w->tick == o->estop_at))
             w->estop = true;

@@ -155,6 +155,22 @@ static void reset(struct peer *d, uint32_t trial, uint64_t seed)
 
 /* ---- the bridge ------------------------------------------------------------------------------------------------ */
 
+/* Under a leak checker: fontconfig, which draws the pictures' letters, leaks by itself. */
+static void excuse_fontconfig(void)
+{
+    char  path[300], option[340];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/leaks", test_dir());
+    f = fopen(path, "w");
+    if (f) {
+        fputs("leak:libfontconfig\n", f);
+        fclose(f);
+    }
+    snprintf(option, sizeof option, "suppressions=%s:print_suppressions=0", path);
+    setenv("LSAN_OPTIONS", option, 1);
+}
+
 static pid_t start_program(const char *log, const char *const *argv)
 {
     char  program[600], path[300];
@@ -162,6 +178,7 @@ static pid_t start_program(const char *log, const char *const *argv)
 
     snprintf(program, sizeof program, "%s/limber-bridge", test_build_dir());
     snprintf(path, sizeof path, "%s/%s", test_dir(), log);
+    excuse_fontconfig();
     pid = fork();
     if (pid != 0)
         return pid;
@@ -252,14 +269,12 @@ TEST(torque_moves_the_cart_the_way_it_points)
         reset(d, 1, 1);
         double x0      = d->state.position[0];
         bool   applied = false;
-        for (int i = 0; i < 20; i++) {
+        for (int i = 0; i < 200 && !(applied && sign * (d->state.position[0] - x0) > 0.1); i++) {
             command(d, COMMAND_TORQUE, sign * 200);
             next_state(d);
-            /* The mean of an interval; where the machine stood still, one that was damped. */
-            applied = applied || (fabs(d->state.applied_effort[0] - sign * 200) < 100 && d->state.applied_command_seq > 0);
+            applied |= d->state.applied_effort[0] == sign * 200 && d->state.applied_command_seq > 0;
         }
-        EXPECT(sign * (d->state.position[0] - x0) > 0.02 && sign * d->state.velocity[0] > 0);
-        EXPECT(applied);
+        EXPECT(applied && sign * (d->state.position[0] - x0) > 0.1 && sign * d->state.velocity[0] > 0);
     }
     EXPECT(stop_bridge(pid, SIGINT) == 0);
     peer_end(d);

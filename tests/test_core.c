@@ -102,11 +102,21 @@ TEST(an_emergency_stop_faults_and_stays)
 
 TEST(bad_plans_cost_the_plan_its_place_not_the_robot_its_safety)
 {
-    struct dst_faults f = { .plan_nan = 0.3, .plan_wild = 0.3, .plan_lost = 0.3 };
+    struct dst_faults f = { .plan_nan = 0.005, .plan_wild = 0.005, .plan_lost = 0.05 };
     struct dst_result r = run((struct dst_options){ .seed = 9, .ticks = 20000, .operator_arms = true, .faults = f });
 
     EXPECT(r.violations == 0);
-    EXPECT(r.mode_ticks[MODE_FAULT] > 0); /* five trips in ten seconds */
+    EXPECT(r.advanced_ticks > 1000); /* it gets its place back, again and again ... */
+    EXPECT(r.mode_ticks[MODE_BASELINE] > r.advanced_ticks / 10);
+}
+
+TEST(a_model_with_bad_plans_among_fifty_never_drives)
+{
+    struct dst_faults f = { .plan_nan = 0.2 };
+    struct dst_result r = run((struct dst_options){ .seed = 9, .ticks = 20000, .operator_arms = true, .faults = f });
+
+    EXPECT(r.violations == 0 && r.trials > 50);
+    EXPECT(r.advanced_ticks == 0);
 }
 
 /* ---- the mode table ---- */

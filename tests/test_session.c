@@ -381,10 +381,12 @@ TEST(states_carry_the_last_trial_announced_ready)
     EXPECT(!t.r.has_event && counted(&t, COUNT_NO_SESSION) == 1);
     say_state(&t, "a", FIRST, 3);
     EXPECT(t.r.state.ready_trial == 4);
-    EXPECT(t.r.state.ready_count == 1);
     say_event(&t, "a", FIRST, 4, TRIAL_ENDED);
-    say_ready(&t, "a", FIRST, 4); /* the same number again is another trial */
     say_state(&t, "a", FIRST, 4);
+    EXPECT(t.r.has_state && t.r.state.ready_trial == -1); /* or the next trial 4 would seem ready before its reset */
+    EXPECT(t.r.state.ready_count == 1);
+    say_ready(&t, "a", FIRST, 4);
+    say_state(&t, "a", FIRST, 5);
     EXPECT(t.r.state.ready_trial == 4 && t.r.state.ready_count == 2);
 }
 

@@ -15,28 +15,28 @@
 enum {
     PEER_ID_SIZE     = 255,
     SESSION_ALIVE_MS = 1000,
-    SESSION_SENDERS  = 8,     /* senders of bad messages remembered at a time               */
-    SESSION_BAD_MAX  = 100,   /* bad messages within SESSION_BAD_MS that are still put up with */
+    SESSION_SENDERS  = 8,   /* senders of bad messages remembered at a time               */
+    SESSION_BAD_MAX  = 100, /* bad messages within SESSION_BAD_MS that are still put up with */
     SESSION_BAD_MS   = 1000,
     SESSION_BAN_MS   = 10000,
 };
 
 /* What happened, counted by kind; session_count_name gives the name shown in status. */
 enum session_count {
-    COUNT_STATES,        /* good states handed on                          */
-    COUNT_GARBAGE,       /* not an Envelope, truncated                     */
+    COUNT_STATES,  /* good states handed on                          */
+    COUNT_GARBAGE, /* not an Envelope, truncated                     */
     COUNT_OVERSIZED,
-    COUNT_UNKNOWN,       /* body of an unknown kind                        */
-    COUNT_SHAPE,         /* counts, enums, names; joint count of a state   */
-    COUNT_UNEXPECTED,    /* a message only the daemon may send             */
-    COUNT_NO_SESSION,    /* without or with an old session                 */
-    COUNT_DUPLICATE,     /* seq seen already                               */
-    COUNT_OLD,           /* seq goes back                                  */
-    COUNT_GAP,           /* states missing between two                     */
-    COUNT_HELLO,         /* hellos answered with Welcome                   */
-    COUNT_REFUSED,       /* hellos answered with Refusal                   */
-    COUNT_SECOND_PEER,   /* a second robot side while the first is alive   */
-    COUNT_BANNED,        /* messages dropped from a banned peer            */
+    COUNT_UNKNOWN,     /* body of an unknown kind                        */
+    COUNT_SHAPE,       /* counts, enums, names; joint count of a state   */
+    COUNT_UNEXPECTED,  /* a message only the daemon may send             */
+    COUNT_NO_SESSION,  /* without or with an old session                 */
+    COUNT_DUPLICATE,   /* seq seen already                               */
+    COUNT_OLD,         /* seq goes back                                  */
+    COUNT_GAP,         /* states missing between two                     */
+    COUNT_HELLO,       /* hellos answered with Welcome                   */
+    COUNT_REFUSED,     /* hellos answered with Refusal                   */
+    COUNT_SECOND_PEER, /* a second robot side while the first is alive   */
+    COUNT_BANNED,      /* messages dropped from a banned peer            */
     COUNT_TRIAL_EVENTS,
     COUNT_KINDS,
 };
@@ -65,15 +65,15 @@ struct session_sender {
 
 struct session {
     struct session_expect expect;
-    uint64_t              next_session;      /* ids; seeded by the caller, never 0                 */
-    uint64_t              id;                /* current session, 0: none                           */
+    uint64_t              next_session; /* ids; seeded by the caller, never 0                 */
+    uint64_t              id;           /* current session, 0: none                           */
     bool                  lockstep;
     uint8_t               peer[PEER_ID_SIZE];
     size_t                peer_len;
-    struct hello          hello;             /* of the current session                             */
+    struct hello          hello; /* of the current session                             */
     uint64_t              last_seq, last_heard_ns;
-    int64_t               ready_trial;       /* last trial announced READY and not over since, -1  */
-    uint32_t              ready_count;       /* READY announcements in this session                */
+    int64_t               ready_trial; /* last trial announced READY and not over since, -1  */
+    uint32_t              ready_count; /* READY announcements in this session                */
     struct session_sender sender[SESSION_SENDERS];
     _Atomic uint64_t      count[COUNT_KINDS];
     char                  last_trouble[240]; /* io thread's; copied out by the io loop             */
@@ -81,13 +81,13 @@ struct session {
 
 /* What a message means for the daemon. */
 struct session_result {
-    bool               opened;      /* a new session began                                   */
+    bool               opened; /* a new session began                                   */
     bool               has_state;
-    struct joint_state state;       /* received_ns and ready_trial filled in                 */
+    struct joint_state state; /* received_ns and ready_trial filled in                 */
     bool               has_event;
     struct trial_event event;
-    bool               has_reply;   /* to be sent back to the sender                         */
-    struct message     reply;       /* Welcome or Refusal                                    */
+    bool               has_reply; /* to be sent back to the sender                         */
+    struct message     reply;     /* Welcome or Refusal                                    */
 };
 
 void session_init(struct session *s, const struct session_expect *expect, uint64_t first_session);
