@@ -9,6 +9,9 @@
 
 enum { WAITERS = 16 };
 
+/* An operator's wish that was not answered for so long is refused, and does not happen later. */
+#define OPERATION_PATIENCE_NS (2 * NS_PER_S)
+
 /* An operator's request that waits for the control thread's answer. */
 struct waiter {
     struct http_request *request; /* NULL: free */
@@ -64,6 +67,7 @@ struct daemon {
     uint64_t            resident_start_kb;
     uint64_t            watchdog_ticks;
     uint64_t            stop_asked_ns; /* 0: running              */
+    bool                threads_ended; /* nobody is left to answer operations */
     double              stop_unix_s;   /* of the last stop        */
 };
 
@@ -74,6 +78,7 @@ char *status_json(const struct daemon *d);
 void operate_request(void *daemon, struct http_request *r, const char *method, const char *path, const char *body);
 void operate_answer(struct daemon *d, const struct notice *n);
 void operate_expire(struct daemon *d);
+void operate_end(struct daemon *d); /* the threads have ended: whoever still waits is told so */
 
 /* Puts an operation before the control thread; 0 where its ring is full. */
 uint64_t daemon_operation(struct daemon *d, enum operation_kind kind);

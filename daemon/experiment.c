@@ -13,14 +13,33 @@ static double now_s(void)
     return (double)clock_now_ns() * 1e-9;
 }
 
-static void store_failed(struct experiment *e, const char *what)
+/* What a failed commit took with it is no longer counted, and the rest of the trial not tried: its row may be gone. */
+void experiment_commit(struct experiment *e)
 {
-    if (e->journal->store_ok)
-        journal_say(e->journal, "store", "%s failed: %s; robots cannot be armed until it works", what, store_error(e->store));
-    e->journal->store_ok = false;
+    if (journal_batch(e->journal) < 0 && e->open) {
+        e->row.steps -= e->uncommitted;
+        e->stored = false;
+    }
+    e->uncommitted = 0;
+}
+
+void experiment_wait(struct experiment *e)
+{
+    if (learner_busy(e->learner))
+        e->waiting_since_s = now_s();
 }
 
 /* ---- history ---- */
+
+/* The store keeps it as the trial's reason. */
+#define MISSING_STEPS "%d steps not stored"
+
+int experiment_missing(const struct trial_row *t)
+{
+    int n;
+
+    return strcmp(t->status, "finished") == 0 && sscanf(t->reason, MISSING_STEPS, &n) == 1 ? n : 0;
+}
 
 static void remember(struct experiment *e, const struct trial_row *t)
 {
@@ -31,7 +50,7 @@ static void remember(struct experiment *e, const struct trial_row *t)
         e->nhistory--;
     }
     e->history[e->nhistory++] = *t;
-    if (finished && strcmp(t->kind, "planned") == 0 && !(e->best >= t->ret))
+    if (finished && strcmp(t->kind, "planned") == 0 && !experiment_missing(t) && !(e->best >= t->ret))
         e->best = t->ret;
     if (finished && t->number >= e->next_number)
         e->next_number = t->number + 1;
@@ -72,14 +91,21 @@ static void begin(struct experiment *e, const struct notice *n)
     e->open           = true;
     e->start_sent     = false;
     e->journal->trial = (int64_t)n->trial;
-    if (store_trial_begin(e->store, &e->row) < 0)
-        store_failed(e, "beginning a trial");
+    e->stored = store_trial_begin(e->store, &e->row) == 0;
+    if (!e->stored)
+        journal_store_failed(e->journal, "beginning a trial");
 }
 
 void experiment_transition(struct experiment *e, const struct transition *t)
 {
-    if (!e->open || t->trial != e->row.number)
+    if (!e->open || !e->stored || t->trial != e->row.number)
         return;
+    if (store_transition(e->store, e->row.id, t) < 0) {
+        journal_store_failed(e->journal, "storing a transition");
+        e->stored = false;
+        return;
+    }
+    e->uncommitted++;
     e->row.ret += task_reward(&e->config->task, t->x, t->a, e->config->na, t->y);
     e->row.steps++;
     if (t->model_version) {
@@ -87,8 +113,26 @@ void experiment_transition(struct experiment *e, const struct transition *t)
         e->row.model_last  = t->model_version;
     }
     trial_data_add(&e->data, &e->learner->dims, t);
-    if (store_transition(e->store, e->row.id, t) < 0)
-        store_failed(e, "storing a transition");
+}
+
+static void update(struct experiment *e, const struct trial_row *t, const char *what)
+{
+    if (t->id && store_trial_update(e->store, t) < 0)
+        journal_store_failed(e->journal, what);
+}
+
+static void finished(struct experiment *e, const struct notice *n)
+{
+    experiment_commit(e); /* the trainer reads committed rows */
+    int missing = (int)n->step - e->row.steps;
+
+    if (missing)
+        snprintf(e->row.reason, sizeof e->row.reason, MISSING_STEPS, missing);
+    journal_say(e->journal, "trial", "trial %u (%s) finished: return %.2f%s%s", n->trial, e->row.kind, e->row.ret,
+                missing ? ", does not count: " : "", e->row.reason);
+    if (e->row.id) /* nothing was stored without one */
+        learner_trial(e->learner, &e->row, &e->data);
+    e->waiting_since_s = now_s();
 }
 
 static void end(struct experiment *e, const struct notice *n)
@@ -98,24 +142,15 @@ static void end(struct experiment *e, const struct notice *n)
         journal_say(e->journal, "trial", "trial %u did not begin: %s", n->trial, n->text);
         return;
     }
-    e->open      = false;
     e->row.ended = unix_now();
     snprintf(e->row.status, sizeof e->row.status, "%s", n->ok ? "finished" : "aborted");
     snprintf(e->row.reason, sizeof e->row.reason, "%s", n->text);
-    if (n->ok) {
-        int missing = (int)n->step - e->row.steps;
-        journal_say(e->journal, "trial", "trial %u (%s) finished: return %.2f%s", n->trial, e->row.kind, e->row.ret,
-                    missing ? ", some steps were not stored (late commands or lost states)" : "");
-        /* The trainer reads committed rows. */
-        if (store_trial_update(e->store, &e->row) < 0 || store_commit(e->store) < 0 || store_begin(e->store) < 0)
-            store_failed(e, "ending a trial");
-        learner_trial(e->learner, &e->row, &e->data);
-        e->waiting_since_s = now_s();
-    } else {
+    if (n->ok)
+        finished(e, n);
+    else
         journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
-    }
-    if (store_trial_update(e->store, &e->row) < 0)
-        store_failed(e, "ending a trial");
+    e->open = false;
+    update(e, &e->row, "ending a trial");
     remember(e, &e->row);
     e->journal->trial = -1;
 }
@@ -158,8 +193,7 @@ void experiment_reported_return(struct experiment *e, const struct trial_event *
     if (!(fabs(t->ret - t->reported_return) <= 1e-3))
         journal_say(e->journal, "trial", "trial %u: the robot side reports return %.4f, the stored transitions give %.4f",
                     t->number, t->reported_return, t->ret);
-    if (store_trial_update(e->store, t) < 0)
-        store_failed(e, "storing the reported return");
+    update(e, t, "storing the reported return");
 }
 
 /* ---- the next trial ---- */

@@ -19,10 +19,12 @@ struct experiment {
 
     struct trial_row   row;                  /* the running or last trial                      */
     bool               open;                 /* row is running                                 */
+    bool               stored;               /* the store takes its transitions                */
+    int                uncommitted;          /* of them in the open batch                      */
     struct trial_data  data;                 /* its transitions                                */
     struct trial_row  *history;              /* ended trials, oldest first (HISTORY_MAX)       */
     int                nhistory;
-    double             best;                 /* of planned, finished trials; NaN: none         */
+    double             best;                 /* of planned, finished, complete trials; NaN: none */
     uint32_t           next_number;          /* of the next trial                              */
     int                queued;               /* trials asked for by the operator               */
     enum trial_kind    queued_kind;
@@ -40,6 +42,16 @@ int experiment_start(struct experiment *e);
 void experiment_notice(struct experiment *e, const struct notice *n);
 void experiment_transition(struct experiment *e, const struct transition *t);
 void experiment_reported_return(struct experiment *e, const struct trial_event *event);
+
+/* Steps of a finished trial that are not in the store (late commands, lost states, failed writes): its return is not
+ * comparable. */
+int experiment_missing(const struct trial_row *t);
+
+/* Ends the store's batch and begins the next one. */
+void experiment_commit(struct experiment *e);
+
+/* At start: no trial before a training ordered from the store's experience is done. */
+void experiment_wait(struct experiment *e);
 
 /* Called often: asks for the next trial when it is time. */
 void experiment_advance(struct experiment *e, const struct core *core);

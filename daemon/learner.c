@@ -11,6 +11,8 @@
 
 #include "models/model_file.h"
 
+#define SILENT_NS (60 * NS_PER_S)
+
 /* ---- transitions in columns ---- */
 
 void trial_data_clear(struct trial_data *d)
@@ -77,12 +79,13 @@ static void hand_over(struct learner *l)
     atomic_store(&l->shared->model_version, l->incumbent.version);
 }
 
-static void record_model(struct learner *l, uint64_t version, uint64_t parent, const char *status, const char *reason,
+/* The candidate just judged. */
+static void record_model(struct learner *l, uint64_t version, const char *status, const char *reason,
                          const struct verdict *v)
 {
     struct model_row row = { .version     = version,
-                             .parent      = parent,
-                             .trial_id    = l->ordered_trial_id,
+                             .parent      = l->order.base_version,
+                             .trial_id    = l->order.last_trial_id,
                              .transitions = l->last_report.transitions,
                              .steps       = l->last_report.steps,
                              .train_s     = l->last_report.train_s,
@@ -93,16 +96,14 @@ static void record_model(struct learner *l, uint64_t version, uint64_t parent, c
     snprintf(row.status, sizeof row.status, "%s", status);
     snprintf(row.reason, sizeof row.reason, "%s", reason);
     snprintf(row.file, sizeof row.file, "model-%llu.model", (unsigned long long)version);
-    if (store_model(l->store, &row) < 0) {
-        l->journal->store_ok = false;
-        journal_say(l->journal, "store", "cannot record model %llu: %s", (unsigned long long)version, store_error(l->store));
-    }
+    if (store_model(l->store, &row) < 0)
+        journal_store_failed(l->journal, "recording a model");
 }
 
 static void candidate_refused(struct learner *l, const char *reason, const struct verdict *v)
 {
     l->refused++;
-    record_model(l, l->last_report.version, l->incumbent.version, "refused", reason, v);
+    record_model(l, l->last_report.version, "refused", reason, v);
     snprintf(l->last, sizeof l->last, "version %llu refused: %s", (unsigned long long)l->last_report.version, reason);
     journal_say(l->journal, "model", "%s", l->last);
     unlink(l->last_report.file);
@@ -123,7 +124,7 @@ static void candidate_accepted(struct learner *l, struct ensemble *candidate, co
         ensemble_free(&l->incumbent);
     l->incumbent = *candidate;
     l->published++;
-    record_model(l, candidate->version, l->parent, "published", v->reason, v);
+    record_model(l, candidate->version, "published", v->reason, v);
     hand_over(l);
     snprintf(l->last, sizeof l->last, "version %llu published: %s", (unsigned long long)candidate->version, v->reason);
     journal_say(l->journal, "model", "%s", l->last);
@@ -175,7 +176,8 @@ static void roll_back(struct learner *l, double rmse, double limit)
         journal_say(l->journal, "model", "version %llu cannot be rolled back: %s", (unsigned long long)bad, why);
         return;
     }
-    record_model(l, bad, l->parent, "rolled_back", reason, NULL);
+    if (store_model_status(l->store, bad, "rolled_back", reason) < 0)
+        journal_store_failed(l->journal, "recording a roll-back");
     older.version = l->parent;
     ensemble_free(&l->incumbent);
     l->incumbent = older;
@@ -233,6 +235,7 @@ static void on_report(struct learner *l)
     struct trainer_report *r = &l->last_report;
 
     memcpy(r, l->inbox, sizeof *r);
+    l->heard_ns = clock_now_ns();
     if (r->magic != TRAINER_MAGIC || r->size != sizeof *r) {
         journal_say(l->journal, "trainer", "sent something that is not a report; it is ended");
         uv_process_kill(&l->process, SIGKILL);
@@ -253,6 +256,8 @@ static void on_report(struct learner *l)
         journal_say(l->journal, "trainer", "%s", l->last);
         break;
     }
+    if (l->state == LEARNER_IDLE && l->want_training) /* a trial ended meanwhile */
+        send_order(l);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -334,8 +339,18 @@ static void send_order(struct learner *l)
         model_path(l, l->incumbent.version, o->base_file, sizeof o->base_file);
     l->state         = LEARNER_TRAINING;
     l->progress      = 0;
+    l->heard_ns      = clock_now_ns();
     l->want_training = false;
     write_struct(l, o, sizeof *o);
+}
+
+void learner_tick(struct learner *l)
+{
+    if (l->state != LEARNER_TRAINING || !l->process_up || clock_now_ns() - l->heard_ns < SILENT_NS)
+        return;
+    journal_say(l->journal, "trainer", "has trained for a minute without a report; it is ended");
+    l->heard_ns = clock_now_ns();
+    uv_process_kill(&l->process, SIGKILL); /* on_exit_trainer orders the training again */
 }
 
 bool learner_busy(const struct learner *l)
@@ -379,7 +394,7 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
     }
     remember(l, data);
     l->ordered_trial_id = row->id;
-    if (l->state == LEARNER_IDLE)
+    if (l->state == LEARNER_IDLE && l->process_up)
         send_order(l);
     else if (l->state != LEARNER_DEAD)
         l->want_training = true;
@@ -390,6 +405,7 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
 struct model_scan {
     struct model_row newest;  /* published           */
     uint64_t         highest; /* version, any status */
+    int64_t          learned; /* newest trial any of them was trained on */
 };
 
 static bool take_model_row(void *ctx, const struct model_row *m)
@@ -399,6 +415,7 @@ static bool take_model_row(void *ctx, const struct model_row *m)
     if (strcmp(m->status, "published") == 0)
         scan->newest = *m;
     scan->highest = m->version > scan->highest ? m->version : scan->highest;
+    scan->learned = m->trial_id > scan->learned ? m->trial_id : scan->learned;
     return true;
 }
 
@@ -421,9 +438,18 @@ static bool take_transition(void *arg, int64_t trial_id, const struct transition
     return true;
 }
 
+struct trial_scan {
+    struct learner *l;
+    int64_t         finished; /* newest id */
+};
+
 static bool take_trial_row(void *arg, const struct trial_row *t)
 {
-    struct learner *l = arg;
+    struct trial_scan *scan = arg;
+    struct learner    *l    = scan->l;
+
+    if (strcmp(t->status, "finished") == 0)
+        scan->finished = t->id;
 
     if (isfinite(t->prequential_rmse))
         remember_error(l, t->prequential_rmse);
@@ -468,10 +494,13 @@ static void setup_fill(struct learner *l, const struct store_schema *schema, con
 
 int learner_start(struct learner *l, const struct store_schema *schema, const char *store_path, char *why, size_t why_size)
 {
-    struct model_scan scan = { 0 };
-    struct recent_ctx ctx  = { .l = l };
+    struct model_scan scan   = { 0 };
+    struct trial_scan trials = { .l = l };
+    struct recent_ctx ctx    = { .l = l };
 
     l->last_rmse = (double)NAN;
+    for (int i = 0; i < 3; i++)
+        l->spawn_s[i] = (double)-INFINITY; /* not zero: the machine may have booted just now */
     if (strlen(l->models) + sizeof "/model-18446744073709551615.model" > sizeof l->order.base_file) {
         snprintf(why, why_size, "%s: too long a path; choose a shorter run directory", l->models);
         return -1;
@@ -480,7 +509,7 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
         snprintf(why, why_size, "%s: %s", l->models, strerror(errno));
         return -1;
     }
-    if (store_models(l->store, take_model_row, &scan) < 0 || store_trials(l->store, take_trial_row, l) < 0 ||
+    if (store_models(l->store, take_model_row, &scan) < 0 || store_trials(l->store, take_trial_row, &trials) < 0 ||
         store_transitions(l->store, 0, take_transition, &ctx) < 0) {
         snprintf(why, why_size, "%s", store_error(l->store));
         return -1;
@@ -492,8 +521,11 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
     load_incumbent(l, &scan.newest);
     setup_fill(l, schema, store_path);
     spawn(l);
-    if (!l->incumbent.version && store_transition_count(l->store) >= l->config->trials.steps && l->process_up)
-        send_order(l); /* experience without a model: the daemon ended before its first training did */
+    /* Experience that no model was trained on: the daemon ended before the training did. */
+    bool lost = l->incumbent.version ? trials.finished > scan.learned
+                                     : store_transition_count(l->store) >= l->config->trials.steps;
+    if (lost && l->process_up)
+        send_order(l);
     return 0;
 }
 

@@ -59,6 +59,7 @@ struct learner {
     uint8_t               inbox[sizeof(struct trainer_report)];
     size_t                inbox_used;
     double                spawn_s[3];
+    uint64_t              heard_ns;                 /* order sent or report read last */
 };
 
 /* loop .. trainer_path set by the caller.  Loads the newest published model and the recent trials from the store, starts
@@ -68,6 +69,9 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
 /* A finished trial with its transitions: predicted first (its prequential error is written to row), then ordered to be
  * learned.  Random trials have no prediction. */
 void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data);
+
+/* Called often: ends a trainer that has been training without a word for a minute. */
+void learner_tick(struct learner *l);
 
 /* A training is under way or due. */
 bool learner_busy(const struct learner *l);

@@ -22,6 +22,7 @@
 
 enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
 #define SHUTDOWN_NS NS_PER_S
+#define LOCKSTEP_WAIT_NS (6 * NS_PER_S) /* the control thread's own guard, 5 s, and one to be scheduled */
 
 static const char usage[] =
     "limberd - learns a robot's dynamics and controls it by planning with what it learned\n"
@@ -79,8 +80,12 @@ static int parse(int argc, char **argv, struct daemon_options *o)
             o->has_seed = true;
             break;
         case 't':
-            if (parse_count(optarg, "--trials", &n) || n > HISTORY_MAX)
+            if (parse_count(optarg, "--trials", &n))
                 return EX_USAGE;
+            if (n > HISTORY_MAX) {
+                fprintf(stderr, "limberd: --trials: value \"%s\": at most %d trials are allowed\n", optarg, HISTORY_MAX);
+                return EX_USAGE;
+            }
             o->trials     = (int)n;
             o->has_trials = true;
             break;
@@ -450,10 +455,8 @@ static void drain(struct daemon *d)
     experiment_advance(&d->experiment, &d->core);
     operate_expire(d);
     atomic_store(&d->shared->host_prearm, host_prearm(d));
-    bool committed = store_commit(d->store) == 0 && store_begin(d->store) == 0;
-    if (d->journal.store_ok && !committed)
-        journal_say(&d->journal, "store", "%s; arming is refused until it works", store_error(d->store));
-    d->journal.store_ok = committed;
+    experiment_commit(&d->experiment);
+    learner_tick(&d->learner);
 }
 
 static void on_drain(uv_timer_t *t)
@@ -466,13 +469,15 @@ static void on_drain(uv_timer_t *t)
         uv_stop(&d->loop);
 }
 
-/* The watchdog is fed only by real progress of the control thread. */
+/* The watchdog is fed only by real progress of the control thread; in lockstep that waits for the simulator, for up to
+ * LOCKSTEP_WAIT_NS where somebody has paused it. */
 static void on_notify(uv_timer_t *t)
 {
     struct daemon *d     = t->data;
     uint64_t       ticks = atomic_load(&d->shared->ticks);
+    bool           waits = atomic_load(&d->shared->lockstep) && daemon_silent_ns(d) < LOCKSTEP_WAIT_NS;
 
-    if (ticks != d->watchdog_ticks || d->config.control_hz < 1000.0 / NOTIFY_MS)
+    if (ticks != d->watchdog_ticks || waits || d->config.control_hz < 1000.0 / NOTIFY_MS)
         sd_notifyf(0, "WATCHDOG=1\nSTATUS=%s, %s, trial %u, model %llu", mode_name(d->core.mode),
                    d->link_up ? "robot connected" : "no robot", d->experiment.row.number,
                    (unsigned long long)d->learner.incumbent.version);
@@ -487,7 +492,13 @@ uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
 
     if (!ring_claim(&d->shared->operation_ring, &slot))
         return 0;
-    d->shared->operation[slot] = (struct operation){ .kind = kind, .id = ++d->next_operation };
+    /* What makes the robot safer may always come late. */
+    bool     late_is_good = kind == OP_STOP || kind == OP_DISARM || kind == OP_SHUTDOWN;
+    uint64_t until        = late_is_good ? 0 : clock_now_ns() + OPERATION_PATIENCE_NS;
+
+    d->shared->operation[slot] = (struct operation){ .kind       = kind,
+                                                     .id         = ++d->next_operation,
+                                                     .expires_ns = until };
     ring_push(&d->shared->operation_ring);
     return d->next_operation;
 }
@@ -580,6 +591,7 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
         fprintf(stderr, "limberd: %s\n", why);
         return EX_IOERR;
     }
+    experiment_wait(e); /* where experience waits for its model */
     return 0;
 }
 
@@ -602,6 +614,8 @@ static void finish(struct daemon *d)
     pthread_join(d->planner_thread, NULL);
     pthread_join(d->io_thread, NULL);
     drain(d);
+    operate_end(d);
+    uv_run(&d->loop, UV_RUN_NOWAIT); /* sends the answers: no request may be suspended when the servers end */
     learner_stop(&d->learner);
     http_server_stop(d->status_server);
     http_server_stop(d->control_server);

@@ -6,7 +6,7 @@
 #include "daemon/daemon.h"
 #include "daemon/rt/clock.h"
 
-#define ANSWER_NS (2 * NS_PER_S)
+static const char ENDING[] = "the daemon is ending";
 
 static void answer(struct http_request *r, unsigned status, bool ok, const char *text)
 {
@@ -22,6 +22,10 @@ static void forward(struct daemon *d, struct http_request *r, enum operation_kin
 {
     struct waiter *w = NULL;
 
+    if (d->threads_ended) {
+        answer(r, 503, false, ENDING);
+        return;
+    }
     for (int i = 0; i < WAITERS && !w; i++)
         w = d->waiter[i].request ? NULL : &d->waiter[i];
     uint64_t id = w ? daemon_operation(d, kind) : 0;
@@ -133,9 +137,19 @@ void operate_expire(struct daemon *d)
 {
     for (int i = 0; i < WAITERS; i++) {
         struct waiter *w = &d->waiter[i];
-        if (w->request && clock_now_ns() - w->since_ns > ANSWER_NS) {
+        if (w->request && clock_now_ns() - w->since_ns > OPERATION_PATIENCE_NS) {
             answer(w->request, 504, false, "the control thread did not answer within 2 s");
             w->request = NULL;
         }
+    }
+}
+
+void operate_end(struct daemon *d)
+{
+    d->threads_ended = true;
+    for (int i = 0; i < WAITERS; i++) {
+        if (d->waiter[i].request)
+            answer(d->waiter[i].request, 503, false, ENDING);
+        d->waiter[i].request = NULL;
     }
 }

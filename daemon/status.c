@@ -45,9 +45,9 @@ static json_t *stop_json(const struct daemon *d)
 
     if (c->stop == STOP_NONE)
         return json_null();
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f}", "code", text.name, "cause", text.cause, "remedy", text.remedy,
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "code", text.name, "cause", text.cause, "remedy", text.remedy,
                      "tick", (json_int_t)c->stop_tick, "trial", (json_int_t)c->stop_trial, "step",
-                     (json_int_t)c->stop_step, "unix_s", d->stop_unix_s);
+                     (json_int_t)c->stop_step, "unix_s", number(d->stop_unix_s));
 }
 
 static json_t *link_json(const struct daemon *d)
@@ -64,11 +64,11 @@ static json_t *link_json(const struct daemon *d)
     for (int k = 0; k < COUNT_KINDS; k++)
         json_object_set_new(names, session_count_name((enum session_count)k), count(get(&s->session.count[k])));
     snprintf(session, sizeof session, "%016" PRIx64, c->session);
-    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:f, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s}", "connected",
+    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s}", "connected",
                   d->has_hello && silent_ns < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
                   (int)atomic_load(&d->shared->lockstep), "simulated", d->hello.simulated, "software", d->hello.software,
-                  "state_age_ms", heard ? json_real((double)silent_ns / 1e6) : json_null(), "success",
-                  (double)good / window, "late_commands", (json_int_t)c->state.late_commands, "missing",
+                  "state_age_ms", heard ? number((double)silent_ns / 1e6) : json_null(), "success",
+                  number((double)good / window), "late_commands", (json_int_t)c->state.late_commands, "missing",
                   (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
                   "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble);
     return o;
@@ -76,9 +76,9 @@ static json_t *link_json(const struct daemon *d)
 
 static json_t *trial_json(const struct trial_row *t)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:I}", "number", (json_int_t)t->number, "kind", t->kind,
-                     "status", t->status, "reason", t->reason, "steps", t->steps, "return", number(t->ret),
-                     "reported_return", number(t->reported_return), "prequential_rmse", number(t->prequential_rmse),
+    return json_pack("{s:I, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:I}", "number", (json_int_t)t->number, "kind", t->kind,
+                     "status", t->status, "reason", t->reason, "steps", t->steps, "missing", experiment_missing(t),
+                     "return", number(t->ret), "reported_return", number(t->reported_return), "prequential_rmse", number(t->prequential_rmse),
                      "model", (json_int_t)t->model_last);
 }
 
@@ -103,7 +103,7 @@ static json_t *trials_json(const struct daemon *d)
         json_array_append_new(history, trial_json(&e->history[i]));
     return json_pack("{s:s, s:I, s:s, s:I, s:i, s:o, s:o, s:i, s:i, s:b, s:o}", "phase", phase_name(d), "number",
                      (json_int_t)e->row.number, "kind", e->row.kind, "step", (json_int_t)(e->open ? d->core.step : 0),
-                     "steps", d->config.trials.steps, "return", e->open ? json_real(e->row.ret) : json_null(), "best",
+                     "steps", d->config.trials.steps, "return", e->open ? number(e->row.ret) : json_null(), "best",
                      number(e->best), "count", e->count, "done", done, "finished", (int)experiment_finished(e), "history",
                      history);
 }
@@ -113,10 +113,10 @@ static json_t *model_json(const struct daemon *d)
     static const char *const state[] = { "off", "idle", "training", "dead" };
     const struct learner    *l       = &d->learner;
 
-    return json_pack("{s:I, s:o, s:s, s:f, s:f, s:o, s:i, s:i, s:I, s:I, s:I, s:s}", "version",
+    return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:s}", "version",
                      (json_int_t)l->incumbent.version, "prequential_rmse", number(l->last_rmse), "trainer",
-                     state[l->state], "progress", l->progress, "train_s", l->last_report.train_s, "train_s_mean",
-                     l->trainings ? json_real(l->train_s_total / (double)l->trainings) : json_null(), "steps",
+                     state[l->state], "progress", number(l->progress), "train_s", number(l->last_report.train_s), "train_s_mean",
+                     l->trainings ? number(l->train_s_total / (double)l->trainings) : json_null(), "steps",
                      l->last_report.steps, "transitions", l->last_report.transitions, "published",
                      (json_int_t)l->published, "refused", (json_int_t)l->refused, "rolled_back",
                      (json_int_t)l->rolled_back, "last", l->last);
@@ -127,11 +127,11 @@ static json_t *planner_json(const struct daemon *d)
     const struct shared *s      = d->shared;
     double               step_s = d->config.plan_every / d->config.control_hz;
 
-    return json_pack("{s:s, s:s, s:o, s:i, s:i, s:I, s:I, s:f, s:f}", "name", d->config.planner.name, "isa",
+    return json_pack("{s:s, s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:o}", "name", d->config.planner.name, "isa",
                      planner_isa(s->planner), "ms", histogram(&s->plan_time, 1e6), "iterations",
                      atomic_load(&d->shared->plan_iterations), "candidates", atomic_load(&d->shared->plan_candidates),
                      "late", (json_int_t)get(&s->plans_late), "cut", (json_int_t)get(&s->plans_cut), "budget_ms",
-                     1e3 * d->config.planner_budget * step_s, "spread", (double)get(&s->plan_spread_micro) * 1e-6);
+                     number(1e3 * d->config.planner_budget * step_s), "spread", number((double)get(&s->plan_spread_micro) * 1e-6));
 }
 
 static json_t *control_json(const struct daemon *d)

@@ -18,6 +18,7 @@ enum statement {
     TRIAL_UPDATE,
     TRANSITION,
     MODEL,
+    MODEL_STATUS,
     EVENT,
     RECOVER,
     TRIALS,
@@ -59,6 +60,7 @@ static const char *const SQL[STATEMENTS] = {
         " WHERE id = ?14",
     [MODEL]   = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
                 " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [MODEL_STATUS] = "UPDATE models SET status = ?2, reason = ?3 WHERE version = ?1",
     [EVENT]   = "INSERT INTO events (unix_s, mono_ns, trial, kind, text) VALUES (?, ?, ?, ?, ?)",
     [RECOVER] = "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
                 " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
@@ -446,6 +448,20 @@ int store_model(struct store *s, const struct model_row *m)
     bind_real(st, 12, m->nll_incumbent);
     bind_real(st, 13, m->created);
     return run(s, MODEL, "store a model's record");
+}
+
+int store_model_status(struct store *s, uint64_t version, const char *status, const char *reason)
+{
+    bind_u64(s->st[MODEL_STATUS], 1, version);
+    bind_text(s->st[MODEL_STATUS], 2, status);
+    bind_text(s->st[MODEL_STATUS], 3, reason);
+    if (run(s, MODEL_STATUS, "update a model's record") != 0)
+        return -1;
+    if (sqlite3_changes(s->db) == 1)
+        return 0;
+    snprintf(s->error, sizeof s->error, "cannot update a model's record: there is none of version %llu",
+             (unsigned long long)version);
+    return -1;
 }
 
 int store_event(struct store *s, double unix_s, uint64_t mono_ns, int64_t trial, const char *kind, const char *words)

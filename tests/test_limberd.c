@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -115,6 +116,140 @@ TEST(a_restarted_daemon_goes_on_with_its_experience_model_and_trial_numbers)
     EXPECT(fixture_number(&f, "trials.done") == 3);
     fixture_end(&f);
     EXPECT(store_digest(&f).n > seen);
+}
+
+/* ---- resuming ---- */
+
+/* What a daemon leaves that ended between its exploration trial and the model of it. */
+static void explored(const struct fixture *f)
+{
+    struct trial_row t = { .kind = "random", .status = "finished", .steps = 40, .seed = 3 };
+    char             path[300], why[300];
+
+    EXPECT(mkdir(f->dir, 0750) == 0 || access(f->dir, W_OK) == 0);
+    snprintf(path, sizeof path, "%s/experience.db", f->dir);
+    struct store *s = store_open(path, &schema, false, why, sizeof why);
+    EXPECT(s && store_begin(s) == 0 && store_trial_begin(s, &t) == 0);
+    for (uint32_t i = 0; s && i < 40; i++) {
+        float             x   = 0.01f * (float)(i % 7), a = i % 2 ? 0.5f : -0.5f;
+        struct transition one = { .step = i, .x = { x, 3.1f, a, -x }, .a = { a }, .y = { x + 0.04f * a, 3.1f, 1.1f * a, -x } };
+
+        EXPECT(store_transition(s, t.id, &one) == 0);
+    }
+    EXPECT(s && store_commit(s) == 0);
+    store_close(s);
+}
+
+static bool random_row(void *ctx, const struct trial_row *t)
+{
+    *(int *)ctx += strcmp(t->kind, "random") == 0;
+    return true;
+}
+
+TEST(experience_without_its_model_is_learned_at_start_instead_of_being_gathered_again)
+{
+    struct fixture f;
+    char           path[300], command[400], why[300];
+    int            random = 0;
+
+    fixture_init(&f, quick);
+    explored(&f);
+    if (!fixture_daemon(&f, NULL) || !fixture_bridge(&f, lockstep) || !fixture_arm(&f, 10)) {
+        EXPECT(!"started and armed");
+        fixture_end(&f);
+        return;
+    }
+    EXPECT(fixture_wait(&f, "trials.done", "1", 60));
+    EXPECT(fixture_post(&f, "/disarm", NULL, NULL, 0));
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 3));
+    child_stop(&f.daemon, 0, 3);
+    snprintf(path, sizeof path, "%s/experience.db", f.dir);
+    struct store *s = store_open(path, &schema, true, why, sizeof why);
+    EXPECT(s && store_trials(s, random_row, &random) > 1 && random == 1);
+    store_close(s);
+
+    /* As if the last training had been lost with the daemon: it is ordered at start, disarmed. */
+    snprintf(command, sizeof command, "sqlite3 %s 'update models set trial_id = 1'", path);
+    EXPECT(system(command) == 0);
+    EXPECT(fixture_daemon(&f, NULL));
+    EXPECT(fixture_wait(&f, "model.version", "1", 1)); /* with what there is meanwhile */
+    EXPECT(fixture_wait(&f, "model.steps", "1", 20));  /* of the newest training */
+    fixture_end(&f);
+}
+
+TEST(a_trial_with_steps_missing_is_shown_as_such_and_is_never_the_best)
+{
+    struct trial_row t = { .number = 1, .kind = "planned", .status = "finished", .reason = "2 steps not stored", .steps = 38,
+                           .ret = 1000 };
+    struct fixture   f;
+    char             path[300], why[300];
+
+    fixture_init(&f, quick);
+    EXPECT(mkdir(f.dir, 0750) == 0 || access(f.dir, W_OK) == 0);
+    snprintf(path, sizeof path, "%s/experience.db", f.dir);
+    struct store *s = store_open(path, &schema, false, why, sizeof why);
+    EXPECT(s && store_trial_begin(s, &t) == 0);
+    t = (struct trial_row){ .number = 2, .kind = "planned", .status = "finished", .steps = 40, .ret = 7 };
+    EXPECT(s && store_trial_begin(s, &t) == 0);
+    store_close(s);
+    EXPECT(fixture_daemon(&f, NULL));
+    json_t *status = fixture_status(&f);
+    EXPECT_NEAR(js_num(status, "trials.best"), 7, 0);
+    EXPECT_NEAR(js_num(json_array_get(js_at(status, "trials.history"), 0), "missing"), 2, 0);
+    EXPECT_NEAR(js_num(json_array_get(js_at(status, "trials.history"), 1), "missing"), 0, 0);
+    json_decref(status);
+    fixture_end(&f);
+}
+
+/* ---- the end ---- */
+
+TEST(a_daemon_asked_to_end_answers_whoever_waits_for_an_operation_and_ends_in_order)
+{
+    enum { CLIENTS = 12 }; /* one is answered each tick of 40 ms: the last ones are not */
+    static const char  request[] = "POST /reset HTTP/1.1\r\nHost: limber\r\nContent-Length: 0\r\n\r\n";
+    struct sockaddr_un a         = { .sun_family = AF_UNIX };
+    struct fixture     f;
+    struct timeval     patience = { .tv_sec = 3 };
+    int                fd[CLIENTS], ending = 0, answered = 0;
+    char               text[1000];
+
+    fixture_init(&f, quick);
+    EXPECT(fixture_daemon(&f, NULL));
+    snprintf(a.sun_path, sizeof a.sun_path, "%.90s/control.sock", f.dir);
+    for (int i = 0; i < CLIENTS; i++) {
+        fd[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(fd[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        EXPECT(connect(fd[i], (struct sockaddr *)&a, sizeof a) == 0);
+        EXPECT(write(fd[i], request, sizeof request - 1) == (ssize_t)sizeof request - 1);
+    }
+    json_decref(fixture_status(&f)); /* the loop has gone round */
+    kill(f.daemon.pid, SIGTERM);
+    for (int i = 0; i < CLIENTS; i++) {
+        ssize_t n = recv(fd[i], text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = 0;
+        answered += strstr(text, "HTTP/1.1 ") != NULL;
+        ending += strstr(text, " 503 ") && strstr(text, "the daemon is ending");
+        close(fd[i]);
+    }
+    EXPECT(answered == CLIENTS);
+    EXPECT(ending > 0);
+    fixture_end(&f);
+    EXPECT(f.daemon.status == 0 && f.daemon.signal == 0);
+}
+
+TEST(more_trials_than_are_kept_are_refused_with_what_is_allowed)
+{
+    struct fixture f;
+    char           command[900], line[600] = "";
+
+    fixture_init(&f, quick);
+    snprintf(command, sizeof command, "%s/limberd --config %s --trials 5000 2>&1", test_build_dir(), f.config);
+    FILE *p = popen(command, "r");
+    EXPECT(p && fgets(line, sizeof line, p));
+    int status = p ? pclose(p) : -1;
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 64);
+    EXPECT_STR(line, "5000");
+    EXPECT_STR(line, "at most 4096");
 }
 
 static bool aborted_row(void *ctx, const struct trial_row *t)

@@ -200,6 +200,25 @@ TEST(model_records_are_replaced_by_version)
     EXPECT_STR(asked("SELECT kind || ': ' || text FROM events"), "trial: trial 3 finished");
 }
 
+TEST(a_models_status_changes_and_the_rest_of_its_record_stays)
+{
+    struct store    *s = opened(false);
+    struct collected c = { 0 };
+    struct model_row m = { .version = 4, .parent = 2, .trial_id = 7, .transitions = 800, .train_s = 0.5, .file = "model-4.model",
+                           .status = "published", .reason = "better", .nll = -1.5, .nll_incumbent = -1, .created = 1.7e9 };
+
+    EXPECT(store_begin(s) == 0 && store_model(s, &m) == 0);
+    EXPECT(store_model_status(s, 4, "rolled_back", "worse") == 0);
+    EXPECT(store_model_status(s, 5, "rolled_back", "worse") < 0);
+    EXPECT_STR(store_error(s), "version 5");
+    EXPECT(store_commit(s) == 0 && store_models(s, take_model, &c) == 1);
+    EXPECT_STR(c.model[0].status, "rolled_back");
+    EXPECT_STR(c.model[0].reason, "worse");
+    EXPECT(c.model[0].parent == 2 && c.model[0].trial_id == 7 && c.model[0].transitions == 800 && c.model[0].train_s == 0.5 &&
+           c.model[0].nll == -1.5 && c.model[0].nll_incumbent == -1 && c.model[0].created == 1.7e9);
+    store_close(s);
+}
+
 TEST(non_finite_numbers_are_null_on_disk_and_nan_again_in_memory)
 {
     static struct collected c;
