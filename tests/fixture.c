@@ -241,7 +241,7 @@ struct robot *robot_new(const struct fixture *f)
     keep_time(true);
     if (!r || !(r->port = port_connect(&o, why, sizeof why)))
         abort();
-    r->hz    = 25;
+    r->hz    = 10;
     r->hello = (struct hello){ .protocol = LIMBER_PROTOCOL, .robot = "cartpole", .boot_id = clock_now_ns(), .nj = 2,
                                .command_timeout_ms = 100, .timeout_action = TIMEOUT_DAMP, .simulated = true,
                                .software = "test robot" };
