@@ -66,7 +66,7 @@ enum prearm {
     PREARM_INSIDE,       /* joints inside their limits                               */
     PREARM_SLOW,         /* joints slower than 1 % of their velocity limit           */
     PREARM_NOT_LATCHED,  /* no stop or fault waits for a reset                       */
-    PREARM_TIMING,       /* no tick missed in the last 5 s                           */
+    PREARM_TIMING,       /* no tick missed in the last 5 s (a simulated robot may do without) */
     PREARM_CORE_COUNT,
     PREARM_REALTIME = PREARM_CORE_COUNT, /* FIFO, pinned (a simulated robot may do without) */
     PREARM_MEMORY,       /* memory locked (likewise)                                 */

@@ -162,7 +162,8 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p)
     case PREARM_INSIDE: return "every joint inside its position limits";
     case PREARM_SLOW: return "every joint below 1 % of its velocity limit";
     case PREARM_NOT_LATCHED: return d->core.latched ? "a stop waits for limber reset" : "no stop waits for a reset";
-    case PREARM_TIMING: return "no tick missed in the last 5 s";
+    case PREARM_TIMING:
+        return sim ? "a simulated robot may miss ticks; real hardware must not have in the last 5 s" : "no tick missed in the last 5 s";
     case PREARM_REALTIME:
         return d->realtime.scheduling ? "FIFO priorities and cores granted"
                : sim                  ? "not granted; a simulated robot may do without"
