@@ -305,7 +305,7 @@ static json_t *rt_report(const struct session *s, double minutes)
 
     static const char *const counters[][2] = { { "ticks", "control.ticks" },
                                                { "misses", "control.misses" },
-                                               { "overruns", "control.overruns" },
+                                               { "plans_cut", "planner.cut" },
                                                { "plans_late", "planner.late" },
                                                { "late_commands", "link.late_commands" },
                                                { "missing_states", "link.missing" },

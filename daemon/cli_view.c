@@ -130,9 +130,9 @@ static void part_planner(struct screen *s, const json_t *status)
 
 static void part_control(struct screen *s, const json_t *status)
 {
-    screen_line(s, "control   %s Hz  ticks %ld  misses %s%ld%s  overruns %ld  loop p99 %s  wake p99 %s",
+    screen_line(s, "control   %s Hz  ticks %ld  misses %s%ld%s  plans cut %ld  loop p99 %s  wake p99 %s",
                 NUM("control.hz", 0, ""), js_int(status, "control.ticks"), zero_mark(status, "control.misses"),
-                js_int(status, "control.misses"), PLAIN, js_int(status, "control.overruns"),
+                js_int(status, "control.misses"), PLAIN, js_int(status, "planner.cut"),
                 NUM("control.loop_us.p99", 0, " us"), NUM("control.wake_us.p99", 0, " us"));
 }
 

@@ -187,7 +187,7 @@ void core_prearm(struct core *c, const struct core_input *in)
 {
     bool ok[PREARM_CORE_COUNT] = {
         [PREARM_SESSION]     = c->session != 0,
-        [PREARM_STATE_FRESH] = c->have_state && c->missing == 0 && success(c, success_window(c)) >= 0.95,
+        [PREARM_STATE_FRESH] = c->have_state && c->missing < c->stale_ticks && success(c, success_window(c)) >= 0.95,
         [PREARM_NO_FAULTS]   = c->have_state && !c->robot_fault,
         [PREARM_ESTOP]       = c->have_state && !c->estop,
         [PREARM_INSIDE]      = c->have_state && !outside(c, 0),

@@ -75,14 +75,18 @@ void plant_begin(struct plant *p, uint64_t start_ns, uint64_t sent_ns, uint64_t 
 
 void plant_command(struct plant *p, const struct joint_command *c, uint64_t received_ns)
 {
-    bool in_time = received_ns <= p->sent_ns + p->latch_ns;
-    int  n       = p->npending;
+    bool     in_time = received_ns <= p->sent_ns + p->latch_ns;
+    uint64_t at_ns   = in_time || received_ns < p->start_ns ? p->start_ns : received_ns;
+    int      n       = p->npending;
 
+    /* After a stall intervals run behind the clock: one that came late for an earlier state is overtaken by this one. */
+    while (n > 0 && p->pending[n - 1].at_ns > at_ns)
+        n--;
     if (n == PLANT_PENDING) { /* a flood: the newest are kept */
         memmove(&p->pending[0], &p->pending[1], sizeof p->pending[0] * (PLANT_PENDING - 1));
         n--;
     }
-    p->pending[n].at_ns   = in_time || received_ns < p->start_ns ? p->start_ns : received_ns;
+    p->pending[n].at_ns   = at_ns;
     p->pending[n].late    = c->mode != COMMAND_IDLE && (!in_time || c->state_seq != p->state_seq);
     p->pending[n].command = *c;
     p->npending           = n + 1;

@@ -132,7 +132,7 @@ static void pass_time(struct receiver *r, uint64_t now_ns)
 
     if (now_ns >= r->valid_until_ns && r->mode == RECEIVER_LIVE)
         happen(r, EVENT_EXPIRED);
-    if (now_ns - r->heard_ns >= ns_of_ms(latch_ms > LATCH_MS_MIN ? latch_ms : LATCH_MS_MIN))
+    if (now_ns > r->heard_ns && now_ns - r->heard_ns >= ns_of_ms(latch_ms > LATCH_MS_MIN ? latch_ms : LATCH_MS_MIN))
         happen(r, EVENT_SILENT);
 }
 

@@ -39,7 +39,7 @@ const char FAKE_STATUS[] =
     " \"planner\": {\"name\": \"icem\", \"isa\": \"avx512\", \"ms\": {\"n\": 999, \"p50\": 2.71, \"p99\": 3.02, "
     "\"p999\": 3.33, \"max\": 4.04},"
     "  \"iterations\": 3, \"candidates\": 320, \"late\": 0, \"budget_ms\": 24.0, \"spread\": 0.1},"
-    " \"control\": {\"hz\": 25, \"plan_every\": 1, \"ticks\": 5512, \"misses\": 6, \"overruns\": 0,"
+    " \"control\": {\"hz\": 25, \"plan_every\": 1, \"ticks\": 5512, \"misses\": 6, \"commands_late\": 6, \"records_dropped\": 0,"
     "  \"wake_us\": {\"n\": 5512, \"p50\": 20, \"p99\": 101, \"p999\": 300, \"max\": 900},"
     "  \"compute_us\": {\"n\": 5512, \"p50\": 8, \"p99\": 12, \"p999\": 20, \"max\": 60},"
     "  \"loop_us\": {\"n\": 5512, \"p50\": 60, \"p99\": 202, \"p999\": 400, \"max\": 1000},"

@@ -12,6 +12,14 @@
 /* 10 Hz: the robot side here is an ordinary thread, and a shared machine makes it late. */
 static const char *const slow[] = { "control_hz: 25", "control_hz: 10", NULL };
 
+static bool started(struct fixture *f)
+{
+    fixture_init(f, slow);
+    bool ok = fixture_daemon(f, NULL);
+    EXPECT(ok);
+    return ok;
+}
+
 static bool count_reaches(struct fixture *f, const char *kind, const char *n)
 {
     char path[80];
@@ -27,11 +35,8 @@ TEST(garbage_truncated_oversized_and_unknown_messages_are_counted_by_kind)
     uint8_t        buf[CODEC_MAX_BYTES], *big = calloc(1, 3 * CODEC_MAX_BYTES);
     size_t         n;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *r = robot_new(&f);
     m.hello         = r->hello;
     n               = codec_pack(&m, buf);
@@ -66,11 +71,8 @@ TEST(every_wrong_hello_is_refused_with_its_code_and_a_sentence)
 {
     struct fixture f;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *r    = robot_new(&f);
     struct hello  good = r->hello;
 
@@ -106,11 +108,8 @@ TEST(duplicate_old_and_reordered_states_are_counted_and_dropped)
 {
     struct fixture f;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *r = robot_new(&f);
     EXPECT(robot_hello(r));
     robot_run(r, 0.5);
@@ -139,11 +138,8 @@ TEST(a_second_robot_side_is_refused_while_the_first_is_alive)
 {
     struct fixture f;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *first = robot_new(&f), *second = robot_new(&f);
     second->hello.boot_id ^= 77;
     EXPECT(robot_hello(first));
@@ -201,11 +197,8 @@ TEST(one_implausible_state_is_survived_three_stop_the_robot_and_latch)
     static const double bad[] = { (double)NAN, (double)INFINITY, 1e9 };
     struct fixture      f;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *r = armed_robot(&f);
 
     for (int i = 0; i < 3; i++) { /* one at a time, with good ones between */
@@ -238,11 +231,8 @@ TEST(a_robot_side_that_vanishes_is_damped_for_latched_and_may_come_back_disarmed
 {
     struct fixture f;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *r = armed_robot(&f);
 
     robot_listen(r, 1200); /* silence */
@@ -266,11 +256,8 @@ TEST(an_emergency_stop_over_the_wire_faults_until_released_and_reset)
 {
     struct fixture f;
 
-    fixture_init(&f, slow);
-    if (!fixture_daemon(&f, NULL)) {
-        EXPECT(!"limberd started");
+    if (!started(&f))
         return;
-    }
     struct robot *r = armed_robot(&f);
 
     r->state.estop = true;

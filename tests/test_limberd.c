@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include "daemon/cli_json.h"
 #include "models/store.h"
+#include "proto/limber.pb-c.h"
 #include "tests/fixture.h"
 #include "tests/test.h"
 
@@ -450,6 +452,38 @@ TEST(check_says_good_or_names_the_line_and_starts_nothing)
     EXPECT_STR(line, "control_hz");
     EXPECT_STR(line, "25 Hz");
     EXPECT(access(f.dir, F_OK) != 0); /* no run directory was made */
+}
+
+TEST(every_tick_is_published_to_whoever_listens)
+{
+    struct fixture f;
+    char           endpoint[300];
+    uint8_t        buf[CODEC_MAX_BYTES];
+    uint64_t       last = 0;
+    int            n = 0, in_order = 0, moving = 0, patience = 3000;
+    void          *ctx = zmq_ctx_new(), *sub = zmq_socket(ctx, ZMQ_SUB);
+
+    if (!begin(&f, quick))
+        return;
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/telemetry.sock", f.dir);
+    zmq_setsockopt(sub, ZMQ_SUBSCRIBE, "", 0);
+    zmq_setsockopt(sub, ZMQ_RCVTIMEO, &patience, sizeof patience);
+    EXPECT(zmq_connect(sub, endpoint) == 0);
+    for (int len; n < 60 && (len = zmq_recv(sub, buf, sizeof buf, 0)) > 0; n++) {
+        Limber__V1__Telemetry *t = limber__v1__telemetry__unpack(NULL, (size_t)len, buf);
+
+        EXPECT(t && strcmp(t->robot, "cartpole") == 0 && t->n_position == 2 && t->n_effort == 2);
+        if (!t)
+            break;
+        in_order += t->tick > last;
+        moving += t->effort[0] != 0;
+        last = t->tick;
+        limber__v1__telemetry__free_unpacked(t, NULL);
+    }
+    EXPECT(n == 60 && in_order == 60 && moving > 20);
+    zmq_close(sub);
+    zmq_ctx_destroy(ctx);
+    fixture_end(&f);
 }
 
 TEST(the_store_can_be_read_with_sqlite3_while_the_daemon_runs)

@@ -290,6 +290,27 @@ TEST(a_command_after_the_last_sub_step_began_waits_for_the_next_interval)
     sim_close(s);
 }
 
+TEST(after_a_stall_a_command_in_time_overtakes_a_late_one_and_nothing_latches)
+{
+    struct plant       p;
+    struct sim        *s = start(&p);
+    struct joint_state x;
+
+    plant_begin(&p, T0, T0, 1);
+    command(&p, 1, 1, 70, T0);
+    plant_run(&p);
+    plant_begin(&p, T0 + PERIOD, T0 + PERIOD, 2);
+    command(&p, 2, 2, -50, T0 + PERIOD + 90 * NS_PER_MS); /* the process stood still: beyond the next interval, too */
+    plant_run(&p);
+    plant_begin(&p, T0 + 2 * PERIOD, T0 + PERIOD + 100 * NS_PER_MS, 3); /* scheduled before that command came */
+    command(&p, 3, 3, 30, T0 + PERIOD + 101 * NS_PER_MS);
+    plant_run(&p);
+    plant_state(&p, &x);
+    EXPECT(x.applied_held && x.applied_command_seq == 3 && x.applied_effort[0] == 30);
+    EXPECT(x.faults == 0);
+    sim_close(s);
+}
+
 TEST(of_two_commands_in_time_the_newer_acts)
 {
     struct plant       p;
