@@ -106,13 +106,13 @@ TEST(timeouts_default_to_three_control_periods_or_the_fixed_figure)
     EXPECT_NEAR(c.timeouts.robot_timeout_max_s, 0.12, 1e-12);
     EXPECT_NEAR(c.sim.command_timeout_ms, 120, 1e-9);
     EXPECT(config_load(source("robots/cartpole/robot-500hz.yaml"), &c, why, sizeof why) == 0);
-    EXPECT_NEAR(c.timeouts.state_stale_s, 0.25, 1e-12); /* as written */
-    EXPECT_NEAR(c.sim.command_timeout_ms, 250, 1e-9);
+    EXPECT_NEAR(c.timeouts.state_stale_s, 1, 1e-12); /* as written */
+    EXPECT_NEAR(c.sim.command_timeout_ms, 1000, 1e-9);
 
     /* 500 Hz without the two lines that say otherwise: three periods would be 6 ms, the fixed figures count. */
     char *text = slurp(source("robots/cartpole/robot-500hz.yaml"));
     memcpy(strstr(text, "timeouts:"), "#", 1);
-    memcpy(strstr(text, ", command_timeout_ms: 250}"), "}                         ", 26);
+    memcpy(strstr(text, ", command_timeout_ms: 1000}"), "}                          ", 27);
     mkdir(in_dir("tasks"), 0700);
     char *task = slurp(source("robots/cartpole/tasks/swingup.yaml"));
     spill(in_dir("tasks/swingup.yaml"), task, strlen(task));
