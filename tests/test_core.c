@@ -49,6 +49,28 @@ TEST(no_invariant_breaks_in_hostile_weather)
     }
 }
 
+TEST(no_invariant_breaks_by_the_clock_with_several_ticks_a_planner_step_either)
+{
+    struct dst_options o = { .ticks = 20000, .faults = weather, .operator_arms = true, .config = &config };
+    struct dst_result  r;
+
+    dst_config(&config);
+    config.control_hz           = 200;
+    config.plan_every           = 4;
+    config.pace                 = PACE_TIMER;
+    config.joint[0].effort_rate = 20000; /* 100 N a tick: it binds */
+    config.timeouts.state_stale_s = 0.015; /* three ticks */
+    config.joint[0].velocity    = 400;
+    config.joint[1].velocity    = 800;
+    for (o.seed = 200; o.seed < 204; o.seed++) {
+        dst_run(&o, &r);
+        if (r.violations)
+            printf("    first of %llu violations: %s\n", (unsigned long long)r.violations, r.first);
+        EXPECT(r.violations == 0);
+        EXPECT(r.driven_ticks > 1000);
+    }
+}
+
 TEST(in_good_weather_trials_run_and_every_step_is_stored)
 {
     struct dst_result r = run((struct dst_options){ .seed = 1, .ticks = 5000, .operator_arms = true });
