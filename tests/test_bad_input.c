@@ -163,7 +163,7 @@ static struct robot *armed_robot(struct fixture *f)
 
     EXPECT(robot_hello(r));
     robot_begin(r);
-    EXPECT(fixture_arm(f, 6));
+    EXPECT(fixture_arm(f, 40));
     robot_pause(r);
     for (int i = 0; i < 50 && !r->trial_requests; i++)
         robot_run(r, 0.1);
@@ -245,7 +245,7 @@ TEST(a_robot_side_that_vanishes_is_damped_for_latched_and_may_come_back_disarmed
     EXPECT(stays_latched(&f));
     EXPECT(fixture_wait(&f, "mode", "DISARMED", 0));
     EXPECT(fixture_post(&f, "/reset", NULL, NULL, 0));
-    EXPECT(fixture_arm(&f, 6));
+    EXPECT(fixture_arm(&f, 40));
     robot_pause(r);
     EXPECT(!r->nonfinite && r->effort_max <= 300);
     robot_free(r);
