@@ -31,7 +31,7 @@ ALL  = -std=gnu11 -D_GNU_SOURCE -I. -I$B -MMD -MP -ffp-contract=off -fno-math-er
 LINK = $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
 MAINS = daemon/limberd.c daemon/limber.c models/limber_trainer.c firmware-bridge/limber_bridge.c
-LANES = planner/lanes.c
+LANES = $(wildcard planner/lanes.c planner/gradient.c models/kernels.c)
 LIBS  = $(filter-out $(MAINS) $(LANES),$(wildcard daemon/*.c daemon/rt/*.c models/*.c planner/*.c transport/*.c firmware-bridge/*.c))
 TESTS = $(wildcard tests/*.c)
 OBJ   = $(LIBS:%.c=$B/%.o) $B/proto/limber.pb-c.o
@@ -39,7 +39,7 @@ PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/lim
         $(if $(wildcard models/limber_trainer.c),$B/limber-trainer) \
         $(if $(wildcard firmware-bridge/limber_bridge.c),$B/limber-bridge)
 
-# One source, compiled once per instruction set; planner/planner.c picks at run time.
+# Sources that are compiled once per instruction set; the best that the CPU has is picked at run time.
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 ISAS = portable avx2 avx512
 else
@@ -48,9 +48,7 @@ endif
 LANES_avx512   = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
 LANES_avx2     = -mavx2 -mfma
 LANES_portable =
-ifneq ($(wildcard $(LANES)),)
-OBJ += $(ISAS:%=$B/planner/lanes_%.o)
-endif
+OBJ += $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
 
 SYSLIBS = -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lsystemd -ljansson -lcurl -lcairo -lz -lm -lpthread
 ifdef MUJOCO_DIR
@@ -85,9 +83,12 @@ $B/proto/limber.pb-c.h: $B/proto/limber.pb-c.c
 $B/proto/limber.pb-c.o: $B/proto/limber.pb-c.c
 	$(CC) -std=gnu11 -I$B $(HARD) $(CFLAGS) -c -o $@ $<
 
-$(ISAS:%=$B/planner/lanes_%.o): $B/planner/lanes_%.o: $(LANES)
-	@mkdir -p $(@D)
-	$(CC) $(filter-out -ffp-contract=off,$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $(LANES_$*) -DISA=$* -c -o $@ $<
+define PER_ISA
+$B/%_$(1).o: %.c | $B/proto/limber.pb-c.h
+	@mkdir -p $$(@D)
+	$$(CC) $$(filter-out -ffp-contract=off,$$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $$(LANES_$(1)) -DISA=$(1) -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call PER_ISA,$(isa))))
 
 $B/%.o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $(@D)

@@ -11,13 +11,21 @@
 #include "daemon/rt/arena.h"
 #include "models/ensemble.h"
 #include "planner/task.h"
+#include "planner/team.h"
 
 enum { MAX_HORIZON = 64, MAX_POPULATION = 4096, MAX_PARTICLES = 128 };
 
 enum particle_kind {
-    PARTICLES_TSINF, /* TS-infinity: a particle keeps its net for the whole horizon          */
+    PARTICLES_TSINF, /* TS-infinity: a particle keeps its net for the whole horizon           */
     PARTICLES_TS1,   /* TS1: particles permuted among the nets at every step, equal counts    */
     PARTICLES_MEAN,  /* E: each net's mean, no noise                                          */
+    PARTICLES_MM,    /* moment matching: the particles of a candidate are redrawn from their own Gaussian at every step */
+    PARTICLES_DS,    /* distribution sampling: every particle draws from the Gaussian of the whole ensemble             */
+};
+
+enum plan_dtype {
+    DTYPE_F32,
+    DTYPE_BF16, /* weights and activations in bfloat16, sums in f32 */
 };
 
 enum execute_kind {
@@ -33,6 +41,10 @@ struct planner_config {
     int                elites;
     int                particles;         /* per candidate; a multiple of the ensemble size        */
     enum particle_kind propagation;
+    enum plan_dtype    dtype;
+    bool               exact;             /* swish to float's last bits, not within 2e-4 (kernel.h)        */
+    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX */
+    int                proposals;         /* candidates of every first iteration that a proposer fills     */
     enum execute_kind  execute;           /* PETS' CEM executes the mean, random shooting and iCEM the best */
     double             alpha;             /* share of the old mean and variance kept at a refit    */
     double             init_std[MAX_ACT]; /* iCEM: initial std as a fraction of the half range     */
@@ -46,6 +58,7 @@ struct plan_request {
     uint64_t id;                 /* planner step that the plan is for, counted since start         */
     uint32_t trial, step;        /* logged; step is the trial's planner step the plan is for       */
     uint64_t seed;
+    uint64_t next_seed;          /* expected of the next request: its noise can be drawn ahead     */
     uint64_t deadline_ns;        /* CLOCK_MONOTONIC; UINT64_MAX: none (lockstep)                   */
     bool     reset;              /* forget mean and elites: a new trial or a jump                  */
     uint64_t life;               /* differs from the last request's: the reset may have been lost, reset too */
@@ -64,6 +77,7 @@ struct plan {
     int      na;
     int      iterations;         /* completed; 0: no plan                                          */
     int      candidates;         /* evaluated, all iterations                                      */
+    uint64_t rows;               /* of the nets evaluated for them: one per candidate, particle and step (DS: and member) */
     bool     final;              /* nothing better will follow for this id                         */
     bool     cut;                /* the deadline ended it before its last iteration                */
     double   cost;               /* expected, of the best sequence; executing the mean: average of the elites it is
@@ -112,6 +126,24 @@ void planner_pack(struct planner *p, int slot, const struct ensemble *e);
  * The search goes on from the last plan, moved on by the difference of the ids (by one step if they do not rise). */
 void planner_step(struct planner *p, int slot, const struct plan_request *req, planner_publish *publish, void *ctx,
                   struct plan *out);
+
+/* Draws the noise of the next planning step ahead.  On the planner's thread, between steps; a planning step with another
+ * seed draws its own, so the plan does not depend on it. */
+void planner_prepare(struct planner *p, uint64_t seed);
+
+/* The loop of worker 1 .. workers - 1: takes part in every planning step until planner_dismiss.  Who takes part, and how
+ * many, does not change a plan.  A thread of its own, which the caller makes, pins and joins. */
+void planner_worker(struct planner *p, int worker);
+void planner_dismiss(struct planner *p);
+
+/* Sequences (n x horizon x na) that a policy proposes for state x; out of bounds is clipped, not finite is replaced. */
+typedef void planner_propose(void *ctx, const float *x, uint64_t seed, int n, int horizon, int na, float *sequences);
+void planner_proposer(struct planner *p, planner_propose *propose, void *ctx);
+
+/* For benchmarks: runs one planning step's work phase by phase and says what each took, seconds. */
+enum plan_phase { PHASE_NOISE, PHASE_SAMPLE, PHASE_FEATURES, PHASE_LAYERS, PHASE_ACTIVATION, PHASE_HEAD, PHASE_COST, PHASE_REFIT, PLAN_PHASES };
+const char *planner_phase_name(enum plan_phase phase);
+void        planner_phases(struct planner *p, int slot, const struct plan_request *req, double seconds[PLAN_PHASES]);
 
 /* Evaluates n given candidate sequences (n x horizon x na) from x with the noise of `seed`: expected cost each.
  * For tests and benchmarks; n <= population. */
