@@ -6,16 +6,26 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "planner/gradient.h"
 #include "planner/rollout.h"
 #include "planner/search.h"
 
 struct planner {
-    struct search  search;
-    struct rollout rollout;
-    struct plan    plan;    /* best so far                 */
-    bool           planned; /* last_id is that of a plan   */
-    uint64_t       last_id;
+    struct search   search;
+    struct rollout  rollout;
+    bool            descends; /* has a gradient               */
+    struct gradient gradient;
+    struct plan     plan;     /* best so far                  */
+    bool            planned;  /* last_id is that of a plan    */
+    uint64_t        last_id;
 };
+
+/* No search of the table goes down the gradient yet. */
+static bool search_wants_gradient(const char *name)
+{
+    (void)name;
+    return false;
+}
 
 const char *planner_config_error(const struct planner_config *c, const struct model_dims *d)
 {
@@ -67,6 +77,11 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
         p = probe;
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
+    p->descends = search_wants_gradient(c->name);
+    if (p->descends) {
+        gradient_layout(&p->gradient, a, c, d);
+        p->gradient.team = team_layout(a, c->workers > 1 ? c->workers : 1);
+    }
     return p;
 }
 
@@ -104,6 +119,8 @@ const char *planner_isa(const struct planner *p)
 void planner_pack(struct planner *p, int slot, const struct ensemble *e)
 {
     rollout_pack(&p->rollout, slot, e);
+    if (p->descends)
+        gradient_pack(&p->gradient, slot, e, p->rollout.ops);
 }
 
 static void start_plan(struct planner *p, int slot, const struct plan_request *req)
@@ -188,6 +205,14 @@ void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed
     CHECK(n >= 0 && n <= p->search.config.population);
     rollout_begin(&p->rollout, slot, x, NULL, seed);
     rollout_evaluate(&p->rollout, slot, n, actions, cost, UINT64_MAX);
+}
+
+void planner_gradient(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost,
+                      float *dact)
+{
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0 && p->descends);
+    rollout_begin(&p->rollout, slot, x, NULL, seed);
+    gradient_evaluate(&p->gradient, &p->rollout, slot, n, actions, cost, dact, UINT64_MAX);
 }
 
 int planner_noise(const struct planner *p, const float **z, const uint8_t **member)

@@ -149,6 +149,11 @@ void        planner_phases(struct planner *p, int slot, const struct plan_reques
  * For tests and benchmarks; n <= population. */
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost);
 
+/* The same, and the gradient of each cost by the actions (dact: n x horizon x na; gradient.h); any n.  Only a planner whose
+ * search goes down the gradient has one. */
+void planner_gradient(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost,
+                      float *dact);
+
 /* For tests: the noise z (particles x horizon x nx) and members (particles x horizon) of the last step or evaluation;
  * returns the number of particles. */
 int planner_noise(const struct planner *p, const float **z, const uint8_t **member);
