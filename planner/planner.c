@@ -16,8 +16,9 @@ struct planner {
     struct search    search;
     struct rollout   rollout;
     struct gradient  gradient; /* laid out for planners that want gradients */
-    struct plan      plan;     /* best so far                               */
-    bool             planned;  /* last_id is that of a plan                 */
+    struct team     *team;
+    struct plan      plan;    /* best so far                               */
+    bool             planned; /* last_id is that of a plan                 */
     uint64_t         last_id;
     planner_propose *propose;
     void            *propose_ctx;
@@ -66,10 +67,14 @@ const char *const *planner_isas(void)
     return lanes_isas();
 }
 
-static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *c,
+static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *asked,
                               const struct model_dims *d)
 {
-    struct planner *p = ARENA_ARRAY(a, struct planner, 1);
+    struct planner              *p    = ARENA_ARRAY(a, struct planner, 1);
+    struct planner_config        full = *asked;
+    const struct planner_config *c    = &full;
+
+    full.workers = asked->workers > 1 ? asked->workers : 1;
 
     if (p)
         memset(p, 0, sizeof *p);
@@ -78,8 +83,11 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
     p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);
-    if (search_wants_gradient(c->name))
+    p->team     = team_layout(a, c->workers);
+    if (search_wants_gradient(c->name)) {
         gradient_layout(&p->gradient, a, c, d);
+        p->gradient.team = p->team;
+    }
     return p;
 }
 
@@ -184,7 +192,7 @@ static uint64_t net_rows(const struct planner *p, int candidates)
 /* One iteration; false if the deadline took it away. */
 static bool iterate(struct planner *p, int slot, const struct plan_request *req, int it)
 {
-    struct search *s    = &p->search;
+    struct search *s = &p->search;
     int            n = search_sample(s, it, req->seed), done;
 
     if (it == 0)

@@ -42,12 +42,12 @@ enum spline_kind {
 
 /* Which planner a setting means something to is in docs/planners.md; the others do not look at it. */
 struct planner_config {
-    char               name[NAME_SIZE];   /* of a row of the table: planner_names()                */
-    int                horizon;           /* planner steps                                         */
-    int                population;        /* candidates in the first iteration                     */
+    char               name[NAME_SIZE]; /* of a row of the table: planner_names()                */
+    int                horizon;         /* planner steps                                         */
+    int                population;      /* candidates in the first iteration                     */
     int                iterations;
     int                elites;
-    int                particles;         /* per candidate; a multiple of the ensemble size        */
+    int                particles; /* per candidate; a multiple of the ensemble size        */
     enum particle_kind propagation;
     enum plan_dtype    dtype;
     bool               exact;             /* swish to float's last bits, not within 2e-4 (kernel.h)        */

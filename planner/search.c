@@ -4,7 +4,8 @@
 enum { SEED_NORMAL = 3, SEED_SCALAR = 4 };
 
 static const struct search_kind *const kinds[] = {
-    &search_icem, &search_cem, &search_random, &search_mppi, &search_pddm, &search_cmaes, &search_gradient, &search_cemgd,
+    &search_icem, &search_cem,   &search_random,   &search_mppi,
+    &search_pddm, &search_cmaes, &search_gradient, &search_cemgd,
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -18,8 +19,7 @@ const struct search_kind *search_find(const char *name)
 
 const char *const *search_names(void)
 {
-    static const char *const names[] = { "icem",  "cem",      "random", "mppi", "pddm",
-                                         "cmaes", "gradient", "cemgd",  NULL };
+    static const char *const names[] = { "icem", "cem", "random", "mppi", "pddm", "cmaes", "gradient", "cemgd", NULL };
 
     _Static_assert(sizeof names / sizeof *names == KINDS + 1, "one name per row");
     return names;
@@ -130,13 +130,13 @@ void search_refit_weighted(struct search *s, int n, const double *score, double 
         if (!(w > 0)) /* an infinite score too */
             continue;
         total += w;
-        cost += w * (double)s->cost[c];
+        cost += w * ((double)s->cost[c] - (double)s->cost[0]);
         for (int i = 0; i < s->n; i++)
             s->sum[i] += w * ((double)x[i] - (double)s->mean[i]);
     }
     for (int i = 0; i < s->n; i++)
         s->mean[i] = search_clip(s, i, (float)((double)s->mean[i] + s->sum[i] / total));
-    s->elite_cost = cost / total;
+    s->elite_cost = (double)s->cost[0] + cost / total;
 }
 
 void search_keep(struct search *s)

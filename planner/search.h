@@ -33,7 +33,7 @@ struct search;
 
 /* Unit noise of a candidate, before the mean and the spread of a method make an action of it. */
 enum noise_kind {
-    NOISE_UNIFORM,   /* in (0, 1)                                          */
+    NOISE_UNIFORM, /* in (0, 1)                                          */
     NOISE_NORMAL,
     NOISE_TRUNCATED, /* normal, truncated at two                           */
     NOISE_COLOURED,  /* normal, power along time falls as 1 / f^noise_beta */
@@ -49,8 +49,8 @@ struct search_kind {
     const char *(*error)(const struct planner_config *c, int na); /* NULL, or what is wrong with the settings         */
     int (*ranked)(const struct planner_config *c);                /* how many of the best a refit looks at            */
     int (*draws)(const struct planner_config *c, int it, bool reset); /* candidates that iteration `it` draws anew    */
-    void (*layout)(struct search *s, struct arena *a);            /* its own memory; NULL: none                       */
-    void (*begin)(struct search *s);                              /* mean has been shifted or reset                   */
+    void (*layout)(struct search *s, struct arena *a); /* its own memory; NULL: none                       */
+    void (*begin)(struct search *s);                   /* mean has been shifted or reset                   */
 
     /* Fills x for iteration `it`, from n rows of unit noise where it draws; returns how many candidates.  z may be x. */
     int (*sample)(struct search *s, int it, int n, const float *z);
@@ -63,53 +63,53 @@ struct search {
     struct planner_config     config;
     struct action_bounds      bounds;
 
-    int    points;           /* decisions of a point; the horizon as a rule                         */
-    int    n, full;          /* floats of a point, of a sequence                                    */
-    int    rows;             /* candidates at most                                                  */
-    int    iterations;       /* in all, polishing included                                          */
-    int    nkeep;            /* iCEM, CEM-GD: candidates carried on                                 */
-    float *basis, *inverse;  /* sequence = basis (horizon x points) point; NULL: they are the same  */
-    float *low, *high;       /* n                                                                   */
-    bool   reset;            /* this planning step began with a reset                               */
-    float  previous[MAX_ACT];/* action executed last; mid-range before there is any                 */
-    float *mean, *var, *std; /* n: what candidates are drawn from; std as used in this iteration    */
-    float *x;                /* rows + nkeep points: candidates                                     */
-    float *act, *cost;       /* their sequences (x itself where the same), and their costs          */
-    float *slope;            /* rows sequences: gradients of the costs                              */
-    bool   gradient;         /* slope is wanted of this iteration                                   */
-    int   *rank;             /* indices into x, best first ...                                      */
-    int    elites;           /* ... so many of them                                                 */
-    float *kept, *kept_cost; /* nkeep points carried on, best first ...                             */
-    int    kept_count;       /* ... so many of them ...                                             */
-    int    kept_valid;       /* ... so many floats of each: time has moved on                       */
-    int    fixed;            /* candidates that were not drawn, first in x                          */
-    float *best;             /* n: best point of this planning step; the mean before there is any   */
-    double best_cost;        /* infinite before                                                     */
-    double elite_cost;       /* mean cost of what the mean was made of in the last refit            */
+    int    points;            /* decisions of a point; the horizon as a rule                         */
+    int    n, full;           /* floats of a point, of a sequence                                    */
+    int    rows;              /* candidates at most                                                  */
+    int    iterations;        /* in all, polishing included                                          */
+    int    nkeep;             /* iCEM, CEM-GD: candidates carried on                                 */
+    float *basis, *inverse;   /* sequence = basis (horizon x points) point; NULL: they are the same  */
+    float *low, *high;        /* n                                                                   */
+    bool   reset;             /* this planning step began with a reset                               */
+    float  previous[MAX_ACT]; /* action executed last; mid-range before there is any                 */
+    float *mean, *var, *std;  /* n: what candidates are drawn from; std as used in this iteration    */
+    float *x;                 /* rows + nkeep points: candidates                                     */
+    float *act, *cost;        /* their sequences (x itself where the same), and their costs          */
+    float *slope;             /* rows sequences: gradients of the costs                              */
+    bool   gradient;          /* slope is wanted of this iteration                                   */
+    int   *rank;              /* indices into x, best first ...                                      */
+    int    elites;            /* ... so many of them                                                 */
+    float *kept, *kept_cost;  /* nkeep points carried on, best first ...                             */
+    int    kept_count;        /* ... so many of them ...                                             */
+    int    kept_valid;        /* ... so many floats of each: time has moved on                       */
+    int    fixed;             /* candidates that were not drawn, first in x                          */
+    float *best;              /* n: best point of this planning step; the mean before there is any   */
+    double best_cost;         /* infinite before                                                     */
+    double elite_cost;        /* mean cost of what the mean was made of in the last refit            */
 
-    float   *bank;           /* noise drawn ahead ...                                               */
-    size_t   bank_floats;    /* ... room for so much ...                                            */
-    int      bank_its;       /* ... so many iterations of ...                                       */
-    uint64_t bank_seed;      /* ... this seed                                                       */
-    int      stride;         /* of a column of colour: horizon rounded up to LANES_BLOCK            */
-    float   *colour;         /* points columns of stride                                            */
-    float   *z, *y;          /* noise of one point, one action's                                    */
-    double  *sum;            /* 2 n                                                                 */
-    double  *score;          /* MPPI, PDDM: rows: what the weights are made of                      */
-    float   *sequence;       /* full: search_plan's answer                                          */
+    float   *bank;        /* noise drawn ahead ...                                               */
+    size_t   bank_floats; /* ... room for so much ...                                            */
+    int      bank_its;    /* ... so many iterations of ...                                       */
+    uint64_t bank_seed;   /* ... this seed                                                       */
+    int      stride;      /* of a column of colour: horizon rounded up to LANES_BLOCK            */
+    float   *colour;      /* points columns of stride                                            */
+    float   *z, *y;       /* noise of one point, one action's                                    */
+    double  *sum;         /* 2 n                                                                 */
+    double  *score;       /* MPPI, PDDM: rows: what the weights are made of                      */
+    float   *sequence;    /* full: search_plan's answer                                          */
 
-    struct { /* Adam on several points (search_gradient.c, search_cemgd.c) */
-        float *m, *v;        /* rows of it x n: moments of the gradient, units of cost per half range */
-        int   *t;            /* rows of it: steps taken                                               */
-        float *g, *start;    /* n: one gradient; where the search began                               */
+    struct {              /* Adam on several points (search_gradient.c, search_cemgd.c) */
+        float *m, *v;     /* rows of it x n: moments of the gradient, units of cost per half range */
+        int   *t;         /* rows of it: steps taken                                               */
+        float *g, *start; /* n: one gradient; where the search began                               */
     } adam;
     struct {
-        int    who[SEARCH_POLISH];  /* which kept point a candidate wants to replace */
+        int    who[SEARCH_POLISH]; /* which kept point a candidate wants to replace */
         int    tries[SEARCH_POLISH];
         double rate[SEARCH_POLISH]; /* of half the range                             */
     } polish;
-    struct { /* search_cmaes.c; coordinates are in initial standard deviations */
-        bool    whole;           /* C and axes are n x n, else n: the diagonal   */
+    struct {           /* search_cmaes.c; coordinates are in initial standard deviations */
+        bool    whole; /* C and axes are n x n, else n: the diagonal   */
         double  sigma;
         double *C, *axes, *work; /* axes: eigenvectors by row; work like C       */
         double *length;          /* n: square roots of the eigenvalues           */

@@ -111,11 +111,11 @@ static struct weights weights_for(const struct search *s, int lambda)
         squares += s->cma.w[i] * s->cma.w[i];
     }
     c.mu_eff      = 1 / squares;
-    c.c_sigma     = (c.mu_eff + 2) / (n + c.mu_eff + 5);                                     /* (55) */
+    c.c_sigma     = (c.mu_eff + 2) / (n + c.mu_eff + 5); /* (55) */
     double excess = sqrt((c.mu_eff - 1) / (n + 1)) - 1;
     c.d_sigma     = 1 + 2 * (excess > 0 ? excess : 0) + c.c_sigma;
-    c.c_c         = (4 + c.mu_eff / n) / (n + 4 + 2 * c.mu_eff / n);                         /* (56) */
-    c.c_1         = 2 / ((n + 1.3) * (n + 1.3) + c.mu_eff);                                  /* (57) */
+    c.c_c         = (4 + c.mu_eff / n) / (n + 4 + 2 * c.mu_eff / n);                           /* (56) */
+    c.c_1         = 2 / ((n + 1.3) * (n + 1.3) + c.mu_eff);                                    /* (57) */
     c.c_mu        = 2 * (0.25 + c.mu_eff + 1 / c.mu_eff - 2) / ((n + 2) * (n + 2) + c.mu_eff); /* (58), alpha_cov = 2 */
     if (!s->cma.whole) {
         c.c_1 *= (n + 2) / 3;
@@ -235,8 +235,8 @@ static void find_axes(struct search *s)
 
 static bool refit(struct search *s, int it, int evaluated)
 {
-    struct weights c = weights_for(s, evaluated);
-    int            n = s->n;
+    struct weights c    = weights_for(s, evaluated);
+    int            n    = s->n;
     double        *step = s->cma.y, *one = step + n, *white = one + n, cost = 0, square = 0;
     double         chi = sqrt(n) * (1 - 1 / (4.0 * n) + 1 / (21.0 * n * n)); /* expected length of N(0, I) */
 

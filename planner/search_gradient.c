@@ -41,8 +41,8 @@ void search_adam_learn(struct search *s, int k)
 void search_adam_step(const struct search *s, int k, double rate, const float *from, float *x)
 {
     const float *m = search_row(s, s->adam.m, k), *v = search_row(s, s->adam.v, k);
-    int          t       = s->adam.t[k] > 0 ? s->adam.t[k] : 1;
-    double       first   = 1 - pow(0.9, t), second = 1 - pow(0.999, t);
+    int          t     = s->adam.t[k] > 0 ? s->adam.t[k] : 1;
+    double       first = 1 - pow(0.9, t), second = 1 - pow(0.999, t);
 
     for (int i = 0; i < s->n; i++) {
         double step = (double)m[i] / first / (sqrt((double)v[i] / second) + 1e-8);

@@ -158,7 +158,7 @@ void search_project(const struct search *s, const float *sequence, float *x)
 bool search_slope(const struct search *s, int c, float *g)
 {
     const float *d = s->slope + (size_t)c * (size_t)s->full, *x = search_row(s, s->x, c);
-    int          na = s->bounds.na;
+    int          na   = s->bounds.na;
     bool         fine = true;
 
     memset(g, 0, (size_t)s->n * sizeof *g);

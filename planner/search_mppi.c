@@ -3,8 +3,9 @@
  *   eps ~ N(0, std^2), clipped so that mean + eps is within the bounds;  S = cost + lambda sum of mean eps / std^2
  *   mean <- mean + sum of w eps,  w = softmax(-(S - min S) / lambda)
  *
- * std = init_std half ranges; a published controller does one iteration per step, more refine the mean, each with std
- * smaller by `anneal` (DIAL-MPC, Xue et al. 2024).  Mean shifted, zeros appended. */
+ * std = init_std half ranges.  The published controller does one iteration per step; more of them refine the mean, each
+ * drawing with a std smaller by `anneal` (as DIAL-MPC does, Xue et al. 2024), while std in S stays the initial one: it is
+ * that of the uncontrolled system, and what it costs to leave it.  Mean shifted, zeros appended. */
 #include "planner/search_parts.h"
 
 static const char *error(const struct planner_config *c, int na)
@@ -45,8 +46,8 @@ static bool refit(struct search *s, int it, int n)
         double       drift = 0;
 
         for (int i = 0; i < s->n; i++)
-            if (s->std[i] > 0)
-                drift += (double)s->mean[i] * ((double)x[i] - (double)s->mean[i]) / ((double)s->std[i] * (double)s->std[i]);
+            if (s->var[i] > 0)
+                drift += (double)s->mean[i] * ((double)x[i] - (double)s->mean[i]) / (double)s->var[i];
         s->score[c] = (double)s->cost[c] / s->config.lambda + drift;
     }
     search_refit_weighted(s, n, s->score, 0);
