@@ -122,14 +122,24 @@ static bool lists(const char *list, const char *name)
     return false;
 }
 
-static int planner_name(struct document *d, const struct yaml_planner *y, struct planner_config *p)
+int config_planner(const char *name, int na, struct planner_config *c)
+{
+    for (size_t i = 0; i < sizeof planner_defaults / sizeof planner_defaults[0]; i++) {
+        if (strcmp(planner_defaults[i].name, name) != 0)
+            continue;
+        *c = planner_defaults[i];
+        for (int j = 0; j < na; j++)
+            c->init_std[j] = strcmp(name, "pddm") == 0 ? init_std_pddm : init_std_default;
+        return 0;
+    }
+    return -1;
+}
+
+static int planner_name(struct document *d, const struct yaml_planner *y, int na, struct planner_config *p)
 {
     const char *name = y->name ? y->name : "icem";
 
-    for (size_t i = 0; i < sizeof planner_defaults / sizeof planner_defaults[0]; i++)
-        if (strcmp(planner_defaults[i].name, name) == 0)
-            *p = planner_defaults[i];
-    if (!p->name[0])
+    if (config_planner(name, na, p) < 0)
         return document_fail(d, "planner.name", "expected " PLANNER_NAMES);
     for (size_t i = 0; i < sizeof planner_keys / sizeof planner_keys[0]; i++) {
         const char *key = document_key(d, "planner.%s", planner_keys[i].key);
@@ -147,7 +157,7 @@ static int planner_name(struct document *d, const struct yaml_planner *y, struct
 static int planner_init_std(struct document *d, const struct robot_config *c, struct planner_config *p)
 {
     const struct node *n    = document_at(d, "planner.init_std");
-    double             each = strcmp(p->name, "pddm") == 0 ? init_std_pddm : init_std_default;
+    double             each = p->init_std[0];
 
     if (n && n->kind == NODE_LIST) {
         if (n->n != c->na)
@@ -168,7 +178,7 @@ static int planner(struct document *d, const struct yaml_planner *y, struct robo
 {
     struct planner_config *p = &c->planner;
 
-    if (planner_name(d, y, p) < 0 || planner_init_std(d, c, p) < 0)
+    if (planner_name(d, y, c->na, p) < 0 || planner_init_std(d, c, p) < 0)
         return -1;
     p->horizon          = or_int(y->horizon, p->horizon);
     p->population       = or_int(y->population, p->population);

@@ -1,6 +1,6 @@
 /* search_cemgd.c - CEM-GD (Huang et al. 2021): iterations of CEM as in search_cem.c, then up to `steps` of gradient
  * descent on the best few (`polish`) by projected Adam.  A step that does not improve is taken back and tried again
- * with a learning rate smaller by 1.5, at most seven times in a row; a candidate is left alone after that, or where its
+ * with a learning rate smaller by 1.5, at most seven times in a row, and larger again after one that does; a candidate is left alone after that, or where its
  * cost or gradient is not finite.  What was polished is tried again, moved on in time, in the next planning step.
  *
  * After a reset nothing is known yet: first_population candidates then.  Last action repeated. */
@@ -84,6 +84,8 @@ static bool refit_polish(struct search *s, int it, int n)
             search_copy(s, search_row(s, s->kept, k), search_row(s, s->x, c));
             s->kept_cost[k]    = s->cost[c];
             s->polish.tries[k] = 0;
+            if (!first)
+                s->polish.rate[k] *= s->polish.rate[k] * SHRINK <= s->config.learning_rate ? SHRINK : 1;
             search_adam_learn(s, k);
         } else {
             s->polish.rate[k] /= SHRINK;
