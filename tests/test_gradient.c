@@ -563,6 +563,92 @@ TEST(a_state_that_is_not_finite_makes_every_cost_the_worst)
         }
 }
 
+TEST(a_state_that_diverges_at_the_end_costs_the_worst_even_if_no_term_looks_at_it)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct rig g;
+        float      x[2] = { 0, 3e38f }, a[2] = { 0, 1 }, cost[2], dact[2] = { 1, 1 };
+
+        small_rig(&g, 2, 1);
+        g.k.c.horizon = 1;
+        kit_linear(&g.k, (double[]){ 0, 0, 0, 0 }, (double[]){ 0, 3e38 });
+        rig_open(&g, *isa);
+        rig_gradient(&g, x, 1, 2, a, cost, dact);
+        EXPECT(cost[0] < 1);
+        EXPECT(cost[1] == ROLLOUT_WORST && dact[1] == 0);
+        rig_free(&g);
+    }
+}
+
+TEST(a_gradient_that_overflows_makes_the_cost_the_worst)
+{
+    /* x' = x + 1e38 a for a = 1e-36: the cost is 1e4, its slope 2e40. */
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct rig g;
+        float      x[1] = { 0 }, a[2] = { 1e-36f, 0 }, cost[2], dact[2];
+
+        small_rig(&g, 1, 1);
+        g.k.c.horizon = 1;
+        kit_linear(&g.k, (double[]){ 0 }, (double[]){ 1e38 });
+        rig_open(&g, *isa);
+        rig_gradient(&g, x, 1, 2, a, cost, dact);
+        EXPECT(cost[0] == ROLLOUT_WORST && dact[0] == 0);
+        EXPECT(cost[1] < 1 && isfinite(dact[1]));
+        rig_free(&g);
+    }
+}
+
+TEST(with_delay_every_net_has_its_gradient_from_its_own_start)
+{
+    struct rig g;
+    struct rng r;
+    float      x[3] = { 0.1f, 0.2f, 0.3f }, pending[2] = { 0.9f, -0.7f }, cost;
+
+    rng_seed(&r, 6);
+    small_rig(&g, 3, 2);
+    g.k.d.input[0] = INPUT_ANGLE;
+    kit_model(&g.k, 5);
+    for (int i = 0; i < 3; i++)
+        g.k.e.out_std[i] = 2; /* so that the nets part */
+    rig_open(&g, NULL);
+    float *a = random_actions(&g, &r, 1), *dact = gradients(&g, 1);
+
+    rollout_begin(&g.r, 0, x, pending, 7);
+    EXPECT(gradient_evaluate(&g.g, &g.r, 0, 1, a, &cost, dact, UINT64_MAX) == 1);
+    double want = true_rollout(&g, a, 0, a);
+    EXPECT_NEAR(cost, want, 1e-5 * fabs(want));
+    expect_gradient(&g, &r, a, dact);
+    free(a);
+    free(dact);
+    rig_free(&g);
+}
+
+TEST(planner_gradient_is_the_slope_of_planner_evaluate)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct kit k;
+        float      x[3] = { 0.1f, 0.2f, 0.3f }, a[3 * 6], dact[6], cost[3], same;
+
+        kit_defaults(&k, 3, 1);
+        snprintf(k.c.name, sizeof k.c.name, "gradient");
+        kit_model(&k, 5);
+        kit_open(&k, *isa);
+        for (int i = 0; i < 6; i++)
+            a[i] = 0.3f * (float)(i % 3) - 0.2f;
+        planner_gradient(k.p, 0, x, 9, 1, a, &same, dact);
+        for (int i = 0; i < 6; i++) {
+            memcpy(a + 6, a, 6 * sizeof *a);
+            memcpy(a + 12, a, 6 * sizeof *a);
+            a[6 + i] += 0.05f;
+            a[12 + i] -= 0.05f;
+            planner_evaluate(k.p, 0, x, 9, 3, a, cost);
+            EXPECT_NEAR(same, cost[0], 3e-4 * (1 + fabs((double)cost[0])));
+            EXPECT_NEAR(dact[i], (double)(cost[1] - cost[2]) / 0.1, 5e-3);
+        }
+        kit_free(&k);
+    }
+}
+
 TEST(a_cost_above_the_worst_is_the_worst_and_has_no_slope)
 {
     /* x' = x + 1e5 a: too dear for a = 1, not for a = 0.001. */
