@@ -10,6 +10,7 @@
 #include "planner/search.h"
 
 struct planner {
+    struct team   *team;
     struct search  search;
     struct rollout rollout;
     struct plan    plan;    /* best so far                 */
@@ -39,6 +40,8 @@ const char *planner_config_error(const struct planner_config *c, const struct mo
         return "propagation: expected tsinf, ts1 or mean";
     if (c->execute != EXECUTE_BEST && c->execute != EXECUTE_MEAN)
         return "execute: expected best or mean";
+    if (c->workers < 0 || c->workers > TEAM_MAX)
+        return "workers: expected 1 .. 16";
     if (c->particles < 1 || c->particles > MAX_PARTICLES || c->particles % d->members != 0)
         return "particles: expected a multiple of model.members, at most 128";
     return kind->error(c, d->na);
@@ -65,6 +68,7 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
         memset(p, 0, sizeof *p);
     else
         p = probe;
+    p->team = p->rollout.team = team_layout(a, c->workers ? c->workers : 1);
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
     return p;
@@ -179,6 +183,22 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
         fill_plan(p, slot, req);
     p->plan.final = true;
     *out          = p->plan;
+}
+
+void planner_prepare(struct planner *p, uint64_t seed)
+{
+    (void)p;
+    (void)seed;
+}
+
+void planner_worker(struct planner *p, int worker)
+{
+    team_member(p->team, worker);
+}
+
+void planner_dismiss(struct planner *p)
+{
+    team_dismiss(p->team);
 }
 
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions,

@@ -43,7 +43,7 @@ struct planner_config {
     enum particle_kind propagation;
     enum plan_dtype    dtype;
     bool               exact;             /* swish to float's last bits, not within 2e-4 (kernel.h)        */
-    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX */
+    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX; 0: 1 */
     int                proposals;         /* candidates of every first iteration that a proposer fills     */
     enum execute_kind  execute;           /* PETS' CEM executes the mean, random shooting and iCEM the best */
     double             alpha;             /* share of the old mean and variance kept at a refit    */
