@@ -181,9 +181,10 @@ static void check_cores(struct doctor *d, const struct robot_config *c)
     int n = CPU_COUNT(&allowed);
 
     if (c) {
-        const int core[] = { c->cores.io, c->cores.control, c->cores.planner, c->cores.main };
+        int core[3 + TEAM_MAX] = { c->cores.io, c->cores.control, c->cores.main };
 
-        for (int i = 0; i < 4; i++) {
+        memcpy(core + 3, c->cores.planner, sizeof c->cores.planner);
+        for (int i = 0; i < 3 + c->cores.planners; i++) {
             if (core[i] >= 0 && !CPU_ISSET((size_t)core[i], &allowed)) {
                 finding(d, "cores", LEVEL_BAD, "change cores: in robot.yaml, or the affinity of this service",
                         "robot.yaml wants core %d, which this process may not use (%d may be used)", core[i], n);
