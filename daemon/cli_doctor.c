@@ -198,6 +198,21 @@ static void check_cores(struct doctor *d, const struct robot_config *c)
             isolated[0] ? ", isolated: " : "", isolated);
 }
 
+/* A planner thread on the simulated robot's core holds up its states, unless the simulator goes first. */
+static void check_simulator(struct doctor *d, const struct robot_config *c)
+{
+    bool shared = false;
+
+    if (!c || c->hardware != HARDWARE_SIM || c->lockstep || c->cores.sim_priority > c->cores.planner_priority)
+        return;
+    for (int i = 0; i < c->cores.planners; i++)
+        shared |= c->cores.planner[i] >= 0 && c->cores.planner[i] == c->cores.io;
+    if (shared)
+        finding(d, "simulator", LEVEL_WARN, "set cores.sim_priority above cores.planner_priority in robot.yaml",
+                "the simulated robot shares core %d with the planner, which goes first (%d, simulator %d): its states come late",
+                c->cores.io, c->cores.planner_priority, c->cores.sim_priority);
+}
+
 static void check_governor(struct doctor *d)
 {
     char file[100], governor[40];
@@ -363,6 +378,7 @@ int verb_doctor(int argc, char **argv)
     check_throttling(&d);
     check_cgroup(&d);
     check_cores(&d, c);
+    check_simulator(&d, c);
     check_governor(&d);
     check_isa(&d);
     check_openblas(&d);
