@@ -19,9 +19,10 @@ enum { UNIT_BITS = 24, UNITS_MAX = (1 << UNIT_BITS) - 1 };
 #define CLOSED    ((uint64_t)1 << UNIT_BITS)
 #define RUN_SHIFT (UNIT_BITS + 1)
 
-/* How long anyone spins before it sleeps: longer than the leader needs between two iterations of a small plan, shorter
- * than a wake-up; next to nothing of the share that the kernel leaves to real-time threads (95 %). */
-enum { SPIN_NS = 50000 };
+/* How long to spin before sleeping, as a wake-up costs 10 to 50 us.  The leader: about as long as a unit may last that
+ * another has just begun.  Members: about as long as the leader needs between two iterations of a small plan.  Both are
+ * next to nothing of the share that the kernel leaves to real-time threads (95 %). */
+enum { LEADER_SPIN_NS = 300000, MEMBER_SPIN_NS = 100000 };
 
 struct team {
     int workers;
@@ -122,7 +123,7 @@ static void await_others(struct team *t, int count)
 {
     if (atomic_load_explicit(&t->finished, memory_order_acquire) == count)
         return;
-    for (uint64_t until = clock_now_ns() + SPIN_NS; clock_now_ns() < until; relax())
+    for (uint64_t until = clock_now_ns() + LEADER_SPIN_NS; clock_now_ns() < until; relax())
         if (atomic_load_explicit(&t->finished, memory_order_acquire) == count)
             return;
     atomic_store(&t->leader_waits, true);
@@ -175,7 +176,7 @@ static bool idle(struct team *t, uint64_t run)
 
 static void await_run(struct team *t, uint64_t run)
 {
-    for (uint64_t until = clock_now_ns() + SPIN_NS; clock_now_ns() < until; relax())
+    for (uint64_t until = clock_now_ns() + MEMBER_SPIN_NS; clock_now_ns() < until; relax())
         if (!idle(t, run))
             return;
     for (;;) {

@@ -2,7 +2,7 @@
  *
  * The leader calls team_run; it works too, and needs nobody: units are claimed one by one, in order, by whoever is
  * there.  What a unit computes must depend on its number alone, then the result is the same with any number of workers.
- * Whoever waits spins for a moment (50 us), then sleeps by futex: no real-time thread ever spins for long, and a team
+ * Whoever waits spins for a moment (0.1 to 0.3 ms), then sleeps by futex: no real-time thread ever spins for long, and a team
  * without work costs nothing.  The leader makes a system call only where somebody sleeps (it wakes them) or where it must
  * wait for a claimed unit for longer than that moment.
  * Claimed units are always finished before team_run returns, so their memory is the caller's again.  The price: a worker
