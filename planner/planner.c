@@ -6,24 +6,29 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "planner/gradient.h"
 #include "planner/rollout.h"
 #include "planner/search.h"
 
+enum { SEED_PROPOSALS = 5 }; /* parts of a planning step's seed: rollout.c, search.c */
+
 struct planner {
-    struct team   *team;
-    struct search  search;
-    struct rollout rollout;
-    struct plan    plan;    /* best so far                 */
-    bool           planned; /* last_id is that of a plan   */
-    uint64_t       last_id;
+    struct search    search;
+    struct rollout   rollout;
+    struct gradient  gradient; /* laid out for planners that want gradients */
+    struct team     *team;
+    struct plan      plan;    /* best so far                               */
+    bool             planned; /* last_id is that of a plan                 */
+    uint64_t         last_id;
+    planner_propose *propose;
+    void            *propose_ctx;
+    float           *proposed; /* proposals x horizon x na                  */
 };
 
 const char *planner_config_error(const struct planner_config *c, const struct model_dims *d)
 {
-    const struct search_kind *kind = search_find(c->name);
-
-    if (!kind)
-        return "name: expected random, cem or icem";
+    if (!search_find(c->name))
+        return "name: expected random, cem, icem, mppi, pddm, cmaes, gradient or cemgd";
     if (d->nx < 1 || d->nx > MAX_OBS || d->na < 1 || d->na > MAX_ACT)
         return "model: expected 1 .. 64 observations and 1 .. 32 actions";
     if (d->members < 1 || d->members > MAX_MEMBERS)
@@ -36,22 +41,25 @@ const char *planner_config_error(const struct planner_config *c, const struct mo
         return "population: expected 2 .. 4096";
     if (c->iterations < 1 || c->iterations > 1000)
         return "iterations: expected 1 .. 1000";
-    if (c->propagation != PARTICLES_TSINF && c->propagation != PARTICLES_TS1 && c->propagation != PARTICLES_MEAN)
-        return "propagation: expected tsinf, ts1 or mean";
-    if (c->execute != EXECUTE_BEST && c->execute != EXECUTE_MEAN)
-        return "execute: expected best or mean";
+    if (c->propagation != PARTICLES_TSINF && c->propagation != PARTICLES_TS1 && c->propagation != PARTICLES_MEAN &&
+        c->propagation != PARTICLES_MM && c->propagation != PARTICLES_DS)
+        return "propagation: expected tsinf, ts1, mean, mm or ds";
+    if (search_wants_gradient(c->name) && (c->propagation == PARTICLES_MM || c->propagation == PARTICLES_DS))
+        return "propagation: expected tsinf, ts1 or mean with a planner that uses gradients";
+    if (c->dtype != DTYPE_F32 && c->dtype != DTYPE_BF16)
+        return "dtype: expected f32 or bf16";
     if (c->workers < 0 || c->workers > TEAM_MAX)
         return "workers: expected 1 .. 16";
+    if (c->execute != EXECUTE_BEST && c->execute != EXECUTE_MEAN)
+        return "execute: expected best or mean";
     if (c->particles < 1 || c->particles > MAX_PARTICLES || c->particles % d->members != 0)
         return "particles: expected a multiple of model.members, at most 128";
-    return kind->error(c, d->na);
+    return search_error(c, d->na);
 }
 
 const char *const *planner_names(void)
 {
-    static const char *const names[] = { "icem", "cem", "random", NULL };
-
-    return names;
+    return search_names();
 }
 
 const char *const *planner_isas(void)
@@ -59,10 +67,14 @@ const char *const *planner_isas(void)
     return lanes_isas();
 }
 
-static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *c,
+static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *asked,
                               const struct model_dims *d)
 {
-    struct planner *p = ARENA_ARRAY(a, struct planner, 1);
+    struct planner              *p    = ARENA_ARRAY(a, struct planner, 1);
+    struct planner_config        full = *asked;
+    const struct planner_config *c    = &full;
+
+    full.workers = asked->workers > 1 ? asked->workers : 1;
 
     if (p)
         memset(p, 0, sizeof *p);
@@ -71,6 +83,11 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
     p->team = p->rollout.team = team_layout(a, c->workers ? c->workers : 1);
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
+    p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);
+    if (search_wants_gradient(c->name)) {
+        gradient_layout(&p->gradient, a, c, d);
+        p->gradient.team = p->team;
+    }
     return p;
 }
 
@@ -108,6 +125,19 @@ const char *planner_isa(const struct planner *p)
 void planner_pack(struct planner *p, int slot, const struct ensemble *e)
 {
     rollout_pack(&p->rollout, slot, e);
+    if (search_wants_gradient(p->search.config.name))
+        gradient_pack(&p->gradient, slot, e, p->rollout.ops);
+}
+
+void planner_prepare(struct planner *p, uint64_t seed)
+{
+    search_prepare(&p->search, seed);
+}
+
+void planner_proposer(struct planner *p, planner_propose *propose, void *ctx)
+{
+    p->propose     = propose;
+    p->propose_ctx = ctx;
 }
 
 static void start_plan(struct planner *p, int slot, const struct plan_request *req)
@@ -129,24 +159,48 @@ static void start_plan(struct planner *p, int slot, const struct plan_request *r
 /* The executed sequence and what is expected of it, from the state of the search. */
 static void fill_plan(struct planner *p, int slot, const struct plan_request *req)
 {
-    const struct search *s    = &p->search;
-    bool                 mean = s->config.execute == EXECUTE_MEAN;
-    const float         *a    = mean ? s->mean : s->best; /* both the shifted mean while nothing is evaluated */
-    double               cost = mean ? s->elite_cost : s->best_cost;
+    double       cost;
+    const float *a = search_plan(&p->search, &cost);
 
-    for (int h = 0; h < s->config.horizon; h++)
+    for (int h = 0; h < p->plan.horizon; h++)
         memcpy(p->plan.action[h], a + h * p->plan.na, (size_t)p->plan.na * sizeof *a);
     p->plan.cost = cost <= (double)ROLLOUT_WORST ? cost : (double)ROLLOUT_WORST;
     rollout_predict(&p->rollout, slot, a, p->plan.predicted, &p->plan.spread);
     p->plan.finished_ns = req->deadline_ns == UINT64_MAX ? req->requested_ns : clock_now_ns();
 }
 
+/* A policy's candidates take the place of n drawn ones. */
+static void propose(struct planner *p, const struct plan_request *req, int n)
+{
+    const struct planner_config *c = &p->search.config;
+
+    if (!p->propose || c->proposals == 0)
+        return;
+    p->propose(p->propose_ctx, req->x, rng_derive(req->seed, SEED_PROPOSALS, 0), c->proposals, c->horizon, p->plan.na,
+               p->proposed);
+    search_propose(&p->search, n, c->proposals, p->proposed);
+}
+
+/* Rows of the nets that so many candidates took. */
+static uint64_t net_rows(const struct planner *p, int candidates)
+{
+    uint64_t members = p->rollout.propagation == PARTICLES_DS ? (uint64_t)p->rollout.dims.members : 1;
+
+    return (uint64_t)candidates * (uint64_t)p->rollout.particles * (uint64_t)p->rollout.horizon * members;
+}
+
 /* One iteration; false if the deadline took it away. */
 static bool iterate(struct planner *p, int slot, const struct plan_request *req, int it)
 {
-    struct search *s    = &p->search;
-    int            n    = search_sample(s, it, req->seed);
-    int            done = rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, req->deadline_ns);
+    struct search *s = &p->search;
+    int            n = search_sample(s, it, req->seed), done;
+
+    if (it == 0)
+        propose(p, req, n);
+    if (s->gradient)
+        done = gradient_evaluate(&p->gradient, &p->rollout, slot, n, s->act, s->cost, s->slope, req->deadline_ns);
+    else
+        done = rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, req->deadline_ns);
 
     /* A later iteration counts whole or not at all: the plan depends on the number of iterations alone.  Of the first
      * whatever is there counts; a few candidates are better than none. */
@@ -156,8 +210,9 @@ static bool iterate(struct planner *p, int slot, const struct plan_request *req,
     bool settled = search_refit(s, it, done);
 
     p->plan.candidates += done;
+    p->plan.rows += net_rows(p, done);
     p->plan.iterations = it + 1;
-    p->plan.final      = p->plan.cut || settled || it + 1 == s->config.iterations;
+    p->plan.final      = p->plan.cut || settled || it + 1 == s->iterations;
     return true;
 }
 
@@ -169,7 +224,7 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
     int      shift = ahead < MAX_HORIZON ? (int)ahead : MAX_HORIZON;
 
     start_plan(p, slot, req);
-    search_begin(&p->search, req->reset || !p->planned, shift);
+    search_begin(&p->search, req->reset || !p->planned, shift, req->delayed ? req->pending : NULL);
     rollout_begin(&p->rollout, slot, req->x, req->delayed ? req->pending : NULL, req->seed);
     p->planned = true;
     p->last_id = req->id;
@@ -183,12 +238,6 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
         fill_plan(p, slot, req);
     p->plan.final = true;
     *out          = p->plan;
-}
-
-void planner_prepare(struct planner *p, uint64_t seed)
-{
-    (void)p;
-    (void)seed;
 }
 
 void planner_worker(struct planner *p, int worker)
