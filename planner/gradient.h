@@ -18,7 +18,6 @@
 #define PLANNER_GRADIENT_H
 
 #include "planner/rollout.h"
-#include "planner/team.h"
 
 /* A packed model, for both ways; what is folded into the weights is said in lanes.h.
  * ahead: out biases, then in x out weights in panels;  back: in zeros, then out x in weights in panels (the transpose).
@@ -60,7 +59,6 @@ int gradient_width(const struct model_dims *d);
 int gradient_tape(const struct model_dims *d);
 
 struct gradient {
-    struct team        *team; /* whose workers share the work; the owner sets it after layout, the leader calls */
     struct model_dims   dims;
     int                 horizon, particles, wave;
     struct gradient_net net[ROLLOUT_SLOTS];
@@ -82,7 +80,8 @@ void gradient_pack(struct gradient *g, int slot, const struct ensemble *e, const
 /* After rollout_begin: expected cost of n candidates (act: n x horizon x na) under the same noise and members as
  * rollout_evaluate, and its gradient by the actions (dact: same shape).  A candidate whose cost or gradient is not finite,
  * or whose cost is above ROLLOUT_WORST, costs ROLLOUT_WORST and has the gradient zero.
- * Same bits wherever a candidate stands and whatever the number of workers.  Returns how many were done when the next
+ * The work is shared by the rollout's team; the leader calls.  Same bits wherever a candidate stands and whatever the
+ * number of workers.  Returns how many were done when the next
  * tile would have passed the deadline; n without deadline (UINT64_MAX). */
 int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int n, const float *act, float *cost,
                       float *dact, uint64_t deadline_ns);

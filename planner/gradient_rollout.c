@@ -7,6 +7,7 @@
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
 #include "planner/gradient.h"
+#include "planner/team.h"
 
 enum { UNITS_EACH = 8 }; /* of a wave, for each worker: little is lost while the last ones are waited for */
 
@@ -228,10 +229,10 @@ int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int
             for (int i = 0; i < steps; i++)
                 to[i * tile] = from[i];
         }
-        int done = team_run(g->team, work, &w, tiles * P, deadline_ns, reserve_ns) / P * tile;
+        int done = team_run(r->team, work, &w, tiles * P, deadline_ns, reserve_ns) / P * tile;
         done     = done < w.n ? done : w.n;
-        if (deadline_ns != UINT64_MAX && team_unit_ns(g->team) > g->unit_ns)
-            g->unit_ns = team_unit_ns(g->team);
+        if (deadline_ns != UINT64_MAX && team_unit_ns(r->team) > g->unit_ns)
+            g->unit_ns = team_unit_ns(r->team);
 
         for (int c = 0; c < done; c++)
             cost[first + c] = gather(g, tile, c / tile, c % tile, dact + (size_t)(first + c) * (size_t)steps);

@@ -84,10 +84,8 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
     p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);
-    if (search_wants_gradient(c->name)) {
+    if (search_wants_gradient(c->name))
         gradient_layout(&p->gradient, a, c, d);
-        p->gradient.team = p->team;
-    }
     return p;
 }
 

@@ -4,6 +4,7 @@
 
 #include "daemon/rt/clock.h"
 #include "planner/gradient.h"
+#include "planner/team.h"
 #include "tests/plan_kit.h"
 #include "tests/test.h"
 
@@ -120,7 +121,7 @@ static void rig_layout(struct rig *g, struct arena *a)
 {
     rollout_layout(&g->r, a, &g->k.c, &g->k.d);
     gradient_layout(&g->g, a, &g->k.c, &g->k.d);
-    g->g.team = team_layout(a, g->k.c.workers > 1 ? g->k.c.workers : 1);
+    g->r.team = team_layout(a, g->k.c.workers > 1 ? g->k.c.workers : 1);
 }
 
 /* Exactly the bytes asked for, with a canary behind them. */
@@ -696,7 +697,7 @@ TEST(a_gradient_is_the_same_with_any_number_of_workers)
         g.k.c.workers = workers;
         rig_open(&g, NULL);
         for (int w = 1; w < workers; w++) {
-            member[w] = (struct member){ .team = g.g.team, .worker = w };
+            member[w] = (struct member){ .team = g.r.team, .worker = w };
             CHECK(pthread_create(&member[w].thread, NULL, member_thread, &member[w]) == 0);
         }
         for (int again = 0; again < 20; again++) {
@@ -709,7 +710,7 @@ TEST(a_gradient_is_the_same_with_any_number_of_workers)
             EXPECT(!memcmp(truth, dact, (size_t)(200 * rig_steps(&g)) * sizeof *dact));
             memset(dact, 0, (size_t)(200 * rig_steps(&g)) * sizeof *dact);
         }
-        team_dismiss(g.g.team);
+        team_dismiss(g.r.team);
         for (int w = 1; w < workers; w++)
             pthread_join(member[w].thread, NULL);
         rig_close(&g);
