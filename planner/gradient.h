@@ -1,5 +1,5 @@
-/* gradient.h - the expected cost of candidate action sequences and its gradient by the actions: reverse mode through the
- * unrolled ensemble, batch in vector lanes like the rollout (rollout.h), always f32 with the exact swish.
+/* gradient.h - the expected cost of candidate action sequences and its gradient by the actions: reverse mode through
+ * the unrolled ensemble, batch in vector lanes like the rollout (rollout.h), always f32 with the exact swish.
  *
  * Forwards (notation of models/ensemble.h and lanes.h, z fixed: the draw is the same for every candidate)
  *
@@ -10,8 +10,8 @@
  *     d mu = l,   d r = l z var_span s (1 - s) / (2 sigma),   d in = W' (slope * ... (slope * W' [d mu, d r])),
  *     d x = l + d in;   an angle takes  cos x (d in of its sine) - sin x (d in of its cosine)
  *
- * Nothing is computed twice: the way forwards leaves a tape, per step the slopes swish' of every hidden unit, d r / l, sine
- * and cosine of the angles and the gradient of the step's cost.  It is written and read once, in order; the memory it
+ * Nothing is computed twice: the way forwards leaves a tape, per step the slopes swish' of every hidden unit, d r / l,
+ * sine and cosine of the angles and the gradient of the step's cost.  It is written and read once, in order; the memory it
  * moves costs less than half of what another way forwards would.  Bytes of one tape, one per worker:
  * 4 horizon (layers hidden + 2 nx + 2 angles) 32. */
 #ifndef PLANNER_GRADIENT_H
@@ -78,8 +78,8 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
 void gradient_pack(struct gradient *g, int slot, const struct ensemble *e, const struct lanes_ops *ops);
 
 /* After rollout_begin: expected cost of n candidates (act: n x horizon x na) under the same noise and members as
- * rollout_evaluate, and its gradient by the actions (dact: same shape).  A candidate whose cost or gradient is not finite,
- * or whose cost is above ROLLOUT_WORST, costs ROLLOUT_WORST and has the gradient zero.
+ * rollout_evaluate, and its gradient by the actions (dact: same shape).  A candidate whose cost or gradient is not
+ * finite, or whose cost is above ROLLOUT_WORST, costs ROLLOUT_WORST and has the gradient zero.
  * The work is shared by the rollout's team; the leader calls.  Same bits wherever a candidate stands and whatever the
  * number of workers.  Returns how many were done when the next
  * tile would have passed the deadline; n without deadline (UINT64_MAX). */

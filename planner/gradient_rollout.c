@@ -58,6 +58,7 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
 {
     int workers = larger(c->workers, 1);
 
+    CHECK(workers <= TEAM_MAX && c->propagation <= PARTICLES_MEAN);
     g->dims      = *d;
     g->horizon   = c->horizon;
     g->particles = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
@@ -74,9 +75,9 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
             }
     size_t sequence = (size_t)(g->horizon * d->na * LANES_TILE), units = (size_t)(g->wave * g->particles);
 
-    g->act  = ARENA_ARRAY(a, float, (size_t)g->wave * sequence);
-    g->cost = ARENA_ARRAY(a, float, units * LANES_TILE);
-    g->dact = ARENA_ARRAY(a, float, units * sequence);
+    g->act  = ARENA_ARRAY(a, float, (size_t)g->wave *sequence);
+    g->cost = ARENA_ARRAY(a, float, units *LANES_TILE);
+    g->dact = ARENA_ARRAY(a, float, units *sequence);
     for (int w = 0; w < workers; w++) {
         struct gradient_scratch *s = &g->scratch[w];
 

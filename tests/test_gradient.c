@@ -172,7 +172,7 @@ static void rig_gradient(struct rig *g, const float *x, uint64_t seed, int n, co
 /* Expected cost of the sequence a + by * direction, with the noise and members that the rollout has. */
 static double true_rollout(const struct rig *g, const float *a, double by, const float *direction)
 {
-    const struct rollout *r = &g->r;
+    const struct rollout *r  = &g->r;
     int                   nx = g->k.d.nx, na = g->k.d.na, H = r->horizon;
     double                sum = 0;
 
@@ -273,7 +273,7 @@ static float *gradients(const struct rig *g, int n)
 static void expect_gradient(const struct rig *g, struct rng *r, const float *a, const float *dact)
 {
     int    steps = rig_steps(g);
-    double size = 0;
+    double size  = 0;
     float  direction[MAX_HORIZON * MAX_ACT];
 
     for (int i = 0; i < steps; i++)
@@ -303,7 +303,8 @@ TEST(every_instruction_set_gives_the_gradient_of_central_differences_for_any_sha
 
         random_rig(&g, &r, (uint64_t)trial);
         int    n = kit_pick(&r, 1, 70), steps = rig_steps(&g); /* mostly not a multiple of any tile */
-        float *a = random_actions(&g, &r, n), *dact = gradients(&g, n), *cost = gradients(&g, n), *want = gradients(&g, n);
+        float *a = random_actions(&g, &r, n), *dact = gradients(&g, n), *cost = gradients(&g, n),
+              *want = gradients(&g, n);
 
         for (int i = 0; i < g.k.d.nx; i++)
             x[i] = (float)kit_between(&r, -2, 2);
@@ -349,15 +350,15 @@ TEST(every_kind_of_cost_term_and_particle_has_its_gradient)
                     double            size = 0;
 
                     small_rig(&g, 3, 2);
-                    g.k.d.input[1]      = INPUT_ANGLE;
-                    g.k.c.propagation   = (enum particle_kind)particles;
-                    g.k.t.nframe        = 1;
-                    g.k.t.frame[0]      = (struct task_frame){ .nlink = 3, .tip = { 0.5, 0.2, 0.1 } };
-                    g.k.t.nterm         = 1;
-                    *term               = (struct task_term){ .kind = (enum term_kind)kind, .form = (enum term_form)form };
-                    term->weight        = 1;
-                    term->width         = 0.8;
-                    term->n             = 3;
+                    g.k.d.input[1]    = INPUT_ANGLE;
+                    g.k.c.propagation = (enum particle_kind)particles;
+                    g.k.t.nframe      = 1;
+                    g.k.t.frame[0]    = (struct task_frame){ .nlink = 3, .tip = { 0.5, 0.2, 0.1 } };
+                    g.k.t.nterm       = 1;
+                    *term        = (struct task_term){ .kind = (enum term_kind)kind, .form = (enum term_form)form };
+                    term->weight = 1;
+                    term->width  = 0.8;
+                    term->n      = 3;
                     for (int i = 0; i < 3; i++) {
                         term->index[i]  = i;
                         term->scale[i]  = 1;
