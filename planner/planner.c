@@ -35,8 +35,12 @@ const char *planner_config_error(const struct planner_config *c, const struct mo
         return "population: expected 2 .. 4096";
     if (c->iterations < 1 || c->iterations > 1000)
         return "iterations: expected 1 .. 1000";
-    if (c->propagation != PARTICLES_TSINF && c->propagation != PARTICLES_TS1 && c->propagation != PARTICLES_MEAN)
-        return "propagation: expected tsinf, ts1 or mean";
+    if (c->propagation > PARTICLES_DS)
+        return "propagation: expected tsinf, ts1, mean, mm or ds";
+    if (c->dtype > DTYPE_BF16)
+        return "dtype: expected f32 or bf16";
+    if (c->workers < 0 || c->workers > TEAM_MAX)
+        return "workers: expected 1 .. 16";
     if (c->execute != EXECUTE_BEST && c->execute != EXECUTE_MEAN)
         return "execute: expected best or mean";
     if (c->particles < 1 || c->particles > MAX_PARTICLES || c->particles % d->members != 0)
@@ -90,7 +94,8 @@ struct planner *planner_init(struct arena *a, const struct planner_config *c, co
     CHECK(bounds->na == d->na);
     struct planner *p = layout(NULL, a, c, d);
 
-    p->search.ops = p->rollout.ops = ops;
+    p->search.ops  = ops;
+    p->rollout.ops = c->dtype == DTYPE_BF16 ? lanes_bf16(ops) : ops;
     p->rollout.task                = *task;
     search_init(&p->search, bounds);
     return p;
@@ -99,6 +104,11 @@ struct planner *planner_init(struct arena *a, const struct planner_config *c, co
 const char *planner_isa(const struct planner *p)
 {
     return p->rollout.ops->isa;
+}
+
+const char *planner_dtype(const struct planner *p)
+{
+    return !p->rollout.net[0].bf16 ? "f32" : p->rollout.ops->pairs ? "bf16" : "bf16 emulated";
 }
 
 void planner_pack(struct planner *p, int slot, const struct ensemble *e)
@@ -181,11 +191,82 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
     *out          = p->plan;
 }
 
+void planner_prepare(struct planner *p, uint64_t seed)
+{
+    rollout_prepare(&p->rollout, seed);
+}
+
+void planner_worker(struct planner *p, int worker)
+{
+    team_member(p->rollout.team, worker);
+}
+
+void planner_dismiss(struct planner *p)
+{
+    team_dismiss(p->rollout.team);
+}
+
+const char *planner_phase_name(enum plan_phase phase)
+{
+    static const char *const names[PLAN_PHASES] = { "noise",      "sample", "features", "layers",
+                                                    "activation", "head",   "cost",     "refit" };
+
+    return names[phase];
+}
+
+/* Seconds since *last, which becomes now. */
+static double lap(uint64_t *last)
+{
+    uint64_t was = *last;
+
+    *last = clock_now_ns();
+    return (double)(*last - was) * 1e-9;
+}
+
+void planner_phases(struct planner *p, int slot, const struct plan_request *req, double seconds[PLAN_PHASES])
+{
+    struct rollout *r         = &p->rollout;
+    struct search  *s         = &p->search;
+    double          evaluated = 0, sum = 0;
+    uint64_t        ticks[LANES_TICKS], last = clock_now_ns();
+    bool            settled = false;
+
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && r->net[slot].nin > 0);
+    memset(seconds, 0, PLAN_PHASES * sizeof *seconds);
+    rollout_ticks(r, ticks);
+    r->timed = true;
+    r->drawn = false;
+    lap(&last);
+    rollout_prepare(r, req->seed);
+    seconds[PHASE_NOISE] = lap(&last);
+    search_begin(s, req->reset || !p->planned, 1);
+    seconds[PHASE_SAMPLE] = lap(&last);
+    rollout_begin(r, slot, req->x, req->delayed ? req->pending : NULL, req->seed);
+    for (int it = 0; it < s->config.iterations && !settled; it++) {
+        lap(&last);
+        int n = search_sample(s, it, req->seed);
+        seconds[PHASE_SAMPLE] += lap(&last);
+        rollout_evaluate(r, slot, n, s->act, s->cost, UINT64_MAX);
+        evaluated += lap(&last);
+        settled = search_refit(s, it, n);
+        seconds[PHASE_REFIT] += lap(&last);
+    }
+    r->timed   = false;
+    p->planned = true;
+
+    /* The rollout's time is shared out by what its tiles counted. */
+    rollout_ticks(r, ticks);
+    for (int i = PHASE_FEATURES; i <= PHASE_COST; i++)
+        sum += (double)ticks[i];
+    for (int i = PHASE_FEATURES; i <= PHASE_COST && sum > 0; i++)
+        seconds[i] = evaluated * (double)ticks[i] / sum;
+}
+
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions,
                       float *cost)
 {
     CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0);
-    CHECK(n >= 0 && n <= p->search.config.population);
+    CHECK(n >= 0);
     rollout_begin(&p->rollout, slot, x, NULL, seed);
     rollout_evaluate(&p->rollout, slot, n, actions, cost, UINT64_MAX);
 }
