@@ -101,24 +101,34 @@ static __attribute__((noinline, unused)) void swish_layer_fast(float *y, int uni
         swish_units(y, units, false, 1);
 }
 
-/* `outputs` outputs of one panel, the first at p and y.  w: their weights, for one input after the other. */
+/* One input's share of a register tile: `outputs` outputs, a panel each eight of them, `next` apart. */
 /* clang-format off */
-INLINE void panel(float *y, const float *x, const float *p, const float *w, int in, const int outputs, const int bt)
+INLINE void tile_input(vf c[][BT], const float *x, const float *w, int next, const int outputs, const int bt)
 {
-    vf c[PANEL][BT];
+    vf v[BT];
+
+    UNROLL for (int j = 0; j < bt; j++)
+        v[j] = v_load(x + j * LANES);
+    UNROLL for (int i = 0; i < outputs; i++)
+        UNROLL for (int j = 0; j < bt; j++)
+            c[i][j] += v_set(w[i / PANEL * next + i % PANEL]) * v[j];
+}
+
+/* `outputs` outputs, the first at p and y.  w: their weights, for one input after the other.  Four inputs a turn: then
+ * the end of a short loop is foreseen. */
+INLINE void tile_outputs(float *y, const float *x, const float *p, const float *w, int in, const int outputs, const int bt)
+{
+    vf  c[2 * PANEL][BT];
+    int k = 0, next = PANEL * in;
 
     UNROLL for (int i = 0; i < outputs; i++)
         UNROLL for (int j = 0; j < bt; j++)
             c[i][j] = v_set(p[i]);
-    for (int k = 0; k < in; k++, x += TILE, w += PANEL) {
-        vf v[BT];
-
-        UNROLL for (int j = 0; j < bt; j++)
-            v[j] = v_load(x + j * LANES);
-        UNROLL for (int i = 0; i < outputs; i++)
-            UNROLL for (int j = 0; j < bt; j++)
-                c[i][j] += v_set(w[i]) * v[j];
-    }
+    for (; k + 4 <= in; k += 4, x += 4 * TILE, w += 4 * PANEL)
+        UNROLL for (int q = 0; q < 4; q++)
+            tile_input(c, x + q * TILE, w + q * PANEL, next, outputs, bt);
+    for (; k < in; k++, x += TILE, w += PANEL)
+        tile_input(c, x, w, next, outputs, bt);
     UNROLL for (int i = 0; i < outputs; i++)
         UNROLL for (int j = 0; j < bt; j++)
             v_store(y + i * TILE + j * LANES, c[i][j]);
@@ -126,16 +136,19 @@ INLINE void panel(float *y, const float *x, const float *p, const float *w, int 
 /* clang-format on */
 
 /* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
- * Panels that hold none of the first `wanted` outputs are left out; half of one is enough for half. */
+ * Panels that hold none of the first `wanted` outputs are left out; half of one is enough for half.  A single vector of
+ * rows takes two panels at a time, as one would leave the multipliers waiting for each other. */
 INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, const int bt)
 {
     const float *w = p + (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
     int          n = 0;
 
+    for (; bt == 1 && n + PANEL + PANEL / 2 < wanted; n += 2 * PANEL, w += 2 * PANEL * in)
+        tile_outputs(y + n * TILE, x, p + n, w, in, 2 * PANEL, bt);
     for (; n + PANEL / 2 < wanted; n += PANEL, w += PANEL * in)
-        panel(y + n * TILE, x, p + n, w, in, PANEL, bt);
+        tile_outputs(y + n * TILE, x, p + n, w, in, PANEL, bt);
     if (n < wanted)
-        panel(y + n * TILE, x, p + n, w, in, PANEL / 2, bt);
+        tile_outputs(y + n * TILE, x, p + n, w, in, PANEL / 2, bt);
 }
 
 /* The net's input from state and action: features, less their means. */
