@@ -11,7 +11,7 @@
 #include "models/peak.h"
 #include "models/train.h"
 
-enum { ROWS = 512, MEMBERS = 5, REPEATS = 25, SLOT_MS = 25 };
+enum { ROWS = 256, MEMBERS = 5, REPEATS = 100, SLOT_MS = 8 };
 
 /* The first four: Chua et al. 2018 and its code. */
 static const struct shape {
