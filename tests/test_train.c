@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/kernels.h"
 #include "tests/pendulum.h"
 #include "tests/test.h"
 
@@ -88,7 +89,7 @@ static double slope_of(const struct oracle *o, double *at)
     return (up - down) / (2 * eps);
 }
 
-TEST(gradient_matches_finite_differences_everywhere)
+static void expect_gradient(const char *isa)
 {
     static struct pendulum_data d;
     size_t                      n = 2 * ensemble_params(&tiny);
@@ -102,7 +103,7 @@ TEST(gradient_matches_finite_differences_everywhere)
         c.weight_decay[l] = 0.01 * (l + 1);
     pendulum_collect(&d, 24, 1);
     struct train_data view = pendulum_view(&d);
-    struct trainer   *t    = trainer_new(&tiny, &c, 5);
+    struct trainer   *t    = trainer_new_on(isa, &tiny, &c, 5);
     EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0); /* a normaliser, and weights that are not fresh */
     EXPECT(ensemble_alloc(&e, &tiny) == 0 && n <= 200);
     trainer_export(t, &e);
@@ -129,6 +130,12 @@ TEST(gradient_matches_finite_differences_everywhere)
     }
     ensemble_free(&e);
     trainer_free(t);
+}
+
+TEST(gradient_matches_finite_differences_everywhere)
+{
+    for (const char *const *isa = kernels_isas(); *isa; isa++)
+        expect_gradient(*isa);
 }
 
 /* ---- learning ---- */
@@ -317,6 +324,7 @@ TEST(unusable_data_is_refused)
     pendulum_collect(&d, 1, 3);
     struct train_data one = pendulum_view(&d);
     EXPECT(trainer_fit(t, &one, NULL, NULL, NULL) == -EINVAL);
+    EXPECT(trainer_new_on("avx1024", &pendulum_dims, &c, 1) == NULL);
     c.batch = 0;
     EXPECT(trainer_new(&pendulum_dims, &c, 1) == NULL);
     trainer_free(t);
