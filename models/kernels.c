@@ -28,6 +28,8 @@
 #define BT   2
 #define TILE (LANES * BT)
 
+enum { BLOCK = 48 * 1024, BLOCK_STEP = 48 }; /* floats of weights: 192 KiB; a multiple of LANES, UNITS and DEEP */
+
 #define TEXT_(a)    #a
 #define TEXT(a)     TEXT_(a)
 #define JOIN_(a, b) a##b
@@ -41,6 +43,7 @@
 #endif
 
 _Static_assert(LANES <= KERNELS_LANES && TILE <= KERNELS_TILE, "sizes promised in kernels.h");
+_Static_assert(BLOCK_STEP % LANES == 0 && BLOCK_STEP % DEEP == 0, "blocks end where tiles end");
 _Static_assert(LANES % UNITS == 0, "a forward tile stays in its panel");
 
 typedef float    vf __attribute__((vector_size(4 * LANES), may_alias));
@@ -241,20 +244,31 @@ INLINE void forward_tile(float *h, const float *w, const float *bias, const floa
 }
 /* clang-format on */
 
+/* Outputs, or inputs, whose weights stay in the second cache while all tiles pass. */
+static int block(size_t weights_each)
+{
+    size_t n = BLOCK / weights_each / BLOCK_STEP * BLOCK_STEP;
+
+    return n > BLOCK_STEP ? (int)n : BLOCK_STEP;
+}
+
 static void forward(int tiles, int in, int out, const float *w, const float *x, float *h, float *slope)
 {
-    size_t       deep = kernels_deep(in), wide = kernels_wide(out) * TILE;
+    size_t       deep = kernels_deep(in), xwide = kernels_wide(in) * TILE, wide = kernels_wide(out) * TILE;
     const float *bias = w + kernels_weights(in, out);
+    int          step = block(deep);
 
-    for (int t = 0; t < tiles; t++, x += kernels_wide(in) * TILE, h += wide) {
-        for (int o = 0; o < out; o += UNITS) {
-            forward_tile(h + o * TILE, w + (size_t)(o / LANES) * deep * LANES + o % LANES, bias + o, x, deep);
-            if (slope)
-                swish(h + o * TILE, slope + o * TILE, UNITS);
+    for (int from = 0; from < out; from += step)
+        for (int t = 0; t < tiles; t++) {
+            float *ht = h + (size_t)t * wide;
+
+            for (int o = from; o < out && o < from + step; o += UNITS) {
+                forward_tile(ht + o * TILE, w + (size_t)(o / LANES) * deep * LANES + o % LANES, bias + o,
+                             x + (size_t)t * xwide, deep);
+                if (slope)
+                    swish(ht + o * TILE, slope + (size_t)t * wide + o * TILE, UNITS);
+            }
         }
-        if (slope)
-            slope += wide;
-    }
 }
 
 /* ---- backward by input ---- */
@@ -293,20 +307,23 @@ INLINE void inputs_tile(float *dx, const float *slope, const float *w, const flo
 
 static void back_inputs(int tiles, int in, int out, const float *w, const float *dz, const float *slope, float *dx)
 {
-    size_t deep = kernels_deep(in), wide = kernels_wide(in) * TILE;
+    size_t deep = kernels_deep(in), wide = kernels_wide(in) * TILE, step = (size_t)block(kernels_wide(out));
 
-    for (int t = 0; t < tiles; t++, dz += kernels_wide(out) * TILE, slope += wide, dx += wide) {
-        size_t i = 0;
+    for (size_t from = 0; from < deep; from += step)
+        for (int t = 0; t < tiles; t++) {
+            const float *zt = dz + (size_t)t * kernels_wide(out) * TILE, *st = slope + (size_t)t * wide;
+            float       *xt = dx + (size_t)t * wide;
+            size_t       i = from, end = deep < from + step ? deep : from + step;
 
-        for (; i + DEEP <= deep; i += DEEP)
-            inputs_tile(dx + i * TILE, slope + i * TILE, w + i * LANES, dz, deep, out, DEEP);
-        if (DEEP > 8 && i + 8 <= deep) {
-            inputs_tile(dx + i * TILE, slope + i * TILE, w + i * LANES, dz, deep, out, DEEP > 8 ? 8 : DEEP);
-            i += 8;
+            for (; i + DEEP <= end; i += DEEP)
+                inputs_tile(xt + i * TILE, st + i * TILE, w + i * LANES, zt, deep, out, DEEP);
+            if (DEEP > 8 && i + 8 <= end) {
+                inputs_tile(xt + i * TILE, st + i * TILE, w + i * LANES, zt, deep, out, DEEP > 8 ? 8 : DEEP);
+                i += 8;
+            }
+            if (i + 4 <= end)
+                inputs_tile(xt + i * TILE, st + i * TILE, w + i * LANES, zt, deep, out, 4);
         }
-        if (i + 4 <= deep)
-            inputs_tile(dx + i * TILE, slope + i * TILE, w + i * LANES, dz, deep, out, 4);
-    }
 }
 
 /* ---- backward by weights ---- */

@@ -63,10 +63,11 @@ const char *const *kernels_isas(void);
 /* The kernels of that name, the best for NULL; NULL if this CPU cannot run them. */
 const struct kernels *kernels_find(const char *isa);
 
-/* Values of a tile for a layer of that width. */
+/* Values of a tile for a layer of that width: whole panels, and an odd number of them, or the same value of successive
+ * tiles would meet in the same few places of the nearest cache. */
 static inline size_t kernels_wide(int width)
 {
-    return ((size_t)width + KERNELS_LANES - 1) / KERNELS_LANES * KERNELS_LANES;
+    return (((size_t)width + KERNELS_LANES - 1) / KERNELS_LANES | 1) * KERNELS_LANES;
 }
 
 /* Inputs with weights, padding included. */
