@@ -40,14 +40,20 @@ PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/lim
         $(if $(wildcard firmware-bridge/limber_bridge.c),$B/limber-bridge)
 
 # Sources that are compiled once per instruction set; the best that the CPU has is picked at run time.
-ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+TARGET := $(shell $(CC) -dumpmachine)
+ifneq ($(filter x86_64% amd64%,$(TARGET)),)
 ISAS = portable avx2 avx512
+OBJ += $B/planner/lanes_avx512bf16.o
+else ifneq ($(filter aarch64% arm64%,$(TARGET)),)
+ISAS = portable neon
 else
 ISAS = portable
 endif
-LANES_avx512   = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
-LANES_avx2     = -mavx2 -mfma
-LANES_portable =
+LANES_avx512     = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
+LANES_avx512bf16 = $(LANES_avx512) -mavx512bf16
+LANES_avx2       = -mavx2 -mfma
+LANES_neon       = -DUSE_NEON
+LANES_portable   =
 OBJ += $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
 
 SYSLIBS = -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lsystemd -ljansson -lcurl -lcairo -lz -lm -lpthread
@@ -88,7 +94,7 @@ $B/%_$(1).o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $$(@D)
 	$$(CC) $$(filter-out -ffp-contract=off,$$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $$(LANES_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
-$(foreach isa,$(ISAS),$(eval $(call PER_ISA,$(isa))))
+$(foreach isa,$(ISAS) avx512bf16,$(eval $(call PER_ISA,$(isa))))
 
 $B/%.o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $(@D)

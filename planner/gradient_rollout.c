@@ -14,6 +14,8 @@ enum { UNITS_EACH = 8 }; /* of a wave, for each worker: little is lost while the
 extern const struct lanes_gradient lanes_gradient_portable;
 #if defined(__x86_64__)
 extern const struct lanes_gradient lanes_gradient_avx2, lanes_gradient_avx512;
+#elif defined(__aarch64__)
+extern const struct lanes_gradient lanes_gradient_neon;
 #endif
 
 static const struct lanes_gradient *kernel_of(const struct lanes_ops *ops)
@@ -22,6 +24,8 @@ static const struct lanes_gradient *kernel_of(const struct lanes_ops *ops)
 #if defined(__x86_64__)
         &lanes_gradient_avx512,
         &lanes_gradient_avx2,
+#elif defined(__aarch64__)
+        &lanes_gradient_neon,
 #endif
         &lanes_gradient_portable,
     };

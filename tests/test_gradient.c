@@ -119,9 +119,9 @@ struct rig {
 
 static void rig_layout(struct rig *g, struct arena *a)
 {
+    g->r.team = team_layout(a, g->k.c.workers > 1 ? g->k.c.workers : 1);
     rollout_layout(&g->r, a, &g->k.c, &g->k.d);
     gradient_layout(&g->g, a, &g->k.c, &g->k.d);
-    g->r.team = team_layout(a, g->k.c.workers > 1 ? g->k.c.workers : 1);
 }
 
 /* Exactly the bytes asked for, with a canary behind them. */
