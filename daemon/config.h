@@ -116,7 +116,8 @@ struct robot_config {
     } timeouts;
 
     struct {
-        int io, control, planner, main;   /* cores                                                    */
+        int io, control, main;            /* -1: any                                                  */
+        int planner[TEAM_MAX], planners;  /* one thread plans on each; the first one leads            */
         int control_priority, planner_priority, io_priority, zmq_priority, sim_priority;
     } cores;
 

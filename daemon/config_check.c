@@ -89,6 +89,7 @@ static const struct number_rule rules[] = {
     { "cores.io",                      "(a core's number, -1: any)",    -1,       1023 },
     { "cores.control",                 "(a core's number, -1: any)",    -1,       1023 },
     { "cores.planner",                 "(a core's number, -1: any)",    -1,       1023 },
+    { "cores.planner[]",               "(a core's number, -1: any)",    -1,       1023 },
     { "cores.control_priority",        "(a SCHED_FIFO priority)",        1,         98 },
     { "cores.io_priority",             "(a SCHED_FIFO priority)",        1,         98 },
     { "cores.planner_priority",        "(a SCHED_FIFO priority)",        1,         98 },

@@ -167,7 +167,7 @@ static const cyaml_schema_field_t cores_fields[] = {
     INT(MAY, cores, main),
     INT(MAY, cores, io),
     INT(MAY, cores, control),
-    INT(MAY, cores, planner),
+    CYAML_FIELD_IGNORE("planner", MAY),
     INT(MAY, cores, control_priority),
     INT(MAY, cores, io_priority),
     INT(MAY, cores, planner_priority),

@@ -92,7 +92,7 @@ struct yaml_timeouts {
 };
 
 struct yaml_cores {
-    int *main, *io, *control, *planner;
+    int *main, *io, *control;
     int *control_priority, *io_priority, *planner_priority, *zmq_priority, *sim_priority;
 };
 

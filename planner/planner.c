@@ -80,10 +80,10 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
         memset(p, 0, sizeof *p);
     else
         p = probe;
+    p->team = p->rollout.team = team_layout(a, c->workers ? c->workers : 1);
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
     p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);
-    p->team     = team_layout(a, c->workers);
     if (search_wants_gradient(c->name)) {
         gradient_layout(&p->gradient, a, c, d);
         p->gradient.team = p->team;
@@ -238,6 +238,16 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
         fill_plan(p, slot, req);
     p->plan.final = true;
     *out          = p->plan;
+}
+
+void planner_worker(struct planner *p, int worker)
+{
+    team_member(p->team, worker);
+}
+
+void planner_dismiss(struct planner *p)
+{
+    team_dismiss(p->team);
 }
 
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions,

@@ -51,7 +51,7 @@ struct planner_config {
     enum particle_kind propagation;
     enum plan_dtype    dtype;
     bool               exact;             /* swish to float's last bits, not within 2e-4 (kernel.h)        */
-    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX; 0 is 1 */
+    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX; 0: 1 */
     int                proposals;         /* candidates of every first iteration that a proposer fills     */
     int                knots;             /* the search is for so many knots per action; 0: every decision its own */
     enum spline_kind   spline;            /* between knots                                         */

@@ -15,6 +15,7 @@ enum { ROLLOUT_SLOTS = 3 };
 #define ROLLOUT_WORST 1e6f /* cost of a candidate that is not finite or worse than this (PETS code) */
 
 struct rollout {
+    struct team            *team;      /* whoever works on it; the planner's                              */
     const struct lanes_ops *ops;
     struct task             task;
     struct model_dims       dims;
