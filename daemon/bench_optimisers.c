@@ -179,26 +179,27 @@ static const double R               = 0.02;               /* per N^2            
 static const double FORCE           = 8;                  /* N: wide enough for the optimum               */
 static const double START[BENCH_NX] = { 1, 0, -0.6, 0.5 };
 
-static void system_matrices(double A[BENCH_NX][BENCH_NX], double B[BENCH_NX][BENCH_NU])
+/* Worked out once, by solve_once. */
+static double A[BENCH_NX][BENCH_NX], B[BENCH_NX][BENCH_NU], cost_to_go[BENCH_NX][BENCH_NX],
+    feedback[BENCH_NU][BENCH_NX];
+
+static void system_matrices(void)
 {
-    memset(A, 0, sizeof(double[BENCH_NX][BENCH_NX]));
-    memset(B, 0, sizeof(double[BENCH_NX][BENCH_NU]));
     for (int i = 0; i < 2; i++) { /* position p, speed v, the other cart's position o */
         int p = 2 * i, v = p + 1, o = 2 - p;
 
         A[p][p] = A[v][v] = 1;
         A[p][v]           = DT;
-        A[v][p] -= DT * SPRING;
-        A[v][o] += DT * SPRING;
-        B[v][i] = DT;
+        A[v][p]           = -DT * SPRING;
+        A[v][o]           = DT * SPRING;
+        B[v][i]           = DT;
     }
 }
 
 static void step(const double *x, const double *u, double *next)
 {
-    double A[BENCH_NX][BENCH_NX], B[BENCH_NX][BENCH_NU], y[BENCH_NX] = { 0 };
+    double y[BENCH_NX] = { 0 };
 
-    system_matrices(A, B);
     for (int i = 0; i < BENCH_NX; i++) {
         for (int j = 0; j < BENCH_NX; j++)
             y[i] += A[i][j] * x[j];
@@ -212,9 +213,6 @@ static void step(const double *x, const double *u, double *next)
  * iterated until it stands still. */
 static void riccati(double S[BENCH_NX][BENCH_NX], double K[BENCH_NU][BENCH_NX])
 {
-    double A[BENCH_NX][BENCH_NX], B[BENCH_NX][BENCH_NU];
-
-    system_matrices(A, B);
     memset(S, 0, sizeof(double[BENCH_NX][BENCH_NX]));
     for (int round = 0; round < 1000; round++) {
         double M[BENCH_NX][BENCH_NX], MA[BENCH_NX][BENCH_NX] = { { 0 } }, MB[BENCH_NX][BENCH_NU] = { { 0 } };
@@ -257,13 +255,12 @@ static void riccati(double S[BENCH_NX][BENCH_NX], double K[BENCH_NU][BENCH_NX])
     }
 }
 
-/* Worked out once. */
-static double cost_to_go[BENCH_NX][BENCH_NX], feedback[BENCH_NU][BENCH_NX];
-
 static void solve_once(void)
 {
-    if (cost_to_go[0][0] == 0)
-        riccati(cost_to_go, feedback);
+    if (cost_to_go[0][0] != 0)
+        return;
+    system_matrices();
+    riccati(cost_to_go, feedback);
 }
 
 double bench_lq_best(const double *x, double *u)
@@ -294,8 +291,9 @@ static double stage(const double *x, const double *u)
 
 double bench_lq_cost(int horizon, const double *x, const float *u, double *grad)
 {
-    double A[BENCH_NX][BENCH_NX], B[BENCH_NX][BENCH_NU], at[MAX_HORIZON + 1][BENCH_NX], cost = 0;
+    double at[MAX_HORIZON + 1][BENCH_NX], cost = 0;
 
+    solve_once();
     memcpy(at[0], x, sizeof at[0]);
     for (int h = 0; h < horizon; h++) {
         double force[BENCH_NU] = { (double)u[2 * h], (double)u[2 * h + 1] };
@@ -308,7 +306,6 @@ double bench_lq_cost(int horizon, const double *x, const float *u, double *grad)
         return cost;
 
     double back[BENCH_NX]; /* gradient of all that follows in the state */
-    system_matrices(A, B);
     for (int i = 0; i < BENCH_NX; i++) {
         back[i] = 0;
         for (int j = 0; j < BENCH_NX; j++)
@@ -337,13 +334,16 @@ static double lq_cost(void *ctx, int n, const float *u, double *grad)
     return bench_lq_cost(n / BENCH_NU, ctx, u, grad);
 }
 
-/* The planner's defaults, its population or iterations fitted to the budget. */
+/* The planner's defaults, its population or iterations fitted to the budget and its temperature to the optimal cost,
+ * which is about 8. */
 static struct planner_config lq_settings(const char *planner, int evaluations)
 {
     struct planner_config c;
 
     config_planner(planner, BENCH_NU, &c);
     c.horizon = 15;
+    c.lambda  = 1;
+    c.kappa   = 0.1;
     if (strcmp(planner, "cmaes") == 0)
         c.iterations = at_least(1, evaluations / c.population);
     else if (strcmp(planner, "gradient") == 0)
@@ -368,6 +368,7 @@ double bench_lq_ratio(const char *planner, int evaluations, uint64_t seed)
     struct lone           l;
     double                x[BENCH_NX], cost = 0, unused;
 
+    solve_once();
     memcpy(x, START, sizeof x);
     lone_open(&l, &c, &b);
     for (int t = 0; t < BENCH_STEPS; t++) {

@@ -6,7 +6,7 @@
 #include "daemon/rt/check.h"
 
 /* random and cem: the PETS authors' code.  The others are sized to fit one core, about 300 to 400 candidates a step;
- * settings: icem: Pinneri et al. 2020; mppi: lambda as advised for pytorch_mppi; pddm: its ant task (Nagabandi et al.
+ * settings: icem: Pinneri et al. 2020; mppi: lambda between the 0.01 advised for pytorch_mppi and Nav2's 0.3; pddm: its ant task (Nagabandi et al.
  * 2019), std of its cheetah task; cmaes: no settings (Hansen 2016); gradient: a gradient costs as much as about three
  * evaluations; cemgd: Huang et al. 2021, but for the large first population, which is left to choice.  particles: per
  * member of the ensemble. */
@@ -45,7 +45,7 @@ static const struct planner_config planner_defaults[] = {
       .elites     = 1,
       .particles  = 1,
       .execute    = EXECUTE_MEAN,
-      .lambda     = 0.01,
+      .lambda     = 0.1,
       .anneal     = 0.7 },
     { .name       = "pddm",
       .horizon    = 20,

@@ -67,20 +67,16 @@ const char *const *planner_isas(void)
     return lanes_isas();
 }
 
-static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *asked,
+static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *c,
                               const struct model_dims *d)
 {
-    struct planner              *p    = ARENA_ARRAY(a, struct planner, 1);
-    struct planner_config        full = *asked;
-    const struct planner_config *c    = &full;
-
-    full.workers = asked->workers > 1 ? asked->workers : 1;
+    struct planner *p = ARENA_ARRAY(a, struct planner, 1);
 
     if (p)
         memset(p, 0, sizeof *p);
     else
         p = probe;
-    p->team = p->rollout.team = team_layout(a, c->workers ? c->workers : 1);
+    p->team = p->rollout.team = p->gradient.team = team_layout(a, c->workers ? c->workers : 1);
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
     p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);

@@ -302,8 +302,91 @@ TEST(a_plan_tells_what_it_was_made_of)
     EXPECT(plan.model_version == k.e.version && plan.horizon == k.c.horizon && plan.na == 2);
     EXPECT(plan.iterations == 3);
     EXPECT(plan.candidates == 128 + 102 + 81);                   /* decay 1.25, rounded down; not in tiles */
+    EXPECT(plan.rows == (128 + 102 + 81) * 3 * 6);               /* three particles, six steps */
     EXPECT(plan.started_ns == 1234 && plan.finished_ns == 1234); /* without deadline no clock is read */
     kit_free(&k);
+}
+
+/* ---- knots and proposals ---- */
+
+TEST(plans_from_knots_come_close_to_the_optimum_of_a_problem_that_is_smooth)
+{
+    /* x' = x + 0.2 a from 1: the first action of the optimum is about -x / 0.2 and the last ones are 0. */
+    EACH_PLANNER(name)
+    {
+        struct kit  k;
+        struct plan plain, knots;
+
+        for (int i = 0; i < 2; i++) {
+            kit_defaults(&k, 1, 1);
+            kit_name(&k, *name);
+            k.c.horizon    = 12;
+            k.c.population = 200;
+            k.c.iterations = 5;
+            k.c.elites     = 20;
+            k.c.knots      = i ? 4 : 0;
+            k.c.spline     = SPLINE_LINEAR;
+            k.c.smoothing  = 1;
+            k.b.low[0]     = -3;
+            k.b.high[0]    = 3;
+            kit_linear(&k, (double[]){ 0 }, (double[]){ 0.2 });
+            kit_open(&k, NULL);
+            struct plan_request q = kit_request(&k, 0);
+
+            q.x[0] = 1;
+            planner_step(k.p, 0, &q, NULL, NULL, i ? &knots : &plain);
+            kit_free(&k);
+        }
+        EXPECT(knots.cost < 2.2); /* doing nothing costs 12, the optimum with these knots is 1.8 */
+        EXPECT(!same_actions(&plain, &knots));
+        for (int h = 1; h < 3; h++) /* knots stand 11 / 3 steps apart: a straight line between */
+            EXPECT_NEAR(knots.action[h][0] - knots.action[h - 1][0], knots.action[h + 1][0] - knots.action[h][0], 1e-4);
+    }
+}
+
+static void policy(void *ctx, const float *x, uint64_t seed, int n, int horizon, int na, float *sequences)
+{
+    (void)x, (void)seed;
+    ++*(int *)ctx;
+    for (int i = 0; i < n * horizon * na; i++)
+        sequences[i] = i / (horizon * na) == 0 ? 0.7f : NAN; /* one that is as good as can be, others broken */
+}
+
+TEST(a_policys_proposal_is_a_candidate_of_every_planner)
+{
+    EACH_PLANNER(name)
+    {
+        struct kit  k;
+        struct plan with, without;
+        int         asked = 0;
+
+        kit_defaults(&k, 1, 1);
+        kit_name(&k, *name);
+        k.c.proposals         = 4;
+        k.c.population        = 16;
+        k.c.iterations        = 1;
+        k.c.learning_rate     = 1e-6;
+        k.b.high[0]           = 0.7f;
+        k.t.term[0].target[0] = 100; /* as far as possible, at every step */
+        kit_linear(&k, (double[]){ 0 }, (double[]){ 0.5 });
+        for (int i = 0; i < 2; i++) {
+            kit_open(&k, NULL);
+            if (i)
+                planner_proposer(k.p, policy, &asked);
+            struct plan_request q = kit_request(&k, 0);
+
+            planner_step(k.p, 0, &q, NULL, NULL, i ? &with : &without);
+            EXPECT(within_bounds(&k, &with) || !i);
+            kit_close(&k);
+        }
+        ensemble_free(&k.e);
+        EXPECT(asked == 1);
+        if (k.c.execute == EXECUTE_BEST) {
+            EXPECT(with.cost < without.cost);
+            for (int h = 0; h < k.c.horizon; h++)
+                EXPECT_NEAR(with.action[h][0], 0.7, 1e-4);
+        }
+    }
 }
 
 /* ---- repeatability ---- */
@@ -587,6 +670,30 @@ TEST(settings_that_cannot_run_are_refused_with_the_name_of_the_key)
     REFUSED(k.c.init_std[1] = nan, "init_std");
     REFUSED((kit_name(&k, "cem"), k.c.epsilon = nan), "epsilon");
     REFUSED((kit_name(&k, "cem"), k.c.elites = 41), "elites");
+    REFUSED((kit_name(&k, "mppi"), k.c.lambda = 0), "lambda");
+    REFUSED((kit_name(&k, "mppi"), k.c.lambda = nan), "lambda");
+    REFUSED((kit_name(&k, "mppi"), k.c.anneal = 0), "anneal");
+    REFUSED((kit_name(&k, "mppi"), k.c.init_std[0] = nan), "init_std");
+    REFUSED((kit_name(&k, "pddm"), k.c.kappa = nan), "kappa");
+    REFUSED((kit_name(&k, "pddm"), k.c.smoothing = 0), "smoothing");
+    REFUSED((kit_name(&k, "pddm"), k.c.anneal = 1.1), "anneal");
+    REFUSED((kit_name(&k, "cmaes"), k.c.population = 3), "population");
+    REFUSED((kit_name(&k, "gradient"), k.c.learning_rate = nan), "learning_rate");
+    REFUSED((kit_name(&k, "cemgd"), k.c.learning_rate = 0), "learning_rate");
+    REFUSED((kit_name(&k, "cemgd"), k.c.steps = 0), "steps");
+    REFUSED((kit_name(&k, "cemgd"), k.c.polish = 9), "polish"); /* eight elites */
+    REFUSED((kit_name(&k, "cemgd"), k.c.first_population = 39), "first_population");
+    REFUSED((kit_name(&k, "cemgd"), k.c.propagation = PARTICLES_MM), "propagation");
+    REFUSED((kit_name(&k, "gradient"), k.c.propagation = PARTICLES_DS), "propagation");
+    REFUSED(k.c.knots = 7, "knots"); /* horizon 6 */
+    REFUSED((k.c.repeat = 3, k.c.knots = 3), "knots");
+    REFUSED(k.c.knots = -1, "knots");
+    REFUSED((k.c.knots = 3, k.c.spline = (enum spline_kind)9), "spline");
+    REFUSED(k.c.repeat = 7, "repeat");
+    REFUSED(k.c.proposals = 40, "proposals");
+    REFUSED(k.c.proposals = -1, "proposals");
+    REFUSED(k.c.dtype = (enum plan_dtype)9, "dtype");
+    REFUSED(k.c.workers = 17, "workers");
     REFUSED(k.c.propagation = (enum particle_kind)9, "propagation");
     REFUSED(k.d.hidden = 0, "model");
     REFUSED(k.d.members = 17, "members");
