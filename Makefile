@@ -4,7 +4,8 @@
 # make deps       only install what is missing (Debian packages)
 # make bench      bench-cartpole (SEEDS= TRIALS= FIRST=: learning curves) and bench-rt (MINUTES=: timing)
 # make asan|tsan  the tests under a sanitizer
-# make soak       the tests, those with random inputs a hundred times longer
+# make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
+# make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
 ifeq ($(origin CC),default)
@@ -21,7 +22,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-cartpole bench-rt asan tsan soak format clean install
+.PHONY: all run test deps build-only bench bench-cartpole bench-rt asan tsan soak aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -40,7 +41,8 @@ PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/lim
         $(if $(wildcard firmware-bridge/limber_bridge.c),$B/limber-bridge)
 
 # Sources that are compiled once per instruction set; the best that the CPU has is picked at run time.
-ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+TARGET := $(shell $(CC) -dumpmachine)
+ifneq ($(filter x86_64% amd64%,$(TARGET)),)
 ISAS = portable avx2 avx512
 else
 ISAS = portable
@@ -75,6 +77,15 @@ $B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
 $B/liblimber.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^
+
+# What needs only libc and libm, and the tests of that.
+PURE = daemon/core.c $(wildcard daemon/core_*.c daemon/rt/*.c) daemon/mode.c daemon/filter.c \
+       $(filter planner/% models/%,$(filter-out models/model_file.c models/store.c models/train%,$(LIBS))) firmware-bridge/receiver.c
+PURE_TESTS = tests/main.c tests/dst.c $(foreach t,core dst filter ensemble task rollout search planner vmath receiver,\
+                                        $(wildcard tests/test_$t.c))
+PURE_OBJ   = $(PURE:%.c=$B/%.o) $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
+$B/tests/pure: $(PURE_TESTS:%.c=$B/%.o) $(PURE_OBJ)
+	$(CC) $(LINK) -o $@ $^ -lm -lpthread
 
 $B/proto/limber.pb-c.c: proto/limber.proto
 	@mkdir -p $(@D)
@@ -130,6 +141,13 @@ tsan:
 	    CFLAGS="-O1 -g -fsanitize=thread -fno-omit-frame-pointer"
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
+	@$(MAKE) aarch64
+
+ARM = aarch64-linux-gnu
+aarch64:
+	@./deps.sh aarch64
+	@B=build-aarch64 ./build.sh $(MAKE) CC=$(ARM)-gcc B=build-aarch64 build-aarch64/tests/pure
+	@qemu-aarch64 -L /usr/$(ARM) build-aarch64/tests/pure
 
 format:
 	clang-format -i $(shell find daemon models planner transport firmware-bridge proto tests -name '*.[ch]')
