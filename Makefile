@@ -79,12 +79,12 @@ $B/liblimber.a: $(OBJ)
 	ar rcs $@ $^
 
 # What needs only libc and libm, and the tests of that.
-PURE = daemon/core.c $(wildcard daemon/core_*.c daemon/rt/*.c) daemon/mode.c daemon/filter.c \
-       $(filter planner/% models/%,$(filter-out models/model_file.c models/store.c models/train%,$(LIBS))) firmware-bridge/receiver.c
-PURE_TESTS = tests/main.c tests/dst.c $(foreach t,core dst filter ensemble task rollout search planner vmath receiver,\
-                                        $(wildcard tests/test_$t.c))
-PURE_OBJ   = $(PURE:%.c=$B/%.o) $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
-$B/tests/pure: $(PURE_TESTS:%.c=$B/%.o) $(PURE_OBJ)
+PURE = $(filter planner/%,$(LIBS)) $(wildcard models/elementwise.c models/ensemble.c models/judge.c models/peak.c) \
+       $(wildcard daemon/core*.c daemon/rt/*.c) daemon/mode.c daemon/filter.c firmware-bridge/receiver.c
+PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core receiver rollout planner ensemble task filter vmath \
+    search team gradient kernels peak mode))
+PURE_TESTS = tests/main.c tests/dst.c $(PURE_NAMES:%=tests/%.c)
+$B/tests/pure: $(PURE_TESTS:%.c=$B/%.o) $(PURE:%.c=$B/%.o) $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
 	$(CC) $(LINK) -o $@ $^ -lm -lpthread
 
 $B/proto/limber.pb-c.c: proto/limber.proto
@@ -147,7 +147,7 @@ ARM = aarch64-linux-gnu
 aarch64:
 	@./deps.sh aarch64
 	@B=build-aarch64 ./build.sh $(MAKE) CC=$(ARM)-gcc B=build-aarch64 build-aarch64/tests/pure
-	@qemu-aarch64 -L /usr/$(ARM) build-aarch64/tests/pure
+	@./tests/emulated.sh build-aarch64/tests/pure /usr/$(ARM) $(PURE_NAMES)
 
 format:
 	clang-format -i $(shell find daemon models planner transport firmware-bridge proto tests -name '*.[ch]')

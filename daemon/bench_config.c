@@ -133,7 +133,7 @@ static void describe(struct asked *a)
     }
     a->period_ms = 1e3 * c->plan_every / c->control_hz;
     a->budget_ms = a->period_ms * c->planner_budget;
-    r->cut_s     = fmax(4 * a->period_ms, 500) * 1e-3;
+    r->cut_s     = fmax(4 * a->period_ms, a->quick ? 100 : 500) * 1e-3;
 
     /* The planner's own core first, then whatever there is. */
     int all[TEAM_MAX], n = bench_cores(all, TEAM_MAX), k = 1;
