@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/bench_optimisers.h"
 #include "daemon/cli.h"
 #include "daemon/cli_process.h"
 
@@ -31,7 +32,6 @@ int bench_train(int argc, char **argv)
     return EXIT_OSERR;
 }
 
-#if __has_include("daemon/bench_optimisers.c")
 static int optimisers(int argc, char **argv)
 {
     bool json = false;
@@ -44,7 +44,6 @@ static int optimisers(int argc, char **argv)
 
     return rc >= 0 ? rc : bench_optimisers(json);
 }
-#endif
 
 static const struct bench_verb {
     const char *name, *what;
@@ -52,9 +51,7 @@ static const struct bench_verb {
 } benches[] = {
     { "plan", "time of a planning step, as a fraction of the processor's peak", bench_plan },
     { "train", "examples per second of a fit", bench_train },
-#if __has_include("daemon/bench_optimisers.c")
     { "optimisers", "every planner's search on functions with known optima", optimisers },
-#endif
 #if __has_include("daemon/bench_budget.c")
     { "budget", "cost reached by every planner for the same number of model evaluations", bench_budget },
 #endif
@@ -101,6 +98,7 @@ static int with_config(int argc, char **argv)
 int verb_bench(int argc, char **argv)
 {
     const char *known[BENCHES + 1] = { 0 };
+    char        title[40];
 
     if (argc < 2) {
         list(stdout);
@@ -114,8 +112,11 @@ int verb_bench(int argc, char **argv)
         return with_config(argc, argv);
     for (int i = 0; i < BENCHES; i++) {
         known[i] = benches[i].name;
-        if (!strcmp(argv[1], benches[i].name))
+        if (!strcmp(argv[1], benches[i].name)) {
+            snprintf(title, sizeof title, "bench %s", benches[i].name);
+            argv[1] = title;
             return benches[i].run(argc - 1, argv + 1);
+        }
     }
     return args_unknown("benchmark", argv[1], known, "limber bench");
 }

@@ -9,7 +9,6 @@ int bench_plan(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_budget(int argc, char **argv);
 int bench_accuracy(int argc, char **argv);
-int bench_optimisers(bool json);
 
 /* Does this machine hold what robot.yaml asks?  0 it does, 1 it does not. */
 int bench_config(const char *config, bool json, bool quick);

@@ -135,14 +135,7 @@ static void describe(struct asked *a)
     a->budget_ms = a->period_ms * c->planner_budget;
     r->cut_s     = fmax(4 * a->period_ms, a->quick ? 100 : 500) * 1e-3;
 
-    /* The planner's own core first, then whatever there is. */
-    int all[TEAM_MAX], n = bench_cores(all, TEAM_MAX), k = 1;
-
-    memset(r->core, -1, sizeof r->core);
-    r->core[0] = c->cores.planner;
-    for (int i = 0; i < n && k < TEAM_MAX; i++)
-        if (all[i] != c->cores.planner)
-            r->core[k++] = all[i];
+    memcpy(r->core, c->cores.planner, sizeof r->core);
 }
 
 static json_t *ask(struct asked *a)
@@ -230,8 +223,6 @@ int bench_config(const char *config, bool json, bool quick)
         free(c);
         return EXIT_CONFIG;
     }
-    if (c->planner.workers < 1)
-        c->planner.workers = 1;
     describe(&a);
     realtime_start(&a.realtime);
     realtime_hold_latency(&a.realtime, true);

@@ -14,6 +14,8 @@
 #include "daemon/cli.h"
 #include "daemon/cli_json.h"
 #include "daemon/cli_machine.h"
+#include "daemon/config.h"
+#include "daemon/rt/check.h"
 #include "models/peak.h"
 
 enum group { PAPER, REALTIME };
@@ -102,23 +104,19 @@ static void shape_run(const struct shape *s, const struct variant *v, struct ben
     r->dims = (struct model_dims){ .nx = s->nx, .na = s->na, .members = 5, .layers = s->layers, .hidden = s->hidden };
     for (int i = 0; i < s->angles; i++)
         r->dims.input[1 + i] = INPUT_ANGLE;
-    *c = (struct planner_config){ .horizon     = s->horizon,
-                                  .population  = s->population,
-                                  .iterations  = s->iterations,
-                                  .elites      = s->elites,
-                                  .particles   = s->particles,
-                                  .propagation = PARTICLES_TSINF,
-                                  .dtype       = v->dtype,
-                                  .exact       = v->exact,
-                                  .workers     = v->cores,
-                                  .execute     = !strcmp(v->planner, "cem") ? EXECUTE_MEAN : EXECUTE_BEST,
-                                  .alpha       = 0.1,
-                                  .noise_beta  = 2,
-                                  .decay       = 1.25,
-                                  .keep        = 0.3 };
-    snprintf(c->name, sizeof c->name, "%s", v->planner);
-    for (int i = 0; i < s->na; i++)
-        c->init_std[i] = 0.5;
+    CHECK(config_planner(v->planner, s->na, c) == 0);
+    c->horizon          = s->horizon;
+    c->population       = s->population;
+    c->iterations       = s->iterations;
+    c->elites           = s->elites;
+    c->particles        = s->particles;
+    c->propagation      = PARTICLES_TSINF;
+    c->dtype            = v->dtype;
+    c->exact            = v->exact;
+    c->workers          = v->cores;
+    c->alpha            = 0.1;
+    c->epsilon          = 0; /* all iterations run */
+    c->first_population = 0;
     r->bounds.na = s->na;
     for (int i = 0; i < s->na; i++) {
         r->bounds.low[i]  = -1;

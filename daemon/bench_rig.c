@@ -177,7 +177,7 @@ static void *lead(void *arg)
             clock_sleep_until(due);
         }
         step(g, id++, &plan, n);
-        rows += plan.rows ? (double)plan.rows : (double)plan.candidates * run->config.particles * run->config.horizon;
+        rows += (double)plan.rows;
         out->cut = plan.cut;
         n++;
         atomic_store_explicit(&g->steps, n, memory_order_relaxed);

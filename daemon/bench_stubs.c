@@ -3,21 +3,6 @@
 
 #include "planner/planner.h"
 
-__attribute__((weak)) void planner_prepare(struct planner *p, uint64_t seed)
-{
-    (void)p, (void)seed;
-}
-
-__attribute__((weak)) void planner_worker(struct planner *p, int worker)
-{
-    (void)p, (void)worker;
-}
-
-__attribute__((weak)) void planner_dismiss(struct planner *p)
-{
-    (void)p;
-}
-
 __attribute__((weak)) const char *planner_phase_name(enum plan_phase phase)
 {
     static const char *const name[] = { "noise", "sample", "features", "layers", "activation", "head", "cost", "refit" };

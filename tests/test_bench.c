@@ -134,6 +134,7 @@ TEST(bench_lists_what_there_is_and_refuses_what_there_is_not_by_name)
     EXPECT(limber("bench", true, text, sizeof text) == 0);
     EXPECT_STR(text, "plan");
     EXPECT_STR(text, "train");
+    EXPECT_STR(text, "optimisers");
     EXPECT_STR(text, "--config");
     EXPECT(limber("bench plna", true, text, sizeof text) == 64);
     EXPECT_STR(text, "did you mean \"plan\"?");
@@ -143,6 +144,8 @@ TEST(bench_lists_what_there_is_and_refuses_what_there_is_not_by_name)
     EXPECT_STR(text, "unknown planner \"icme\"");
     EXPECT(limber("bench plan --steps 0", true, text, sizeof text) == 64);
     EXPECT_STR(text, "expected a whole number");
+    EXPECT(limber("bench plan --stops 3", true, text, sizeof text) == 64);
+    EXPECT_STR(text, "did you mean \"--steps\"?");
     EXPECT(limber("bench --json", true, text, sizeof text) == 64);
     EXPECT_STR(text, "--config is missing");
     EXPECT(limber("bench --config /nowhere/robot.yaml", true, text, sizeof text) == 78);
