@@ -24,7 +24,7 @@
 #include "daemon/cli_plot.h"
 #include "daemon/rt/check.h"
 
-enum { PLANNERS_MAX = 16, BUDGETS = 8, SIZES = 4, TRIES = 2 * SIZES, JUDGE_SEEDS = 2, POPULATION_MIN = 2 };
+enum { PLANNERS_MAX = 16, BUDGETS = 8, SIZES = 4, TRIES = 2 * SIZES, JUDGE_SEEDS = 4, POPULATION_MIN = 2 };
 
 static const double BUDGET[BUDGETS]   = { 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5 };
 static const double ITERATIONS[SIZES] = { 0.2, 0.5, 1, 2.5 }; /* of the planner's default */
@@ -35,8 +35,9 @@ static const double GRADIENT_ROWS     = 3;                    /* what an evaluat
 struct attempt {
     bool                  done;
     struct planner_config config;
-    double                rows; /* mean per plan */
-    double               *cost; /* states */
+    double                rows;     /* mean per plan         */
+    float                *sequence; /* states x what came out */
+    double               *cost;     /* states                */
 };
 
 struct budget_bench {
@@ -46,39 +47,9 @@ struct budget_bench {
     int            planners;
     const char    *name[PLANNERS_MAX];
     struct attempt attempt[PLANNERS_MAX][BUDGETS][TRIES];
+    int            length;      /* floats of a sequence */
     double        *idle, *best; /* states */
-
-    struct planner *judge;
-    void           *judge_memory;
 };
-
-/* ---- the judge ---- */
-
-static void open_judge(struct budget_bench *b)
-{
-    struct planner_config c = b->t.config.planner;
-
-    CHECK(trained_defaults(&b->t.config, "random", &c));
-    c.population = 2;
-    c.particles  = MAX_PARTICLES / b->t.config.model.members * b->t.config.model.members;
-    c.dtype      = DTYPE_F32;
-    c.exact      = true;
-    b->judge     = trained_planner(&b->t, &c, &b->judge_memory);
-}
-
-static double judged(struct budget_bench *b, int state, const float *actions)
-{
-    double sum = 0;
-
-    for (uint64_t k = 0; k < JUDGE_SEEDS; k++) {
-        float cost;
-
-        planner_evaluate(b->judge, 0, b->t.x + state * b->t.config.nx, rng_derive(b->seed, 0x1d6e, k), 1, actions,
-                         &cost);
-        sum += (double)cost;
-    }
-    return sum / JUDGE_SEEDS;
-}
 
 /* ---- one plan ---- */
 
@@ -138,7 +109,8 @@ static double rows_of(const struct budget_bench *b, const struct planner_config 
 }
 
 /* Makes the population fit the budget, asking the planner itself what it spends.  False: it does not come near. */
-static bool fit(const struct budget_bench *b, const struct planner_config *like, double budget, struct planner_config *c)
+static bool fit(const struct budget_bench *b, const struct planner_config *like, double budget,
+                struct planner_config *c)
 {
     double population = budget / (like->particles * like->horizon * (double)like->iterations), rows = 0;
 
@@ -161,17 +133,15 @@ static void try_it(struct budget_bench *b, struct attempt *a, uint64_t seed)
     static struct plan plan;
     void              *memory;
     struct planner    *p = trained_planner(&b->t, &a->config, &memory);
-    float              actions[MAX_HORIZON * MAX_ACT];
 
-    a->done = true;
-    a->cost = malloc(sizeof *a->cost * (size_t)b->t.n);
-    CHECK(a->cost);
+    a->done     = true;
+    a->cost     = malloc(sizeof *a->cost * (size_t)b->t.n);
+    a->sequence = malloc(sizeof *a->sequence * (size_t)(b->t.n * b->length));
+    CHECK(a->cost && a->sequence);
     for (int i = 0; i < b->t.n; i++) {
         make_plan(b, p, i, rng_derive(seed, (uint64_t)i, 0), &plan);
-        sequence_of(&plan, actions);
-        a->cost[i] = judged(b, i, actions);
+        sequence_of(&plan, a->sequence + i * b->length);
         a->rows += plan_rows(&plan, &a->config) / b->t.n;
-        b->best[i] = a->cost[i] < b->best[i] ? a->cost[i] : b->best[i];
     }
     free(memory);
 }
@@ -217,6 +187,71 @@ static void try_all(struct budget_bench *b)
     }
 }
 
+/* ---- the judge ---- */
+
+/* Every attempt that was made, in a fixed order; returns how many. */
+static int attempts(struct budget_bench *b, struct attempt **out)
+{
+    int n = 0;
+
+    for (int k = 0; k < b->planners; k++)
+        for (int i = 0; i < BUDGETS; i++)
+            for (int m = 0; m < TRIES; m++)
+                if (b->attempt[k][i][m].done)
+                    out[n++] = &b->attempt[k][i][m];
+    return n;
+}
+
+/* All sequences of a state at once, and doing nothing behind them: a judge that looks at one at a time wastes its lanes. */
+static void judge_state(struct budget_bench *b, struct planner *judge, int state, struct attempt *const *made, int n,
+                        float *sequence, float *cost)
+{
+    int na = b->t.config.na;
+
+    for (int k = 0; k < n; k++)
+        memcpy(sequence + k * b->length, made[k]->sequence + state * b->length, sizeof *sequence * (size_t)b->length);
+    for (int i = 0; i < b->length; i++)
+        sequence[n * b->length + i] = 0.5f * (b->t.bounds.low[i % na] + b->t.bounds.high[i % na]);
+    for (int k = 0; k < n; k++)
+        made[k]->cost[state] = 0;
+    b->idle[state] = 0;
+    for (uint64_t s = 0; s < JUDGE_SEEDS; s++) {
+        planner_evaluate(judge, 0, b->t.x + state * b->t.config.nx, rng_derive(b->seed, 0x1d6e, s), n + 1, sequence,
+                         cost);
+        for (int k = 0; k < n; k++)
+            made[k]->cost[state] += (double)cost[k] / JUDGE_SEEDS;
+        b->idle[state] += (double)cost[n] / JUDGE_SEEDS;
+    }
+    b->best[state] = b->idle[state];
+    for (int k = 0; k < n; k++)
+        if (made[k]->cost[state] < b->best[state])
+            b->best[state] = made[k]->cost[state];
+}
+
+static void judge_all(struct budget_bench *b)
+{
+    static struct attempt *made[PLANNERS_MAX * BUDGETS * TRIES];
+    int                    n = attempts(b, made);
+    float                 *sequence, cost[PLANNERS_MAX * BUDGETS * TRIES + 1];
+    struct planner_config  c;
+    void                  *memory;
+
+    CHECK(trained_defaults(&b->t.config, "random", &c));
+    c.population = n + 2;
+    c.particles  = MAX_PARTICLES / b->t.config.model.members * b->t.config.model.members;
+    c.dtype      = DTYPE_F32;
+    c.exact      = true;
+    sequence     = malloc(sizeof *sequence * (size_t)((n + 1) * b->length));
+    CHECK(sequence && n + 2 <= MAX_POPULATION);
+    struct planner *judge = trained_planner(&b->t, &c, &memory);
+    for (int i = 0; i < b->t.n; i++)
+        judge_state(b, judge, i, made, n, sequence, cost);
+    free(memory);
+    free(sequence);
+}
+
+/* ---- what comes out ---- */
+
 static double gap(const struct budget_bench *b, const struct attempt *a, int state)
 {
     double range = b->idle[state] - b->best[state];
@@ -251,8 +286,6 @@ static const struct attempt *chosen(const struct budget_bench *b, int planner, i
     }
     return best;
 }
-
-/* ---- what comes out ---- */
 
 static json_t *report(const struct budget_bench *b)
 {
@@ -342,28 +375,23 @@ static int draw(const struct budget_bench *b, const struct trained_flags *f)
 
 static int run(struct budget_bench *b, const struct trained_flags *f)
 {
-    float middle[MAX_HORIZON * MAX_ACT];
-    int   na = b->t.config.na;
+    char name[100];
 
-    b->seed = (uint64_t)f->seed;
-    for (const char *const *name = planner_names(); *name && b->planners < PLANNERS_MAX; name++) {
+    b->seed   = (uint64_t)f->seed;
+    b->length = b->t.config.planner.horizon * b->t.config.na;
+    for (const char *const *known = planner_names(); *known && b->planners < PLANNERS_MAX; known++) {
         struct planner_config c;
 
-        if (trained_defaults(&b->t.config, *name, &c))
-            b->name[b->planners++] = *name;
+        if (trained_defaults(&b->t.config, *known, &c))
+            b->name[b->planners++] = *known;
     }
     b->idle = malloc(sizeof *b->idle * (size_t)b->t.n);
     b->best = malloc(sizeof *b->best * (size_t)b->t.n);
     CHECK(b->idle && b->best);
-    open_judge(b);
-    for (int i = 0; i < b->t.config.planner.horizon * na; i++)
-        middle[i] = 0.5f * (b->t.bounds.low[i % na] + b->t.bounds.high[i % na]);
-    for (int i = 0; i < b->t.n; i++)
-        b->idle[i] = b->best[i] = judged(b, i, middle);
     try_all(b);
+    judge_all(b);
 
     json_t *r = report(b);
-    char    name[100];
 
     if (!f->json)
         print_table(b);
@@ -376,13 +404,14 @@ static int run(struct budget_bench *b, const struct trained_flags *f)
 
 static void close_bench(struct budget_bench *b)
 {
-    for (int k = 0; k < b->planners; k++)
+    for (int k = 0; k < PLANNERS_MAX; k++)
         for (int i = 0; i < BUDGETS; i++)
-            for (int m = 0; m < TRIES; m++)
+            for (int m = 0; m < TRIES; m++) {
                 free(b->attempt[k][i][m].cost);
+                free(b->attempt[k][i][m].sequence);
+            }
     free(b->idle);
     free(b->best);
-    free(b->judge_memory);
     trained_close(&b->t);
     free(b);
 }
