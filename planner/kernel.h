@@ -458,6 +458,8 @@ INLINE vf step_cost(const struct task *t, const float *x, const float *act, int 
         case TERM_FRAME:
             frame_position(&t->frame[term->frame], x, p);
             for (int i = 0; i < 3; i++) {
+                if (term->target_observed)
+                    p[i] -= v_load(x + term->target_obs[i] * TILE);
                 vf d = (p[i] - (float)term->target[i]) * (float)term->scale[i];
                 d2 += d * d;
             }
