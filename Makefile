@@ -64,7 +64,6 @@ MUJOCO  = -L$(MUJOCO_DIR)/lib -Wl,-rpath,$(MUJOCO_DIR)/lib -lmujoco
 else
 MUJOCO  = -lmujoco
 endif
-BLAS    = -lopenblas
 
 all: $(PROGS)
 
@@ -73,11 +72,11 @@ $B/limberd: $B/daemon/limberd.o $B/liblimber.a
 $B/limber: $B/daemon/limber.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
-	$(CC) $(LINK) -o $@ $^ $(BLAS) $(SYSLIBS)
+	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 $B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
-	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(BLAS) $(SYSLIBS)
+	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 
 $B/liblimber.a: $(OBJ)
 	@rm -f $@
