@@ -181,9 +181,10 @@ static void check_cores(struct doctor *d, const struct robot_config *c)
     int n = CPU_COUNT(&allowed);
 
     if (c) {
-        const int core[] = { c->cores.io, c->cores.control, c->cores.planner, c->cores.main };
+        int core[3 + TEAM_MAX] = { c->cores.io, c->cores.control, c->cores.main };
 
-        for (int i = 0; i < 4; i++) {
+        memcpy(core + 3, c->cores.planner, sizeof c->cores.planner);
+        for (int i = 0; i < 3 + c->cores.planners; i++) {
             if (core[i] >= 0 && !CPU_ISSET((size_t)core[i], &allowed)) {
                 finding(d, "cores", LEVEL_BAD, "change cores: in robot.yaml, or the affinity of this service",
                         "robot.yaml wants core %d, which this process may not use (%d may be used)", core[i], n);
@@ -195,6 +196,21 @@ static void check_cores(struct doctor *d, const struct robot_config *c)
     finding(d, "cores", n >= want ? LEVEL_OK : d->serious,
             "Limber wants two cores: control and planner on one, everything else on the other", "%d may be used%s%s", n,
             isolated[0] ? ", isolated: " : "", isolated);
+}
+
+/* A planner thread on the simulated robot's core holds up its states, unless the simulator goes first. */
+static void check_simulator(struct doctor *d, const struct robot_config *c)
+{
+    bool shared = false;
+
+    if (!c || c->hardware != HARDWARE_SIM || c->lockstep || c->cores.sim_priority > c->cores.planner_priority)
+        return;
+    for (int i = 0; i < c->cores.planners; i++)
+        shared |= c->cores.planner[i] >= 0 && c->cores.planner[i] == c->cores.io;
+    if (shared)
+        finding(d, "simulator", LEVEL_WARN, "set cores.sim_priority above cores.planner_priority in robot.yaml",
+                "the simulated robot shares core %d with the planner, which goes first (%d, simulator %d): its states come late",
+                c->cores.io, c->cores.planner_priority, c->cores.sim_priority);
 }
 
 static void check_governor(struct doctor *d)
@@ -362,6 +378,7 @@ int verb_doctor(int argc, char **argv)
     check_throttling(&d);
     check_cgroup(&d);
     check_cores(&d, c);
+    check_simulator(&d, c);
     check_governor(&d);
     check_isa(&d);
     check_openblas(&d);

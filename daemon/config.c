@@ -133,6 +133,33 @@ static int one_core(struct document *d, const char *key, const int *given, int f
     return 0;
 }
 
+/* One core, or a list of them: the planner's threads. */
+static int planner_cores(struct document *d, struct robot_config *c)
+{
+    const struct node *n    = document_at(d, "cores.planner");
+    bool               list = n && n->kind == NODE_LIST;
+
+    if (list && (n->n < 1 || n->n > TEAM_MAX))
+        return node_fail(d, n, "expected 1 to %d cores, got %d", TEAM_MAX, n->n);
+    c->cores.planners = list ? n->n : 1;
+    for (int i = 0; i < c->cores.planners; i++) {
+        const char *key = list ? document_key(d, "cores.planner[%d]", i) : "cores.planner";
+        double      value;
+
+        n = document_at(d, key);
+        if (n && schema_number(d, n, true, &value) < 0)
+            return -1;
+        int given = n ? (int)value : 0;
+        if (one_core(d, key, n ? &given : NULL, 1, &c->cores.planner[i]) < 0)
+            return -1;
+        for (int k = 0; k < i; k++)
+            if (c->cores.planner[k] == given && given >= 0)
+                return node_fail(d, n, "expected each core once: one thread plans on each");
+    }
+    c->planner.workers = c->cores.planners;
+    return 0;
+}
+
 static int cores(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
     const struct yaml_cores *from = &y->cores;
@@ -140,7 +167,7 @@ static int cores(struct document *d, const struct yaml_robot *y, struct robot_co
     if (one_core(d, "cores.main", from->main, 0, &c->cores.main) < 0 ||
         one_core(d, "cores.io", from->io, 0, &c->cores.io) < 0 ||
         one_core(d, "cores.control", from->control, 1, &c->cores.control) < 0 ||
-        one_core(d, "cores.planner", from->planner, 1, &c->cores.planner) < 0)
+        planner_cores(d, c) < 0)
         return -1;
     c->cores.control_priority = or_int(from->control_priority, 80);
     c->cores.io_priority      = or_int(from->io_priority, 75);

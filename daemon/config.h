@@ -116,7 +116,8 @@ struct robot_config {
     } timeouts;
 
     struct {
-        int io, control, planner, main;   /* cores                                                    */
+        int io, control, main;            /* -1: any                                                  */
+        int planner[TEAM_MAX], planners;  /* one thread plans on each; the first one leads            */
         int control_priority, planner_priority, io_priority, zmq_priority, sim_priority;
     } cores;
 
@@ -135,5 +136,8 @@ struct robot_config {
 
 /* Reads and checks `path` and the task file it names.  0, or -1 with one message (file:line: key: ...) in `why`. */
 int config_load(const char *path, struct robot_config *c, char *why, size_t why_size);
+
+/* The defaults of a planner for na actions, but particles are per member of the ensemble.  -1 for an unknown name. */
+int config_planner(const char *name, int na, struct planner_config *c);
 
 #endif

@@ -10,6 +10,8 @@
 #include "daemon/config.h"
 #include "daemon/config_schema.h"
 #include "daemon/rt/check.h"
+#include "planner/search.h"
+#include "planner/search.h"
 
 /* Unit and bounds of a number, bounds included.  Upper bounds are absolute: no configuration can ask for more. */
 struct number_rule {
@@ -54,6 +56,17 @@ static const struct number_rule rules[] = {
     { "planner.decay",                 "",                               1,         10 },
     { "planner.keep",                  "shares of the elites",           0,          1 },
     { "planner.epsilon",               "squared units of action",        0,        1e6 },
+    { "planner.lambda",                "units of cost",               1e-9,        1e9 },
+    { "planner.kappa",                 "per unit of cost",            1e-9,        1e9 },
+    { "planner.smoothing",             "",                            1e-3,          1 },
+    { "planner.anneal",                "",                            1e-3,          1 },
+    { "planner.learning_rate",         "half action ranges",          1e-6,          1 },
+    { "planner.steps",                 "gradient steps",                 1,       1000 },
+    { "planner.polish",                "candidates",                     1, SEARCH_POLISH },
+    { "planner.first_population",      "candidates",                     2, MAX_POPULATION },
+    { "planner.knots",                 "knots per action",               1, MAX_HORIZON },
+    { "planner.repeat",                "planner steps",                  1, MAX_HORIZON },
+    { "planner.proposals",             "candidates",                     0, MAX_POPULATION - 1 },
     { "planner.budget",                "shares of a planner step",    0.01,       0.95 },
     { "trainer.learning_rate",         "",                            1e-8,          1 },
     { "trainer.batch",                 "transitions",                    1,       4096 },
@@ -76,6 +89,7 @@ static const struct number_rule rules[] = {
     { "cores.io",                      "(a core's number, -1: any)",    -1,       1023 },
     { "cores.control",                 "(a core's number, -1: any)",    -1,       1023 },
     { "cores.planner",                 "(a core's number, -1: any)",    -1,       1023 },
+    { "cores.planner[]",               "(a core's number, -1: any)",    -1,       1023 },
     { "cores.control_priority",        "(a SCHED_FIFO priority)",        1,         98 },
     { "cores.io_priority",             "(a SCHED_FIFO priority)",        1,         98 },
     { "cores.planner_priority",        "(a SCHED_FIFO priority)",        1,         98 },

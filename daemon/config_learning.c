@@ -5,7 +5,10 @@
 #include "daemon/config_parts.h"
 #include "daemon/rt/check.h"
 
-/* random and cem: the PETS authors' code; icem: Pinneri et al. 2020 with sizes that fit one core.  particles: per
+/* random and cem: the PETS authors' code.  The others are sized to fit one core, about 300 to 400 candidates a step;
+ * settings: icem: Pinneri et al. 2020; mppi: lambda as advised for pytorch_mppi; pddm: its ant task (Nagabandi et al.
+ * 2019), std of its cheetah task; cmaes: no settings (Hansen 2016); gradient: a gradient costs as much as about three
+ * evaluations; cemgd: Huang et al. 2021, but for the large first population, which is left to choice.  particles: per
  * member of the ensemble. */
 static const struct planner_config planner_defaults[] = {
     { .name       = "random",
@@ -14,8 +17,7 @@ static const struct planner_config planner_defaults[] = {
       .iterations = 1,
       .elites     = 1,
       .particles  = 4,
-      .execute    = EXECUTE_BEST,
-      .decay      = 1 },
+      .execute    = EXECUTE_BEST },
     { .name       = "cem",
       .horizon    = 25,
       .population = 400,
@@ -24,7 +26,6 @@ static const struct planner_config planner_defaults[] = {
       .particles  = 4,
       .execute    = EXECUTE_MEAN,
       .alpha      = 0.1,
-      .decay      = 1,
       .epsilon    = 0.001 },
     { .name       = "icem",
       .horizon    = 20,
@@ -37,36 +38,118 @@ static const struct planner_config planner_defaults[] = {
       .noise_beta = 2,
       .decay      = 1.25,
       .keep       = 0.3 },
+    { .name       = "mppi",
+      .horizon    = 20,
+      .population = 128,
+      .iterations = 3,
+      .elites     = 1,
+      .particles  = 1,
+      .execute    = EXECUTE_MEAN,
+      .lambda     = 0.01,
+      .anneal     = 0.7 },
+    { .name       = "pddm",
+      .horizon    = 20,
+      .population = 384,
+      .iterations = 1,
+      .elites     = 1,
+      .particles  = 1,
+      .execute    = EXECUTE_MEAN,
+      .kappa      = 10,
+      .smoothing  = 0.7,
+      .anneal     = 1 },
+    { .name       = "cmaes",
+      .horizon    = 20,
+      .population = 32,
+      .iterations = 10,
+      .elites     = 1,
+      .particles  = 1,
+      .execute    = EXECUTE_MEAN },
+    { .name          = "gradient",
+      .horizon       = 20,
+      .population    = 4,
+      .iterations    = 25,
+      .elites        = 1,
+      .particles     = 1,
+      .execute       = EXECUTE_BEST,
+      .learning_rate = 0.1 },
+    { .name          = "cemgd",
+      .horizon       = 20,
+      .population    = 50,
+      .iterations    = 4,
+      .elites        = 10,
+      .particles     = 1,
+      .execute       = EXECUTE_BEST,
+      .alpha         = 0.1,
+      .learning_rate = 0.05,
+      .steps         = 15,
+      .polish        = 3 },
 };
-static const double init_std_default = 0.5;
+static const double init_std_default = 0.5, init_std_pddm = 0.9;
 
-/* Which planners a key means something to. */
+#define PLANNER_NAMES "random | cem | icem | mppi | pddm | cmaes | gradient | cemgd"
+
+/* Which planners a key means something to; all others mean something to all. */
 static const struct {
     const char *key, *planners;
 } planner_keys[] = {
-    { "iterations", "cem icem" }, { "elites", "cem icem" }, { "execute", "cem icem" },
-    { "alpha", "cem icem" },      { "epsilon", "cem" },     { "init_std", "icem" },
-    { "noise_beta", "icem" },     { "decay", "icem" },      { "keep", "icem" },
+    { "iterations", "cem, icem, mppi, pddm, cmaes, gradient or cemgd" },
+    { "elites", "cem, icem or cemgd" },
+    { "execute", "cem, icem, mppi, pddm or cmaes" },
+    { "alpha", "cem, icem or cemgd" },
+    { "epsilon", "cem" },
+    { "init_std", "icem, mppi, pddm, cmaes, gradient or cemgd" },
+    { "noise_beta", "icem" },
+    { "decay", "icem" },
+    { "keep", "icem" },
+    { "lambda", "mppi" },
+    { "kappa", "pddm" },
+    { "smoothing", "pddm" },
+    { "anneal", "mppi or pddm" },
+    { "learning_rate", "gradient or cemgd" },
+    { "steps", "cemgd" },
+    { "polish", "cemgd" },
+    { "first_population", "cemgd" },
 };
 
-static int planner_name(struct document *d, const struct yaml_planner *y, struct planner_config *p)
+/* Whether the list has the name as a whole word: "cem" is also a part of "icem". */
+static bool lists(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (const char *at = strstr(list, name); at; at = strstr(at + 1, name))
+        if ((at == list || at[-1] == ' ') && (at[n] == '\0' || at[n] == ' ' || at[n] == ','))
+            return true;
+    return false;
+}
+
+int config_planner(const char *name, int na, struct planner_config *c)
+{
+    for (size_t i = 0; i < sizeof planner_defaults / sizeof planner_defaults[0]; i++) {
+        if (strcmp(planner_defaults[i].name, name) != 0)
+            continue;
+        *c = planner_defaults[i];
+        for (int j = 0; j < na; j++)
+            c->init_std[j] = strcmp(name, "pddm") == 0 ? init_std_pddm : init_std_default;
+        return 0;
+    }
+    return -1;
+}
+
+static int planner_name(struct document *d, const struct yaml_planner *y, int na, struct planner_config *p)
 {
     const char *name = y->name ? y->name : "icem";
 
-    for (size_t i = 0; i < sizeof planner_defaults / sizeof planner_defaults[0]; i++)
-        if (strcmp(planner_defaults[i].name, name) == 0)
-            *p = planner_defaults[i];
-    if (!p->name[0])
-        return document_fail(d, "planner.name", "expected random | cem | icem");
+    if (config_planner(name, na, p) < 0)
+        return document_fail(d, "planner.name", "expected " PLANNER_NAMES);
     for (size_t i = 0; i < sizeof planner_keys / sizeof planner_keys[0]; i++) {
         const char *key = document_key(d, "planner.%s", planner_keys[i].key);
-        /* "cem" is also a part of "icem": compare whole words */
-        bool means = strcmp(planner_keys[i].planners, name) == 0 ||
-                     (strcmp(planner_keys[i].planners, "cem icem") == 0 && strcmp(name, "random") != 0);
-        if (document_at(d, key) && !means)
+
+        if (document_at(d, key) && !lists(planner_keys[i].planners, name))
             return document_fail(d, key, "expected this key only with planner %s; %s does not use it",
                                  planner_keys[i].planners, name);
     }
+    if (y->spline && !y->knots)
+        return document_fail(d, "planner.spline", "expected this key only with planner.knots");
     return 0;
 }
 
@@ -74,7 +157,7 @@ static int planner_name(struct document *d, const struct yaml_planner *y, struct
 static int planner_init_std(struct document *d, const struct robot_config *c, struct planner_config *p)
 {
     const struct node *n    = document_at(d, "planner.init_std");
-    double             each = init_std_default;
+    double             each = p->init_std[0];
 
     if (n && n->kind == NODE_LIST) {
         if (n->n != c->na)
@@ -95,21 +178,35 @@ static int planner(struct document *d, const struct yaml_planner *y, struct robo
 {
     struct planner_config *p = &c->planner;
 
-    if (planner_name(d, y, p) < 0 || planner_init_std(d, c, p) < 0)
+    if (planner_name(d, y, c->na, p) < 0 || planner_init_std(d, c, p) < 0)
         return -1;
-    p->horizon        = or_int(y->horizon, p->horizon);
-    p->population     = or_int(y->population, p->population);
-    p->iterations     = or_int(y->iterations, p->iterations);
-    p->elites         = or_int(y->elites, p->elites);
-    p->particles      = or_int(y->particles, p->particles * c->model.members);
-    p->propagation    = (enum particle_kind)or_int(y->propagation, PARTICLES_TSINF);
-    p->execute        = (enum execute_kind)or_int(y->execute, (int)p->execute);
-    p->alpha          = or_float(y->alpha, p->alpha);
-    p->noise_beta     = or_float(y->noise_beta, p->noise_beta);
-    p->decay          = or_float(y->decay, p->decay);
-    p->keep           = or_float(y->keep, p->keep);
-    p->epsilon        = or_float(y->epsilon, p->epsilon);
-    c->planner_budget = or_float(y->budget, 0.6);
+    p->horizon          = or_int(y->horizon, p->horizon);
+    p->population       = or_int(y->population, p->population);
+    p->iterations       = or_int(y->iterations, p->iterations);
+    p->elites           = or_int(y->elites, p->elites);
+    p->particles        = or_int(y->particles, p->particles * c->model.members);
+    p->propagation      = (enum particle_kind)or_int(y->propagation, PARTICLES_TSINF);
+    p->execute          = (enum execute_kind)or_int(y->execute, (int)p->execute);
+    p->alpha            = or_float(y->alpha, p->alpha);
+    p->noise_beta       = or_float(y->noise_beta, p->noise_beta);
+    p->decay            = or_float(y->decay, p->decay);
+    p->keep             = or_float(y->keep, p->keep);
+    p->epsilon          = or_float(y->epsilon, p->epsilon);
+    p->lambda           = or_float(y->lambda, p->lambda);
+    p->kappa            = or_float(y->kappa, p->kappa);
+    p->smoothing        = or_float(y->smoothing, p->smoothing);
+    p->anneal           = or_float(y->anneal, p->anneal);
+    p->learning_rate    = or_float(y->learning_rate, p->learning_rate);
+    p->steps            = or_int(y->steps, p->steps);
+    p->polish           = or_int(y->polish, p->polish);
+    p->knots            = or_int(y->knots, 0);
+    p->spline           = (enum spline_kind)or_int(y->spline, SPLINE_LINEAR);
+    p->repeat           = or_int(y->repeat, 1);
+    p->proposals        = or_int(y->proposals, 0);
+    p->dtype            = (enum plan_dtype)or_int(y->dtype, DTYPE_F32);
+    p->exact            = or_int(y->activation, 0) != 0;
+    p->first_population = or_int(y->first_population, 0);
+    c->planner_budget   = or_float(y->budget, 0.6);
 
     if (p->elites > p->population)
         return document_fail(d, y->elites ? "planner.elites" : "planner.population",

@@ -32,7 +32,12 @@ static const cyaml_strval_t baseline_words[]    = { { "zero", BASELINE_ZERO }, {
 static const cyaml_strval_t exploration_words[] = { { "uniform", EXPLORE_UNIFORM }, { "smooth", EXPLORE_SMOOTH } };
 static const cyaml_strval_t next_words[]        = { { "auto", NEXT_AUTO }, { "operator", NEXT_OPERATOR } };
 static const cyaml_strval_t propagation_words[] = { { "tsinf", PARTICLES_TSINF }, { "ts1", PARTICLES_TS1 },
-                                                    { "mean", PARTICLES_MEAN } };
+                                                    { "mean", PARTICLES_MEAN }, { "mm", PARTICLES_MM },
+                                                    { "ds", PARTICLES_DS } };
+static const cyaml_strval_t dtype_words[]       = { { "f32", DTYPE_F32 }, { "bf16", DTYPE_BF16 } };
+static const cyaml_strval_t activation_words[]  = { { "fast", 0 }, { "exact", 1 } };
+static const cyaml_strval_t spline_words[]      = { { "zero", SPLINE_ZERO }, { "linear", SPLINE_LINEAR },
+                                                    { "cubic", SPLINE_CUBIC } };
 static const cyaml_strval_t execute_words[]     = { { "best", EXECUTE_BEST }, { "mean", EXECUTE_MEAN } };
 static const cyaml_strval_t recipe_words[]      = { { "steps", RECIPE_STEPS }, { "paper", RECIPE_PAPER } };
 static const cyaml_strval_t return_words[]      = { { "next", RETURN_AT_NEXT }, { "current", RETURN_AT_CURRENT } };
@@ -110,6 +115,20 @@ static const cyaml_schema_field_t planner_fields[] = {
     FLOAT(MAY, planner, decay),
     FLOAT(MAY, planner, keep),
     FLOAT(MAY, planner, epsilon),
+    FLOAT(MAY, planner, lambda),
+    FLOAT(MAY, planner, kappa),
+    FLOAT(MAY, planner, smoothing),
+    FLOAT(MAY, planner, anneal),
+    FLOAT(MAY, planner, learning_rate),
+    INT(MAY, planner, steps),
+    INT(MAY, planner, polish),
+    INT(MAY, planner, first_population),
+    INT(MAY, planner, knots),
+    WORD(MAY, planner, spline, spline_words),
+    INT(MAY, planner, repeat),
+    INT(MAY, planner, proposals),
+    WORD(MAY, planner, dtype, dtype_words),
+    WORD(MAY, planner, activation, activation_words),
     FLOAT(MAY, planner, budget),
     CYAML_FIELD_END,
 };
@@ -148,7 +167,7 @@ static const cyaml_schema_field_t cores_fields[] = {
     INT(MAY, cores, main),
     INT(MAY, cores, io),
     INT(MAY, cores, control),
-    INT(MAY, cores, planner),
+    CYAML_FIELD_IGNORE("planner", MAY),
     INT(MAY, cores, control_priority),
     INT(MAY, cores, io_priority),
     INT(MAY, cores, planner_priority),

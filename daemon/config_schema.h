@@ -62,7 +62,13 @@ struct yaml_planner {
     int    *horizon, *population, *iterations, *elites, *particles;
     int    *propagation; /* enum particle_kind */
     int    *execute;     /* enum execute_kind  */
+    int    *dtype;       /* enum plan_dtype    */
+    int    *activation;  /* planner_config.exact */
+    int    *proposals, *knots, *repeat;
+    int    *spline;      /* enum spline_kind   */
+    int    *steps, *polish, *first_population;
     double *alpha, *noise_beta, *decay, *keep, *epsilon, *budget;
+    double *lambda, *kappa, *smoothing, *anneal, *learning_rate;
 };
 
 enum recipe { RECIPE_STEPS, RECIPE_PAPER };
@@ -86,7 +92,7 @@ struct yaml_timeouts {
 };
 
 struct yaml_cores {
-    int *main, *io, *control, *planner;
+    int *main, *io, *control;
     int *control_priority, *io_priority, *planner_priority, *zmq_priority, *sim_priority;
 };
 

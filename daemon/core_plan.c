@@ -39,6 +39,8 @@ void core_plan_request(struct core *c, struct plan_request *req, bool delayed)
     req->step         = c->step + delayed;
     req->seed         = running ? rng_derive(c->trial_seed, c->trial, req->step)
                                 : rng_derive(cfg->trials.seed, UINT32_MAX, req->id);
+    req->next_seed    = running ? rng_derive(c->trial_seed, c->trial, req->step + 1)
+                                : rng_derive(cfg->trials.seed, UINT32_MAX, req->id + 1);
     req->deadline_ns  = delayed ? c->now_ns + (uint64_t)(cfg->planner_budget * core_planner_step_s(c) * 1e9) : UINT64_MAX;
     req->reset        = c->reset_planner;
     req->life         = c->plan_from_id;

@@ -45,7 +45,9 @@ struct daemon {
     struct io_loop      io;
     struct control_loop *control;    /* in the locked block       */
     pthread_t           io_thread, control_thread, planner_thread;
-    int                 threads;
+    struct plan_worker  worker[TEAM_MAX];        /* the planner's other threads: 1 .. workers - 1 */
+    pthread_t           worker_thread[TEAM_MAX];
+    int                 workers;
 
     uv_loop_t           loop;
     uv_timer_t          drain_timer, notify_timer;

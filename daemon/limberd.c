@@ -301,6 +301,25 @@ static int open_sockets(struct daemon *d)
     return 0;
 }
 
+/* The planner's other threads. */
+static int start_workers(struct daemon *d)
+{
+    const struct robot_config *c = &d->config;
+
+    for (d->workers = 1; d->workers < c->cores.planners; d->workers++) {
+        int  i = d->workers, bad;
+        char name[24];
+
+        snprintf(name, sizeof name, "planner-%d", i);
+        d->worker[i] = (struct plan_worker){ .s = d->shared, .worker = i };
+        bad = realtime_thread(&d->realtime, name, c->cores.planner[i], c->cores.planner_priority, plan_worker_run,
+                              &d->worker[i], &d->worker_thread[i]);
+        if (bad < 0)
+            return bad;
+    }
+    return 0;
+}
+
 static int start_threads(struct daemon *d)
 {
     const struct robot_config *c = &d->config;
@@ -311,14 +330,14 @@ static int start_threads(struct daemon *d)
     core_ready(&d->control->core);
     d->core = d->control->core;
     if (realtime_thread(r, "io", c->cores.io, c->cores.io_priority, io_loop_run, &d->io, &d->io_thread) < 0 ||
-        realtime_thread(r, "planner", c->cores.planner, c->cores.planner_priority, plan_loop_run, d->shared,
+        realtime_thread(r, "planner", c->cores.planner[0], c->cores.planner_priority, plan_loop_run, d->shared,
                         &d->planner_thread) < 0 ||
         realtime_thread(r, "control", c->cores.control, c->cores.control_priority, control_loop_run, d->control,
-                        &d->control_thread) < 0) {
+                        &d->control_thread) < 0 ||
+        start_workers(d) < 0) {
         fputs("limberd: a thread cannot be started; is the process limit reached?\n", stderr);
         return EX_OSERR;
     }
-    d->threads = 3;
     return 0;
 }
 
@@ -612,6 +631,9 @@ static void finish(struct daemon *d)
     rt_signal_raise(&d->shared->request_signal);
     pthread_join(d->control_thread, NULL);
     pthread_join(d->planner_thread, NULL);
+    planner_dismiss(d->shared->planner);
+    for (int i = 1; i < d->workers; i++)
+        pthread_join(d->worker_thread[i], NULL);
     pthread_join(d->io_thread, NULL);
     drain(d);
     operate_end(d);

@@ -1,4 +1,4 @@
-/* loops.h - the three real-time threads.  Each gets its struct from main, which outlives it, and ends when
+/* loops.h - the real-time threads.  Each gets its struct from main, which outlives it, and ends when
  * shared.stop_threads is set (and the thread is woken). */
 #ifndef DAEMON_LOOPS_H
 #define DAEMON_LOOPS_H
@@ -12,6 +12,9 @@ struct usage {
 };
 struct usage usage_now(void);
 void         usage_publish(struct thread_usage *u, const struct usage *base);
+
+/* Page faults of another thread since it began, by /proc; 0 where it is not there (any more). */
+uint64_t usage_page_faults_of(int tid);
 
 /* io: the robot's socket alone.  Decodes states, hands on the newest; encodes commands. */
 struct io_loop {
@@ -38,5 +41,12 @@ void *control_loop_run(void *control_loop);
 
 /* planner: waits for a request, plans, publishes after every iteration. */
 void *plan_loop_run(void *shared);
+
+/* planner-1 ..: take part in planning until planner_dismiss. */
+struct plan_worker {
+    struct shared *s;
+    int            worker; /* 1 .. cores.planners - 1 */
+};
+void *plan_worker_run(void *plan_worker);
 
 #endif

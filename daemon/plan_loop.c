@@ -1,5 +1,7 @@
-/* plan_loop.c - waits for a request, plans with the newest model, publishes after every iteration. */
+/* plan_loop.c - waits for a request, plans with the newest model, publishes after every iteration; and the planner's
+ * other threads, which only lend their cores. */
 #include <math.h>
+#include <unistd.h>
 
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
@@ -68,6 +70,20 @@ void *plan_loop_run(void *arg)
         rt_signal_raise(&s->plan_signal);
         figures(s, req, &plan);
         usage_publish(&s->planner_usage, &base);
+        if (!handoff_fresh(&s->request_handoff)) /* nobody waits: the next step's noise now */
+            planner_prepare(s->planner, req->next_seed);
     }
+    return NULL;
+}
+
+void *plan_worker_run(void *arg)
+{
+    struct plan_worker  *w = arg;
+    struct thread_usage *u = &w->s->worker_usage[w->worker];
+
+    realtime_thread_begin();
+    atomic_store(&u->page_faults, usage_now().page_faults);
+    atomic_store(&u->tid, gettid());
+    planner_worker(w->s->planner, w->worker);
     return NULL;
 }

@@ -110,6 +110,7 @@ struct shared {
     _Atomic int         plan_iterations, plan_candidates;
     _Atomic uint64_t    plan_spread_micro;  /* spread * 1e6 */
     struct thread_usage control_usage, planner_usage, io_usage;
+    struct thread_usage worker_usage[TEAM_MAX]; /* the planner's others: `tid`, and page faults before the first plan */
 };
 
 /* Rings, handoffs and the eventfd.  0 or -errno. */

@@ -122,13 +122,30 @@ static json_t *model_json(const struct daemon *d)
                      (json_int_t)l->rolled_back, "last", l->last);
 }
 
+/* Of the planner's threads since they began. */
+static uint64_t planner_page_faults(const struct daemon *d)
+{
+    uint64_t sum = get(&d->shared->planner_usage.page_faults);
+
+    for (int i = 1; i < d->workers; i++) {
+        const struct thread_usage *u    = &d->shared->worker_usage[i];
+        uint64_t                   base = get(&u->page_faults), now = usage_page_faults_of(atomic_load(&u->tid));
+
+        sum += now > base ? now - base : 0;
+    }
+    return sum;
+}
+
 static json_t *planner_json(const struct daemon *d)
 {
     const struct shared *s      = d->shared;
     double               step_s = d->config.plan_every / d->config.control_hz;
+    json_t              *cores  = json_array();
 
-    return json_pack("{s:s, s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:o}", "name", d->config.planner.name, "isa",
-                     planner_isa(s->planner), "ms", histogram(&s->plan_time, 1e6), "iterations",
+    for (int i = 0; i < d->config.cores.planners; i++)
+        json_array_append_new(cores, json_integer(d->config.cores.planner[i]));
+    return json_pack("{s:s, s:s, s:o, s:I, s:o, s:i, s:i, s:I, s:I, s:o, s:o}", "name", d->config.planner.name, "isa",
+                     planner_isa(s->planner), "cores", cores, "page_faults", (json_int_t)planner_page_faults(d), "ms", histogram(&s->plan_time, 1e6), "iterations",
                      atomic_load(&d->shared->plan_iterations), "candidates", atomic_load(&d->shared->plan_candidates),
                      "late", (json_int_t)get(&s->plans_late), "cut", (json_int_t)get(&s->plans_cut), "budget_ms",
                      number(1e3 * d->config.planner_budget * step_s), "spread", number((double)get(&s->plan_spread_micro) * 1e-6));

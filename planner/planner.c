@@ -6,23 +6,29 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "planner/gradient.h"
 #include "planner/rollout.h"
 #include "planner/search.h"
 
+enum { SEED_PROPOSALS = 5 }; /* parts of a planning step's seed: rollout.c, search.c */
+
 struct planner {
-    struct search  search;
-    struct rollout rollout;
-    struct plan    plan;    /* best so far                 */
-    bool           planned; /* last_id is that of a plan   */
-    uint64_t       last_id;
+    struct search    search;
+    struct rollout   rollout;
+    struct gradient  gradient; /* laid out for planners that want gradients */
+    struct team     *team;
+    struct plan      plan;    /* best so far                               */
+    bool             planned; /* last_id is that of a plan                 */
+    uint64_t         last_id;
+    planner_propose *propose;
+    void            *propose_ctx;
+    float           *proposed; /* proposals x horizon x na                  */
 };
 
 const char *planner_config_error(const struct planner_config *c, const struct model_dims *d)
 {
-    const struct search_kind *kind = search_find(c->name);
-
-    if (!kind)
-        return "name: expected random, cem or icem";
+    if (!search_find(c->name))
+        return "name: expected random, cem, icem, mppi, pddm, cmaes, gradient or cemgd";
     if (d->nx < 1 || d->nx > MAX_OBS || d->na < 1 || d->na > MAX_ACT)
         return "model: expected 1 .. 64 observations and 1 .. 32 actions";
     if (d->members < 1 || d->members > MAX_MEMBERS)
@@ -35,9 +41,12 @@ const char *planner_config_error(const struct planner_config *c, const struct mo
         return "population: expected 2 .. 4096";
     if (c->iterations < 1 || c->iterations > 1000)
         return "iterations: expected 1 .. 1000";
-    if (c->propagation > PARTICLES_DS)
+    if (c->propagation != PARTICLES_TSINF && c->propagation != PARTICLES_TS1 && c->propagation != PARTICLES_MEAN &&
+        c->propagation != PARTICLES_MM && c->propagation != PARTICLES_DS)
         return "propagation: expected tsinf, ts1, mean, mm or ds";
-    if (c->dtype > DTYPE_BF16)
+    if (search_wants_gradient(c->name) && (c->propagation == PARTICLES_MM || c->propagation == PARTICLES_DS))
+        return "propagation: expected tsinf, ts1 or mean with a planner that uses gradients";
+    if (c->dtype != DTYPE_F32 && c->dtype != DTYPE_BF16)
         return "dtype: expected f32 or bf16";
     if (c->workers < 0 || c->workers > TEAM_MAX)
         return "workers: expected 1 .. 16";
@@ -45,14 +54,12 @@ const char *planner_config_error(const struct planner_config *c, const struct mo
         return "execute: expected best or mean";
     if (c->particles < 1 || c->particles > MAX_PARTICLES || c->particles % d->members != 0)
         return "particles: expected a multiple of model.members, at most 128";
-    return kind->error(c, d->na);
+    return search_error(c, d->na);
 }
 
 const char *const *planner_names(void)
 {
-    static const char *const names[] = { "icem", "cem", "random", NULL };
-
-    return names;
+    return search_names();
 }
 
 const char *const *planner_isas(void)
@@ -60,17 +67,27 @@ const char *const *planner_isas(void)
     return lanes_isas();
 }
 
-static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *c,
+static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *asked,
                               const struct model_dims *d)
 {
-    struct planner *p = ARENA_ARRAY(a, struct planner, 1);
+    struct planner              *p    = ARENA_ARRAY(a, struct planner, 1);
+    struct planner_config        full = *asked;
+    const struct planner_config *c    = &full;
+
+    full.workers = asked->workers > 1 ? asked->workers : 1;
 
     if (p)
         memset(p, 0, sizeof *p);
     else
         p = probe;
+    p->team = p->rollout.team = team_layout(a, c->workers ? c->workers : 1);
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
+    p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);
+    if (search_wants_gradient(c->name)) {
+        gradient_layout(&p->gradient, a, c, d);
+        p->gradient.team = p->team;
+    }
     return p;
 }
 
@@ -114,6 +131,20 @@ const char *planner_dtype(const struct planner *p)
 void planner_pack(struct planner *p, int slot, const struct ensemble *e)
 {
     rollout_pack(&p->rollout, slot, e);
+    if (search_wants_gradient(p->search.config.name))
+        gradient_pack(&p->gradient, slot, e, p->rollout.ops);
+}
+
+void planner_prepare(struct planner *p, uint64_t seed)
+{
+    rollout_prepare(&p->rollout, seed);
+    search_prepare(&p->search, seed);
+}
+
+void planner_proposer(struct planner *p, planner_propose *propose, void *ctx)
+{
+    p->propose     = propose;
+    p->propose_ctx = ctx;
 }
 
 static void start_plan(struct planner *p, int slot, const struct plan_request *req)
@@ -135,24 +166,55 @@ static void start_plan(struct planner *p, int slot, const struct plan_request *r
 /* The executed sequence and what is expected of it, from the state of the search. */
 static void fill_plan(struct planner *p, int slot, const struct plan_request *req)
 {
-    const struct search *s    = &p->search;
-    bool                 mean = s->config.execute == EXECUTE_MEAN;
-    const float         *a    = mean ? s->mean : s->best; /* both the shifted mean while nothing is evaluated */
-    double               cost = mean ? s->elite_cost : s->best_cost;
+    double       cost;
+    const float *a = search_plan(&p->search, &cost);
 
-    for (int h = 0; h < s->config.horizon; h++)
+    for (int h = 0; h < p->plan.horizon; h++)
         memcpy(p->plan.action[h], a + h * p->plan.na, (size_t)p->plan.na * sizeof *a);
     p->plan.cost = cost <= (double)ROLLOUT_WORST ? cost : (double)ROLLOUT_WORST;
     rollout_predict(&p->rollout, slot, a, p->plan.predicted, &p->plan.spread);
     p->plan.finished_ns = req->deadline_ns == UINT64_MAX ? req->requested_ns : clock_now_ns();
 }
 
+/* A policy's candidates take the place of n drawn ones. */
+static void propose(struct planner *p, const struct plan_request *req, int n)
+{
+    const struct planner_config *c = &p->search.config;
+
+    if (!p->propose || c->proposals == 0)
+        return;
+    p->propose(p->propose_ctx, req->x, rng_derive(req->seed, SEED_PROPOSALS, 0), c->proposals, c->horizon, p->plan.na,
+               p->proposed);
+    search_propose(&p->search, n, c->proposals, p->proposed);
+}
+
+/* Rows of the nets that so many candidates took. */
+static uint64_t net_rows(const struct planner *p, int candidates)
+{
+    uint64_t members = p->rollout.propagation == PARTICLES_DS ? (uint64_t)p->rollout.dims.members : 1;
+
+    return (uint64_t)candidates * (uint64_t)p->rollout.particles * (uint64_t)p->rollout.horizon * members;
+}
+
+/* Costs of the first n candidates, with their gradients where the search wants them; returns how many were done. */
+static int evaluate(struct planner *p, int slot, int n, uint64_t deadline_ns)
+{
+    struct search *s = &p->search;
+
+    if (s->gradient)
+        return gradient_evaluate(&p->gradient, &p->rollout, slot, n, s->act, s->cost, s->slope, deadline_ns);
+    return rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, deadline_ns);
+}
+
 /* One iteration; false if the deadline took it away. */
 static bool iterate(struct planner *p, int slot, const struct plan_request *req, int it)
 {
-    struct search *s    = &p->search;
-    int            n    = search_sample(s, it, req->seed);
-    int            done = rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, req->deadline_ns);
+    struct search *s = &p->search;
+    int            n = search_sample(s, it, req->seed);
+
+    if (it == 0)
+        propose(p, req, n);
+    int done = evaluate(p, slot, n, req->deadline_ns);
 
     /* A later iteration counts whole or not at all: the plan depends on the number of iterations alone.  Of the first
      * whatever is there counts; a few candidates are better than none. */
@@ -162,8 +224,9 @@ static bool iterate(struct planner *p, int slot, const struct plan_request *req,
     bool settled = search_refit(s, it, done);
 
     p->plan.candidates += done;
+    p->plan.rows += net_rows(p, done);
     p->plan.iterations = it + 1;
-    p->plan.final      = p->plan.cut || settled || it + 1 == s->config.iterations;
+    p->plan.final      = p->plan.cut || settled || it + 1 == s->iterations;
     return true;
 }
 
@@ -175,7 +238,7 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
     int      shift = ahead < MAX_HORIZON ? (int)ahead : MAX_HORIZON;
 
     start_plan(p, slot, req);
-    search_begin(&p->search, req->reset || !p->planned, shift);
+    search_begin(&p->search, req->reset || !p->planned, shift, req->delayed ? req->pending : NULL);
     rollout_begin(&p->rollout, slot, req->x, req->delayed ? req->pending : NULL, req->seed);
     p->planned = true;
     p->last_id = req->id;
@@ -191,19 +254,14 @@ void planner_step(struct planner *p, int slot, const struct plan_request *req, p
     *out          = p->plan;
 }
 
-void planner_prepare(struct planner *p, uint64_t seed)
-{
-    rollout_prepare(&p->rollout, seed);
-}
-
 void planner_worker(struct planner *p, int worker)
 {
-    team_member(p->rollout.team, worker);
+    team_member(p->team, worker);
 }
 
 void planner_dismiss(struct planner *p)
 {
-    team_dismiss(p->rollout.team);
+    team_dismiss(p->team);
 }
 
 const char *planner_phase_name(enum plan_phase phase)
@@ -237,16 +295,16 @@ void planner_phases(struct planner *p, int slot, const struct plan_request *req,
     r->timed = true;
     r->drawn = false;
     lap(&last);
-    rollout_prepare(r, req->seed);
+    planner_prepare(p, req->seed);
     seconds[PHASE_NOISE] = lap(&last);
-    search_begin(s, req->reset || !p->planned, 1);
+    search_begin(s, req->reset || !p->planned, 1, req->delayed ? req->pending : NULL);
     seconds[PHASE_SAMPLE] = lap(&last);
     rollout_begin(r, slot, req->x, req->delayed ? req->pending : NULL, req->seed);
-    for (int it = 0; it < s->config.iterations && !settled; it++) {
+    for (int it = 0; it < s->iterations && !settled; it++) {
         lap(&last);
         int n = search_sample(s, it, req->seed);
         seconds[PHASE_SAMPLE] += lap(&last);
-        rollout_evaluate(r, slot, n, s->act, s->cost, UINT64_MAX);
+        evaluate(p, slot, n, UINT64_MAX);
         evaluated += lap(&last);
         settled = search_refit(s, it, n);
         seconds[PHASE_REFIT] += lap(&last);

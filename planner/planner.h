@@ -33,25 +33,44 @@ enum execute_kind {
     EXECUTE_MEAN, /* first action of the search mean         */
 };
 
+/* How the knots of a plan become its actions (planner/search_knots.c). */
+enum spline_kind {
+    SPLINE_ZERO,   /* each knot holds until the next   */
+    SPLINE_LINEAR, /* straight lines between knots     */
+    SPLINE_CUBIC,  /* Catmull-Rom: cubic Hermite pieces, slopes by finite differences */
+};
+
+/* Which planner a setting means something to is in docs/planners.md; the others do not look at it. */
 struct planner_config {
-    char               name[NAME_SIZE];   /* "random", "cem", "icem"                               */
-    int                horizon;           /* planner steps                                         */
-    int                population;        /* candidates in the first iteration                     */
+    char               name[NAME_SIZE]; /* of a row of the table: planner_names()                */
+    int                horizon;         /* planner steps                                         */
+    int                population;      /* candidates in the first iteration                     */
     int                iterations;
     int                elites;
-    int                particles;         /* per candidate; a multiple of the ensemble size        */
+    int                particles; /* per candidate; a multiple of the ensemble size        */
     enum particle_kind propagation;
     enum plan_dtype    dtype;
     bool               exact;             /* swish to float's last bits, not within 2e-4 (kernel.h)        */
-    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX */
+    int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX; 0: 1 */
     int                proposals;         /* candidates of every first iteration that a proposer fills     */
+    int                knots;             /* the search is for so many knots per action; 0: every decision its own */
+    enum spline_kind   spline;            /* between knots                                         */
+    int                repeat;            /* planner steps that every decision holds; 0 is 1       */
     enum execute_kind  execute;           /* PETS' CEM executes the mean, random shooting and iCEM the best */
     double             alpha;             /* share of the old mean and variance kept at a refit    */
-    double             init_std[MAX_ACT]; /* iCEM: initial std as a fraction of the half range     */
+    double             init_std[MAX_ACT]; /* std drawn with at first, as a fraction of the half range      */
     double             noise_beta;        /* iCEM: power spectrum of the noise falls as 1 / f^beta */
     double             decay;             /* iCEM: population shrinks by this factor per iteration */
     double             keep;              /* iCEM: fraction of elites kept and shifted             */
     double             epsilon;           /* CEM: stop when the largest variance falls below       */
+    double             lambda;            /* MPPI: temperature, units of cost                      */
+    double             kappa;             /* PDDM: inverse temperature, 1 / units of cost          */
+    double             smoothing;         /* PDDM: share of the new action in the filter, (0, 1]   */
+    double             anneal;            /* MPPI, PDDM: std shrinks by this factor per iteration  */
+    double             learning_rate;     /* gradients: Adam's step as a fraction of the half range        */
+    int                steps;             /* CEM-GD: gradient steps at most, after the iterations  */
+    int                polish;            /* CEM-GD: candidates that gradients polish              */
+    int                first_population;  /* CEM-GD: candidates per iteration after a reset; 0: population */
 };
 
 struct plan_request {

@@ -49,7 +49,6 @@ void rollout_layout(struct rollout *r, struct arena *a, const struct planner_con
     r->particles   = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
     r->exact       = c->exact;
     r->workers     = c->workers > 0 ? c->workers : 1;
-    r->team        = team_layout(a, r->workers);
     r->most        = (c->population + LANES_TILE - 1) / LANES_TILE * LANES_TILE;
 
     for (int s = 0; s < ROLLOUT_SLOTS; s++) {

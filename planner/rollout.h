@@ -35,7 +35,7 @@ struct rollout {
     bool                    exact;
     bool                    timed; /* add up ticks                                                      */
     struct lanes_net        net[ROLLOUT_SLOTS];
-    struct team            *team;
+    struct team            *team; /* the planner's; set before rollout_layout                            */
     int                     workers;
 
     bool     drawn;   /* z and member are those of ...                                          */

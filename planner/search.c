@@ -1,93 +1,88 @@
-/* search.c - see search.h. */
-#include "planner/search.h"
-
-#include <math.h>
-#include <string.h>
-
-#include "daemon/rt/check.h"
+/* search.c - see search.h: the table, and what all rows have in common. */
+#include "planner/search_parts.h"
 
 enum { SEED_NORMAL = 3, SEED_SCALAR = 4 };
 
-/* Comparisons, so that a NaN would stay one. */
-static float clip(float x, float low, float high)
+static const struct search_kind *const kinds[] = {
+    &search_icem, &search_cem,   &search_random,   &search_mppi,
+    &search_pddm, &search_cmaes, &search_gradient, &search_cemgd,
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const struct search_kind *search_find(const char *name)
 {
-    return x < low ? low : x > high ? high : x;
+    for (int i = 0; i < KINDS; i++)
+        if (!strcmp(kinds[i]->name, name))
+            return kinds[i];
+    return NULL;
 }
 
-static float clip_to(const struct search *s, int i, float x)
+const char *const *search_names(void)
 {
-    int j = i % s->bounds.na;
+    static const char *const names[] = { "icem", "cem", "random", "mppi", "pddm", "cmaes", "gradient", "cemgd", NULL };
 
-    return clip(x, s->bounds.low[j], s->bounds.high[j]);
+    _Static_assert(sizeof names / sizeof *names == KINDS + 1, "one name per row");
+    return names;
 }
 
-static double half_range(const struct search *s, int i)
+bool search_wants_gradient(const char *name)
 {
-    int j = i % s->bounds.na;
+    const struct search_kind *kind = search_find(name);
 
-    return 0.5 * ((double)s->bounds.high[j] - (double)s->bounds.low[j]);
+    return kind && kind->gradient;
 }
 
-static float middle(const struct search *s, int i)
-{
-    int j = i % s->bounds.na;
+/* ---- for the table ---- */
 
-    return clip_to(s, i, (float)(0.5 * ((double)s->bounds.high[j] + (double)s->bounds.low[j])));
+int search_one(const struct planner_config *c)
+{
+    (void)c;
+    return 1;
 }
 
-static float *sequence(const struct search *s, float *base, int i)
+int search_elites(const struct planner_config *c)
 {
-    return base + (size_t)i * (size_t)s->n;
+    return c->elites;
 }
 
-static void copy(const struct search *s, float *to, const float *from)
+int search_population(const struct planner_config *c, int it, bool reset)
 {
-    memcpy(to, from, (size_t)s->n * sizeof *to);
+    (void)it, (void)reset;
+    return c->population;
 }
 
-/* ---- random shooting ---- */
-
-static const char *no_error(const struct planner_config *c, int na)
+const char *search_no_error(const struct planner_config *c, int na)
 {
     (void)c, (void)na;
     return NULL;
 }
 
-static void random_begin(struct search *s)
+const char *search_init_std_error(const struct planner_config *c, int na)
 {
-    memset(s->var, 0, (size_t)s->n * sizeof *s->var);
+    for (int j = 0; j < na; j++)
+        if (!(c->init_std[j] > 0 && c->init_std[j] <= 10))
+            return "init_std: expected more than 0 and at most 10, as a fraction of the half range";
+    return NULL;
 }
 
-static int random_sample(struct search *s, int it, uint64_t seed)
+const char *search_elites_error(const struct planner_config *c)
 {
-    struct rng r;
-
-    rng_seed(&r, rng_derive(seed, SEED_SCALAR, (uint64_t)it));
-    for (int c = 0; c < s->config.population; c++) {
-        float *a = sequence(s, s->act, c);
-
-        for (int i = 0; i < s->n; i++) {
-            int    j   = i % s->bounds.na;
-            double low = (double)s->bounds.low[j], high = (double)s->bounds.high[j];
-
-            a[i] = clip_to(s, i, (float)(low + rng_uniform(&r) * (high - low)));
-        }
-    }
-    return s->config.population;
+    if (!(c->alpha >= 0 && c->alpha < 1))
+        return "alpha: expected at least 0 and below 1";
+    if (c->elites < 1)
+        return "elites: expected at least 1";
+    if (c->elites > c->population)
+        return "elites: expected at most the population";
+    return NULL;
 }
 
-/* Nothing is learned but the best so far, which stands in as the mean: the next step's plan if it gets no time. */
-static bool random_refit(struct search *s)
+void search_begin_var(struct search *s)
 {
-    copy(s, s->mean, s->best);
-    s->elite_cost = s->best_cost;
-    return false;
+    for (int i = 0; i < s->n; i++)
+        s->var[i] = (float)(search_std(s, i) * search_std(s, i));
 }
 
-/* ---- CEM ---- */
-
-/* mean <- alpha mean + (1 - alpha) (mean of elites), var likewise with their population variance. */
-static void refit_elites(struct search *s)
+void search_refit_elites(struct search *s)
 {
     int    elites = s->elites;
     double keep = s->config.alpha, sum_cost = 0;
@@ -96,114 +91,150 @@ static void refit_elites(struct search *s)
         sum_cost += (double)s->cost[s->rank[k]];
     s->elite_cost = sum_cost / elites;
 
-    for (int i = 0; i < s->n; i++) {
-        double mean = 0, var = 0;
+    double *mean = s->sum, *var = s->sum + s->n;
 
-        for (int k = 0; k < elites; k++)
-            mean += (double)sequence(s, s->act, s->rank[k])[i];
-        mean /= elites;
-        for (int k = 0; k < elites; k++) {
-            double d = (double)sequence(s, s->act, s->rank[k])[i] - mean;
+    memset(s->sum, 0, 2 * (size_t)s->n * sizeof *s->sum);
+    for (int k = 0; k < elites; k++) {
+        const float *x = search_row(s, s->x, s->rank[k]);
 
-            var += d * d;
-        }
-        var /= elites;
-        s->mean[i] = clip_to(s, i, (float)(keep * (double)s->mean[i] + (1 - keep) * mean));
-        s->var[i]  = (float)(keep * (double)s->var[i] + (1 - keep) * var);
+        for (int i = 0; i < s->n; i++)
+            mean[i] += (double)x[i];
     }
-}
-
-static const char *refit_error(const struct planner_config *c)
-{
-    if (!(c->alpha >= 0 && c->alpha < 1))
-        return "alpha: expected at least 0 and below 1";
-    if (c->elites < 1)
-        return "elites: expected at least 1";
-    return NULL;
-}
-
-static const char *cem_error(const struct planner_config *c, int na)
-{
-    (void)na;
-    if (c->elites > c->population)
-        return "elites: expected at most the population";
-    if (!(c->epsilon >= 0 && c->epsilon < 1e6))
-        return "epsilon: expected 0 or more";
-    return refit_error(c);
-}
-
-static void cem_begin(struct search *s)
-{
-    for (int i = 0; i < s->n; i++) {
-        double half = half_range(s, i);
-
-        s->var[i] = (float)(half * half / 4); /* (high - low)^2 / 16 */
-    }
-}
-
-static int cem_sample(struct search *s, int it, uint64_t seed)
-{
-    struct lanes_rng lanes;
-    struct rng       again;
-
-    lanes_seed(&lanes, rng_derive(seed, SEED_NORMAL, (uint64_t)it));
-    rng_seed(&again, rng_derive(seed, SEED_SCALAR, (uint64_t)it));
-    for (int i = 0; i < s->n; i++) {
-        int    j       = i % s->bounds.na;
-        double to_low  = ((double)s->mean[i] - (double)s->bounds.low[j]) / 2;
-        double to_high = ((double)s->bounds.high[j] - (double)s->mean[i]) / 2;
-        double var     = (double)s->var[i];
-
-        var       = to_low * to_low < var ? to_low * to_low : var;
-        var       = to_high * to_high < var ? to_high * to_high : var;
-        s->std[i] = (float)sqrt(var);
-    }
-    for (int c = 0; c < s->config.population; c++) {
-        float *a = sequence(s, s->act, c);
-
-        s->ops->normal(&lanes, (s->n + LANES_NORMALS - 1) / LANES_NORMALS * LANES_NORMALS, s->z);
-        for (int i = 0; i < s->n; i++) {
-            while (!(fabsf(s->z[i]) <= 2))
-                s->z[i] = (float)rng_normal(&again);
-            a[i] = clip_to(s, i, s->mean[i] + s->std[i] * s->z[i]);
-        }
-    }
-    return s->config.population;
-}
-
-static bool cem_refit(struct search *s)
-{
-    float widest = 0;
-
-    refit_elites(s);
     for (int i = 0; i < s->n; i++)
-        widest = s->var[i] > widest ? s->var[i] : widest;
-    return !((double)widest > s->config.epsilon);
+        mean[i] /= elites;
+    for (int k = 0; k < elites; k++) {
+        const float *x = search_row(s, s->x, s->rank[k]);
+
+        for (int i = 0; i < s->n; i++)
+            var[i] += ((double)x[i] - mean[i]) * ((double)x[i] - mean[i]);
+    }
+    for (int i = 0; i < s->n; i++) {
+        s->mean[i] = search_clip(s, i, (float)(keep * (double)s->mean[i] + (1 - keep) * mean[i]));
+        s->var[i]  = (float)(keep * (double)s->var[i] + (1 - keep) * var[i] / elites);
+    }
 }
 
-/* ---- iCEM ---- */
-
-static const char *icem_error(const struct planner_config *c, int na)
+void search_refit_weighted(struct search *s, int n, const double *score, double add)
 {
-    if (2 * c->elites > c->population)
-        return "elites: expected at most half the population";
-    if (!(c->noise_beta >= 0 && c->noise_beta <= 10))
-        return "noise_beta: expected 0 .. 10";
-    if (!(c->decay >= 1 && c->decay <= 100))
-        return "decay: expected 1 .. 100";
-    if (!(c->keep >= 0 && c->keep <= 1))
-        return "keep: expected 0 .. 1";
-    for (int j = 0; j < na; j++)
-        if (!(c->init_std[j] > 0 && c->init_std[j] <= 10))
-            return "init_std: expected more than 0 and at most 10, as a fraction of the half range";
-    return refit_error(c);
+    double least = (double)INFINITY, total = add, cost = 0;
+
+    for (int c = 0; c < n; c++)
+        least = score[c] < least ? score[c] : least;
+    if (!isfinite(least))
+        return;
+    memset(s->sum, 0, (size_t)s->n * sizeof *s->sum);
+    for (int c = 0; c < n; c++) {
+        const float *x = search_row(s, s->x, c);
+        double       w = exp(least - score[c]);
+
+        if (!(w > 0)) /* an infinite score too */
+            continue;
+        total += w;
+        cost += w * ((double)s->cost[c] - (double)s->cost[0]);
+        for (int i = 0; i < s->n; i++)
+            s->sum[i] += w * ((double)x[i] - (double)s->mean[i]);
+    }
+    for (int i = 0; i < s->n; i++)
+        s->mean[i] = search_clip(s, i, (float)((double)s->mean[i] + s->sum[i] / total));
+    s->elite_cost = (double)s->cost[0] + cost / total;
 }
 
-/* Columns that turn horizon independent normals into a sequence of unit variance at every step whose power falls as
+void search_keep(struct search *s)
+{
+    s->kept_count = s->elites < s->nkeep ? s->elites : s->nkeep;
+    s->kept_valid = s->n;
+    for (int k = 0; k < s->kept_count; k++) {
+        search_copy(s, search_row(s, s->kept, k), search_row(s, s->x, s->rank[k]));
+        s->kept_cost[k] = s->cost[s->rank[k]];
+    }
+}
+
+int search_put_kept(struct search *s, int at, int count)
+{
+    int k = 0;
+
+    for (; k < s->kept_count && at + k < count; k++)
+        memcpy(search_row(s, s->x, at + k), search_row(s, s->kept, k), (size_t)s->kept_valid * sizeof(float));
+    return k;
+}
+
+/* ---- memory ---- */
+
+const char *search_error(const struct planner_config *c, int na)
+{
+    const struct search_kind *kind  = search_find(c->name);
+    const char               *error = search_knots_error(c);
+
+    if (!error && (c->proposals < 0 || c->proposals >= c->population))
+        error = "proposals: expected 0 or more and less than the population";
+    return error ? error : kind->error(c, na);
+}
+
+/* Floats of the noise of the first iterations, as many as the bank may hold; *its: so many. */
+static size_t bank_size(const struct search *s, int *its)
+{
+    size_t floats = 0;
+
+    for (*its = 0; *its < s->iterations; ++*its) {
+        size_t more = (size_t)s->kind->draws(&s->config, *its, false) * (size_t)s->n;
+
+        if ((floats + more) * sizeof(float) > SEARCH_BANK)
+            break;
+        floats += more;
+    }
+    return floats;
+}
+
+void search_layout(struct search *s, struct arena *a, const struct planner_config *c, int na)
+{
+    int its;
+
+    s->kind       = search_find(c->name);
+    s->config     = *c;
+    s->points     = search_points(c);
+    s->n          = s->points * na;
+    s->full       = c->horizon * na;
+    s->rows       = s->kind->draws(c, 0, true) > c->population ? s->kind->draws(c, 0, true) : c->population;
+    s->iterations = c->iterations + (s->kind == &search_cemgd ? c->steps : 0);
+    s->nkeep      = s->kind == &search_icem    ? (int)(c->keep * c->elites + 1e-9) /* 0.3 x 10 is 3 */
+                    : s->kind == &search_cemgd ? c->polish
+                                               : 0;
+    s->stride     = (s->points + LANES_BLOCK - 1) / LANES_BLOCK * LANES_BLOCK;
+
+    size_t n = (size_t)s->n, rows = (size_t)(s->rows + s->nkeep), full = (size_t)s->full;
+    bool   same = s->points == c->horizon;
+
+    s->basis       = same ? NULL : ARENA_ARRAY(a, float, c->horizon * s->points);
+    s->inverse     = same ? NULL : ARENA_ARRAY(a, float, c->horizon * s->points);
+    s->low         = ARENA_ARRAY(a, float, n);
+    s->high        = ARENA_ARRAY(a, float, n);
+    s->mean        = ARENA_ARRAY(a, float, n);
+    s->var         = ARENA_ARRAY(a, float, n);
+    s->std         = ARENA_ARRAY(a, float, n);
+    s->best        = ARENA_ARRAY(a, float, n);
+    s->x           = ARENA_ARRAY(a, float, rows *n);
+    s->act         = same ? s->x : ARENA_ARRAY(a, float, (size_t)s->rows *full);
+    s->slope       = !s->kind->gradient ? NULL : ARENA_ARRAY(a, float, (size_t)s->rows *full);
+    s->cost        = ARENA_ARRAY(a, float, rows);
+    s->rank        = ARENA_ARRAY(a, int, rows);
+    s->kept        = ARENA_ARRAY(a, float, (size_t)s->nkeep *n);
+    s->kept_cost   = ARENA_ARRAY(a, float, s->nkeep);
+    s->bank_floats = bank_size(s, &its);
+    s->bank        = ARENA_ARRAY(a, float, s->bank_floats);
+    s->colour      = s->kind->noise == NOISE_COLOURED ? ARENA_ARRAY(a, float, s->points * s->stride) : NULL;
+    s->z           = ARENA_ARRAY(a, float, n + LANES_NORMALS);
+    s->y           = ARENA_ARRAY(a, float, s->stride);
+    s->sum         = ARENA_ARRAY(a, double, 2 * n);
+    s->sequence    = ARENA_ARRAY(a, float, full);
+    if (s->kind->layout)
+        s->kind->layout(s, a);
+}
+
+/* Columns that turn independent normals into a sequence of unit variance at every decision whose power falls as
  * 1 / f^beta: cosine and sine of each frequency of a real Fourier transform; frequency 0 counts as the lowest other. */
 static void colour_columns(struct search *s)
 {
-    int    n = s->config.horizon, k  = 0;
+    int    n = s->points, k          = 0;
     double power[MAX_HORIZON], total = 0;
 
     for (int f = 0; 2 * f <= n; f++) {
@@ -229,146 +260,192 @@ static void colour_columns(struct search *s)
         s->colour[i] = (float)((double)s->colour[i] / sqrt(total));
 }
 
-static void icem_begin(struct search *s)
-{
-    for (int i = 0; i < s->n; i++) {
-        double std = s->config.init_std[i % s->bounds.na] * half_range(s, i);
-
-        s->var[i] = (float)(std * std);
-    }
-}
-
-static int icem_population(const struct planner_config *c, int it)
-{
-    int n = c->population;
-
-    for (int i = 0; i < it; i++)
-        n = (int)(n / c->decay);
-    return n > 2 * c->elites ? n : 2 * c->elites;
-}
-
-static int icem_sample(struct search *s, int it, uint64_t seed)
-{
-    struct lanes_rng lanes;
-    int              H = s->config.horizon, na = s->bounds.na, count = icem_population(&s->config, it);
-
-    lanes_seed(&lanes, rng_derive(seed, SEED_NORMAL, (uint64_t)it));
-    for (int i = 0; i < s->n; i++)
-        s->std[i] = sqrtf(s->var[i]);
-    for (int c = 0; c < count; c++) {
-        float *a = sequence(s, s->act, c);
-
-        s->ops->normal(&lanes, (s->n + LANES_NORMALS - 1) / LANES_NORMALS * LANES_NORMALS, s->z);
-        for (int j = 0; j < na; j++) {
-            s->ops->combine(H, s->stride, s->colour, s->z + j * H, s->y);
-            for (int h = 0; h < H; h++) {
-                int i = h * na + j;
-
-                a[i] = clip_to(s, i, s->mean[i] + s->std[i] * s->y[h]);
-            }
-        }
-    }
-
-    /* Last step's elites, moved on in time, take the place of drawn candidates; their new last actions stay drawn. */
-    for (int k = 0; it == 0 && k < s->kept_count && k + 1 < count; k++)
-        memcpy(sequence(s, s->act, 1 + k), sequence(s, s->kept, k), (size_t)s->kept_valid * sizeof(float));
-    if (it == s->config.iterations - 1)
-        copy(s, s->act, s->mean);
-    return count;
-}
-
-static bool icem_refit(struct search *s)
-{
-    s->kept_count = s->elites < s->nkeep ? s->elites : s->nkeep;
-    s->kept_valid = s->n;
-    for (int k = 0; k < s->kept_count; k++) {
-        copy(s, sequence(s, s->kept, k), sequence(s, s->act, s->rank[k]));
-        s->kept_cost[k] = s->cost[s->rank[k]];
-    }
-    refit_elites(s);
-    return false;
-}
-
-/* ---- the table, and what all have in common ---- */
-
-static const struct search_kind kinds[] = {
-    { "random", false, no_error, random_begin, random_sample, random_refit },
-    { "cem", true, cem_error, cem_begin, cem_sample, cem_refit },
-    { "icem", false, icem_error, icem_begin, icem_sample, icem_refit },
-};
-
-const struct search_kind *search_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (!strcmp(kinds[i].name, name))
-            return &kinds[i];
-    return NULL;
-}
-
-void search_layout(struct search *s, struct arena *a, const struct planner_config *c, int na)
-{
-    s->kind   = search_find(c->name);
-    s->config = *c;
-    s->n      = c->horizon * na;
-    s->nkeep  = strcmp(c->name, "icem") ? 0 : (int)(c->keep * c->elites + 1e-9); /* 0.3 x 10 is 3 */
-    s->stride = (c->horizon + LANES_BLOCK - 1) / LANES_BLOCK * LANES_BLOCK;
-
-    size_t n = (size_t)s->n, rows = (size_t)(c->population + s->nkeep);
-
-    s->mean      = ARENA_ARRAY(a, float, n);
-    s->var       = ARENA_ARRAY(a, float, n);
-    s->std       = ARENA_ARRAY(a, float, n);
-    s->best      = ARENA_ARRAY(a, float, n);
-    s->act       = ARENA_ARRAY(a, float, rows *n);
-    s->cost      = ARENA_ARRAY(a, float, rows);
-    s->rank      = ARENA_ARRAY(a, int, rows);
-    s->kept      = ARENA_ARRAY(a, float, (size_t)s->nkeep *n);
-    s->kept_cost = ARENA_ARRAY(a, float, s->nkeep);
-    s->colour    = ARENA_ARRAY(a, float, c->horizon * s->stride);
-    s->z         = ARENA_ARRAY(a, float, n + LANES_NORMALS);
-    s->y         = ARENA_ARRAY(a, float, s->stride);
-}
-
 void search_init(struct search *s, const struct action_bounds *bounds)
 {
     s->bounds = *bounds;
-    CHECK(bounds->na * s->config.horizon == s->n);
+    CHECK(bounds->na * s->points == s->n);
     for (int j = 0; j < bounds->na; j++)
         CHECK(isfinite(bounds->low[j]) && isfinite(bounds->high[j]) && bounds->low[j] <= bounds->high[j]);
-    s->kept_count = s->kept_valid = 0;
-    if (s->kind->sample == icem_sample)
+    for (int i = 0; i < s->n; i++) {
+        s->low[i]  = bounds->low[i % bounds->na];
+        s->high[i] = bounds->high[i % bounds->na];
+    }
+    s->kept_count = s->kept_valid = s->bank_its = 0;
+    if (s->colour)
         colour_columns(s);
-    search_begin(s, true, 0);
+    search_knots_init(s);
+    search_begin(s, true, 0, NULL);
 }
 
-void search_begin(struct search *s, bool reset, int shift)
+/* ---- noise ---- */
+
+/* Rows of unit noise of iteration `it`: the first ones are the same however many are asked for. */
+static void draw(struct search *s, int it, uint64_t seed, int rows, float *to)
 {
-    int na = s->bounds.na, moved = shift < s->config.horizon ? shift * na : s->n;
+    int              n = s->n, na = s->bounds.na, whole = (n + LANES_NORMALS - 1) / LANES_NORMALS * LANES_NORMALS;
+    struct lanes_rng lanes;
+    struct rng       scalar;
 
-    /* In place: what is read is not yet written. */
-    for (int i = 0; i < s->n; i++) {
-        if (reset)
-            s->mean[i] = middle(s, i);
-        else if (i + moved < s->n)
-            s->mean[i] = s->mean[i + moved];
-        else
-            s->mean[i] = s->kind->append_zero ? clip_to(s, i, 0) : s->mean[s->n - na + i % na];
+    lanes_seed(&lanes, rng_derive(seed, SEED_NORMAL, (uint64_t)it));
+    rng_seed(&scalar, rng_derive(seed, SEED_SCALAR, (uint64_t)it));
+    for (int c = 0; c < rows; c++) {
+        float *row = search_row(s, to, c);
+
+        if (s->kind->noise == NOISE_UNIFORM) {
+            for (int i = 0; i < n; i++)
+                row[i] = (float)rng_uniform(&scalar);
+            continue;
+        }
+        s->ops->normal(&lanes, whole, s->z);
+        for (int j = 0; j < na && s->kind->noise == NOISE_COLOURED; j++) {
+            s->ops->combine(s->points, s->stride, s->colour, s->z + j * s->points, s->y);
+            for (int k = 0; k < s->points; k++)
+                row[k * na + j] = s->y[k];
+        }
+        if (s->kind->noise == NOISE_COLOURED)
+            continue;
+        for (int i = 0; i < n && s->kind->noise == NOISE_TRUNCATED; i++)
+            while (!(fabsf(s->z[i]) <= 2))
+                s->z[i] = (float)rng_normal(&scalar);
+        search_copy(s, row, s->z);
     }
+}
 
-    s->kept_valid = reset || s->kept_valid < moved ? 0 : s->kept_valid - moved;
-    if (s->kept_valid == 0)
-        s->kept_count = 0;
-    for (int k = 0; k < s->kept_count; k++)
-        memmove(sequence(s, s->kept, k), sequence(s, s->kept, k) + moved, (size_t)s->kept_valid * sizeof(float));
+void search_prepare(struct search *s, uint64_t seed)
+{
+    float *to = s->bank;
 
+    if (s->bank_its > 0 && s->bank_seed == seed)
+        return;
+    bank_size(s, &s->bank_its);
+    s->bank_seed = seed;
+    for (int it = 0; it < s->bank_its; it++) {
+        int rows = s->kind->draws(&s->config, it, false);
+
+        draw(s, it, seed, rows, to);
+        to += (size_t)rows * (size_t)s->n;
+    }
+}
+
+/* The noise of iteration `it`: from the bank, or drawn now into x. */
+static const float *noise(struct search *s, int it, uint64_t seed, int rows)
+{
+    const float *from = s->bank;
+
+    if (it < s->bank_its && s->bank_seed == seed && rows <= s->kind->draws(&s->config, it, false)) {
+        for (int i = 0; i < it; i++)
+            from += (size_t)s->kind->draws(&s->config, i, false) * (size_t)s->n;
+        return from;
+    }
+    draw(s, it, seed, rows, s->x);
+    return s->x;
+}
+
+/* ---- a planning step ---- */
+
+/* sequence moved on by so many steps; what is missing at its end is zero or its last action. */
+static void move_on(const struct search *s, float *sequence, int moved, bool zero)
+{
+    int na = s->bounds.na;
+
+    for (int i = 0; i < s->full; i++) { /* in place: what is read is not yet written */
+        if (i + moved < s->full)
+            sequence[i] = sequence[i + moved];
+        else
+            sequence[i] = zero ? search_clip(s, i % na, 0) : sequence[s->full - na + i % na];
+    }
+}
+
+static void move_kept(struct search *s, int moved)
+{
+    if (!s->basis) {
+        s->kept_valid = s->kept_valid < moved ? 0 : s->kept_valid - moved;
+        if (s->kept_valid == 0)
+            s->kept_count = 0;
+    }
+    for (int k = 0; k < s->kept_count; k++) {
+        float *x = search_row(s, s->kept, k);
+
+        if (!s->basis) {
+            memmove(x, x + moved, (size_t)s->kept_valid * sizeof(float));
+            continue;
+        }
+        search_expand(s, x, s->sequence);
+        move_on(s, s->sequence, moved, false);
+        search_project(s, s->sequence, x);
+    }
+}
+
+/* The action executed last: as told, else that of the last plan, which was executed for `shift` steps. */
+static void remember_executed(struct search *s, int shift, const float *executed)
+{
+    int    na   = s->bounds.na;
+    int    last = shift < 1 ? 0 : shift < s->config.horizon ? shift - 1 : s->config.horizon - 1;
+    double cost;
+
+    const float *plan = s->reset ? NULL : search_plan(s, &cost);
+    for (int j = 0; j < na; j++) {
+        if (executed && isfinite(executed[j]))
+            s->previous[j] = search_clip(s, j, executed[j]);
+        else
+            s->previous[j] = plan ? plan[last * na + j] : search_middle(s, j);
+    }
+}
+
+void search_begin(struct search *s, bool reset, int shift, const float *executed)
+{
+    int moved = shift < s->config.horizon ? shift * s->bounds.na : s->full;
+
+    s->reset = reset;
+    remember_executed(s, shift, executed);
+    if (reset) {
+        for (int i = 0; i < s->n; i++)
+            s->mean[i] = search_middle(s, i);
+        s->kept_count = s->kept_valid = 0;
+    } else {
+        search_expand(s, s->mean, s->sequence);
+        move_on(s, s->sequence, moved, s->kind->append_zero);
+        search_project(s, s->sequence, s->mean);
+        move_kept(s, moved);
+    }
     s->best_cost = s->elite_cost = (double)INFINITY;
-    copy(s, s->best, s->mean);
+    s->fixed                     = 0;
+    search_copy(s, s->best, s->mean);
     s->kind->begin(s);
+}
+
+static void expand_all(struct search *s, int from, int to)
+{
+    for (int c = from; s->basis && c < to; c++)
+        search_expand(s, search_row(s, s->x, c), s->act + (size_t)c * (size_t)s->full);
 }
 
 int search_sample(struct search *s, int it, uint64_t seed)
 {
-    return s->kind->sample(s, it, seed);
+    int rows = s->kind->draws(&s->config, it, s->reset);
+
+    s->gradient = false;
+    s->fixed    = 0;
+    int count   = s->kind->sample(s, it, rows, rows ? noise(s, it, seed, rows) : NULL);
+    expand_all(s, 0, count);
+    return count;
+}
+
+void search_propose(struct search *s, int count, int n, const float *sequences)
+{
+    int na = s->bounds.na, at = n < count - s->fixed ? s->fixed : n < count ? count - n : 0;
+
+    for (int p = 0; p < n && at + p < count; p++) {
+        const float *from = sequences + (size_t)p * (size_t)s->full;
+        float       *x    = search_row(s, s->x, at + p);
+
+        search_expand(s, x, s->sequence);
+        for (int i = 0; i < s->full; i++)
+            if (isfinite(from[i]))
+                s->sequence[i] = search_clip(s, i % na, from[i]);
+        search_project(s, s->sequence, x);
+    }
+    expand_all(s, at, n < count - at ? at + n : count);
 }
 
 /* The best `want` of n by cost, the earlier one first where equal. */
@@ -393,16 +470,30 @@ static int rank_best(struct search *s, int n, int want)
 
 bool search_refit(struct search *s, int it, int n)
 {
-    CHECK(n > 0 && n <= s->config.population);
+    int evaluated = n, want = s->kind->ranked(&s->config);
+
+    CHECK(n > 0 && n <= s->rows);
+    for (int c = 0; c < n; c++)
+        if (!isfinite(s->cost[c]))
+            s->cost[c] = SEARCH_WORST;
     /* Kept candidates met the same noise in this planning step: their costs still hold. */
-    for (int k = 0; it > 0 && k < s->kept_count; k++, n++) {
-        copy(s, sequence(s, s->act, n), sequence(s, s->kept, k));
+    for (int k = 0; it > 0 && !s->gradient && k < s->kept_count; k++, n++) {
+        search_copy(s, search_row(s, s->x, n), search_row(s, s->kept, k));
         s->cost[n] = s->kept_cost[k];
     }
-    s->elites = rank_best(s, n, s->config.elites > 1 ? s->config.elites : 1);
+    s->elites = rank_best(s, n, want);
     if ((double)s->cost[s->rank[0]] < s->best_cost) {
         s->best_cost = (double)s->cost[s->rank[0]];
-        copy(s, s->best, sequence(s, s->act, s->rank[0]));
+        search_copy(s, s->best, search_row(s, s->x, s->rank[0]));
     }
-    return s->kind->refit(s);
+    return s->kind->refit(s, it, evaluated);
+}
+
+const float *search_plan(struct search *s, double *cost)
+{
+    bool mean = s->config.execute == EXECUTE_MEAN;
+
+    *cost = mean ? s->elite_cost : s->best_cost;
+    search_expand(s, mean ? s->mean : s->best, s->sequence); /* both the shifted mean while nothing is evaluated */
+    return s->sequence;
 }

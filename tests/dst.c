@@ -65,6 +65,7 @@ struct world {
     void                     *block;
     struct plan               plan;
     bool                      have_plan;
+    uint64_t                  foretold_seed;
     /* ghosts: kept here, never read by the code under test */
     bool                      g_armed, g_latched;
     uint64_t                  g_last_good;        /* tick                              */
@@ -244,6 +245,11 @@ static void world_plan(struct world *w)
 {
     const struct dst_faults *f = &w->o->faults;
 
+    if (w->out.has_plan_request) {
+        w->r->requests++;
+        w->r->foretold += w->out.plan_request.seed == w->foretold_seed;
+        w->foretold_seed = w->out.plan_request.next_seed;
+    }
     if (!w->out.has_plan_request || chance(w, f->plan_lost))
         return;
     w->out.plan_request.deadline_ns = UINT64_MAX; /* no clock here */

@@ -47,7 +47,14 @@ static inline void kit_defaults(struct kit *k, int nx, int na)
                                     .noise_beta = 2,
                                     .decay      = 1.25,
                                     .keep       = 0.3,
-                                    .epsilon    = 0.001 };
+                                    .epsilon    = 0.001,
+                                    .lambda     = 0.0005,
+                                    .kappa      = 2000,
+                                    .smoothing  = 0.9,
+                                    .anneal     = 0.5,
+                                    .learning_rate = 0.2,
+                                    .steps      = 10,
+                                    .polish     = 3 };
     for (int j = 0; j < MAX_ACT; j++)
         k->c.init_std[j] = 0.5;
     k->b.na = na;

@@ -639,6 +639,30 @@ TEST(a_learning_curve_is_read_from_the_store_without_aborted_trials)
     free(c);
 }
 
+TEST(doctor_warns_of_a_planner_that_holds_up_the_simulated_robot)
+{
+    char command[1000];
+    static const struct {
+        const char *cores;
+        bool        warns;
+    } cases[] = { { "main: 0, io: 0, control: 0, planner: [-1, 0]", true },
+                  { "main: 0, io: 0, control: 0, planner: [-1, 0], sim_priority: 71", false },
+                  { "main: 0, io: 0, control: 0, planner: [-1, -1]", false } };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct result r;
+
+        snprintf(command, sizeof command,
+                 "cp -r robots/cartpole/* %s/ && sed -i 's/^lockstep: true/lockstep: false/; s/^cores: .*/cores: {%s}/' "
+                 "%s/robot.yaml", test_dir(), cases[i].cores, test_dir());
+        EXPECT(system(command) == 0);
+        snprintf(command, sizeof command, "doctor --config %s/robot.yaml", test_dir());
+        limber(&r, command);
+        EXPECT(test_contains(r.text, "its states come late") == cases[i].warns);
+        EXPECT(test_contains(r.text, "may be used"));
+    }
+}
+
 TEST(doctor_gives_a_remedy_for_everything_that_is_not_well)
 {
     struct result r;

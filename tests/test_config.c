@@ -79,6 +79,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
     EXPECT(c.trials.count == 15 && c.trials.steps == 200 && c.trials.next == NEXT_AUTO && c.trials.seed == 1);
     EXPECT(c.cores.control_priority == 80 && c.cores.io_priority == 75 && c.cores.planner_priority == 70);
+    EXPECT(c.cores.planners == 1 && c.cores.planner[0] == 1 && c.planner.workers == 1);
     EXPECT(!c.endpoint[0] && !c.telemetry[0] && !c.paths.run[0] && !c.paths.store[0]);
     EXPECT(c.file[0] == '/');
     EXPECT_STR(c.sim.model, "robots/cartpole/model.xml");
@@ -165,7 +166,7 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.timeouts.state_stale_s == 0.02 && c.timeouts.command_valid_s == 0.03 &&
            c.timeouts.robot_timeout_max_s == 0.05 && c.timeouts.stop_ramp_s == 0.2 && c.timeouts.stop_cap_s == 0.4 &&
            c.timeouts.reset_s == 60);
-    EXPECT(c.cores.planner == -1 && c.cores.control == 0 && c.cores.control_priority == 85);
+    EXPECT(c.cores.planners == 1 && c.cores.planner[0] == -1 && c.cores.control == 0 && c.cores.control_priority == 85);
     EXPECT(c.cores.io_priority == 76 && c.cores.planner_priority == 66 && c.cores.zmq_priority == 65 &&
            c.cores.sim_priority == 55);
     EXPECT_STR(c.paths.run, "tests/configs/arm/run");
@@ -272,6 +273,23 @@ static void expect_all_refused(const char *base, const struct edit *edits, size_
 #define ALL_REFUSED(base, edits, task) expect_all_refused(base, edits, sizeof(edits) / sizeof(edits)[0], task)
 
 /* clang-format off */
+TEST(the_planner_may_have_several_cores)
+{
+    char *text = slurp(source("robots/cartpole/robot.yaml")), *task = slurp(source("robots/cartpole/tasks/swingup.yaml"));
+    char *many = edited(text, &(struct edit){ .find = "planner: 1}", .put = "planner: [0, -1, -1]}" }), robot[PATH_SIZE];
+
+    snprintf(robot, sizeof robot, "%s", in_dir("robot.yaml"));
+    mkdir(in_dir("tasks"), 0700);
+    spill(in_dir("tasks/swingup.yaml"), task, strlen(task));
+    spill(robot, many, strlen(many));
+    EXPECT(config_load(robot, &c, why, sizeof why) == 0);
+    EXPECT(c.cores.planners == 3 && c.planner.workers == 3);
+    EXPECT(c.cores.planner[0] == 0 && c.cores.planner[1] == -1 && c.cores.planner[2] == -1);
+    free(many);
+    free(task);
+    free(text);
+}
+
 static const struct edit shapes[] = {
     { "effort: 300",           "efort: 300",             NULL, "joints[0].efort: unknown key", "did you mean \"effort\"?" },
     { "pace: state",           "colour: red",            NULL, "colour: unknown key", "expected one of: robot, hardware, rates" },
@@ -385,8 +403,19 @@ static const struct edit robots[] = {
     { "smoothness: 0}",        "smoothness: 0.5}",       NULL, "exploration.smoothness: value \"0.5\":", "expected 0 with kind: uniform" },
     { "{kind: uniform, amplitude: 1.0, smoothness: 0}", "{kind: smooth, amplitude: 1.0}", NULL, "exploration.smoothness: missing:", "low-pass" },
     { "{kind: uniform, amplitude: 1.0, smoothness: 0}", "{kind: uniform}", NULL, "exploration.amplitude: missing:", "no default" },
-    { "name: icem",            "name: mppi",             NULL, "planner.name: value \"mppi\":", "random | cem | icem" },
-    { "name: icem",            "name: cem",              "init_std: 0.5", "planner.init_std: value \"0.5\":", "only with planner icem; cem does not use it" },
+    { "name: icem",            "name: oracle",           NULL, "planner.name: value \"oracle\":", "random | cem | icem | mppi | pddm | cmaes | gradient | cemgd" },
+    { "name: icem",            "name: cem",              "init_std: 0.5", "planner.init_std: value \"0.5\":", "only with planner icem, mppi, pddm, cmaes, gradient or cemgd; cem does not use it" },
+    { "name: icem",            "name: mppi",             "elites: 10", "planner.elites: value \"10\":", "only with planner cem, icem or cemgd; mppi does not use it" },
+    { "elites: 10",            "lambda: 0.1",            NULL, "planner.lambda: value \"0.1\":", "only with planner mppi; icem does not use it" },
+    { "elites: 10",            "steps: 10",              NULL, "planner.steps: value \"10\":", "only with planner cemgd" },
+    { "elites: 10",            "spline: cubic",          NULL, "planner.spline: value \"cubic\":", "only with planner.knots" },
+    { "elites: 10",            "spline: quintic",        NULL, "planner.spline: value \"quintic\":", "zero | linear | cubic" },
+    { "elites: 10",            "knots: 21",              NULL, "planner.knots: value \"21\":", "at most the horizon" },
+    { "elites: 10",            "repeat: 21",             NULL, "planner.repeat: value \"21\":", "1 .. horizon" },
+    { "elites: 10",            "proposals: 128",         NULL, "planner.proposals: value \"128\":", "less than the population" },
+    { "elites: 10",            "dtype: f16",             NULL, "planner.dtype: value \"f16\":", "f32 | bf16" },
+    { "elites: 10",            "activation: relu",       NULL, "planner.activation: value \"relu\":", "fast | exact" },
+    { "propagation: tsinf",    "propagation: mixture",   NULL, "planner.propagation: value \"mixture\":", "tsinf | ts1 | mean | mm | ds" },
     { "elites: 10",            "elites: 129",            NULL, "planner.elites: value \"129\":", "elites (129) <= population (128)" },
     { "elites: 10",            "elites: 65",             NULL, "planner.elites: value \"65\":", "at most half the population" },
     { "elites: 10",            "epsilon: 0.1",           NULL, "planner.epsilon: value \"0.1\":", "only with planner cem" },
@@ -401,6 +430,11 @@ static const struct edit robots[] = {
     { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {of: \"x\"}", NULL, "gates.residual:", "a threshold or {off: \"reason\"}" },
     { "control: 1",            "control: 1000",          NULL, "cores.control: value \"1000\":", "as this machine has " },
     { "control: 1",            "control: -2",            NULL, "cores.control: value \"-2\":", "-1: any" },
+    { "planner: 1}",           "planner: []}",           NULL, "cores.planner: value \"\":", "1 to 16 cores, got 0" },
+    { "planner: 1}",           "planner: {}}",           NULL, "cores.planner:", "not a map" },
+    { "planner: 1}",           "planner: [0, x]}",       NULL, "cores.planner[1]: value \"x\":", "a core's number, -1: any" },
+    { "planner: 1}",           "planner: [0, 1000]}",    NULL, "cores.planner[1]: value \"1000\":", "as this machine has " },
+    { "planner: 1}",           "planner: [0, -1, 0]}",   NULL, "cores.planner[2]: value \"0\":", "each core once" },
     { "cores: {",              "cores: {planner_priority: 80, ", NULL, "cores.planner_priority: value \"80\":", "control (80) above planner (80)" },
     { "cores: {",              "cores: {io_priority: 81, ", NULL, "cores.io_priority: value \"81\":", "control (80) above io (81)" },
     { "cores: {",              "timeouts: {state_stale_s: 0.08}\ncores: {", NULL, "timeouts.state_stale_s: value \"0.08\":", "more than two control periods, 80 ms" },

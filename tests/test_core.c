@@ -82,6 +82,15 @@ TEST(in_good_weather_trials_run_and_every_step_is_stored)
     EXPECT(r.effort_max > 100); /* the planner and exploration really drive */
 }
 
+TEST(a_request_announces_the_seed_of_the_next_but_where_a_trial_begins_or_ends)
+{
+    struct dst_result r = run((struct dst_options){ .seed = 1, .ticks = 5000, .operator_arms = true });
+
+    EXPECT(r.requests > 2000);
+    EXPECT(r.requests - r.foretold <= 2 * (r.trials + 1));
+    EXPECT(r.foretold > r.requests / 10 * 9);
+}
+
 TEST(nothing_moves_without_an_operator_who_arms)
 {
     struct dst_faults f = weather;

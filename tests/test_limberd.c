@@ -69,16 +69,17 @@ static bool begin(struct fixture *f, const char *const *edits)
     return ok;
 }
 
-static struct digest learn_once(void)
+static struct digest learn_once(const char *const *edits)
 {
     struct fixture f;
     struct digest  d = { 0 };
 
-    if (!begin(&f, quick))
+    if (!begin(&f, edits))
         return d;
     EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
-    EXPECT(fixture_number(&f, "trials.done") == 3);
+    EXPECT(fixture_number(&f, "trials.done") == fixture_number(&f, "trials.count"));
     EXPECT(fixture_number(&f, "control.page_faults") == 0);
+    EXPECT(fixture_number(&f, "planner.page_faults") == 0);
     fixture_end(&f);
     EXPECT(f.daemon.status == 0 && f.daemon.signal == 0);
     d = store_digest(&f);
@@ -90,9 +91,25 @@ static struct digest learn_once(void)
 
 TEST(learning_in_lockstep_is_reproduced_bit_for_bit_by_its_seed)
 {
-    struct digest a = learn_once(), b = learn_once();
+    struct digest a = learn_once(quick), b = learn_once(quick);
 
     EXPECT(a.n == 4 * 40); /* every step of the exploration trial and three planned ones */
+    EXPECT(a.n == b.n);
+    EXPECT(a.hash == b.hash);
+}
+
+TEST(a_planner_on_two_cores_does_to_the_bit_what_it_does_on_one)
+{
+    static const char *const one[] = { "steps: 200", "steps: 40", "recipe: steps",
+                                       "recipe: steps\n  epochs: 5\n  min_steps: 100", "count: 15", "count: 1",
+                                       "planner: 1}", "planner: 0}", NULL };
+    const char              *two[sizeof one / sizeof one[0]];
+
+    memcpy(two, one, sizeof two);
+    two[7] = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? "planner: [1, 0]}" : "planner: [0, -1]}";
+    struct digest a = learn_once(one), b = learn_once(two);
+
+    EXPECT(a.n == 2 * 40);
     EXPECT(a.n == b.n);
     EXPECT(a.hash == b.hash);
 }

@@ -59,6 +59,7 @@ TEST(all_planners_find_the_best_action_of_a_one_step_problem)
             k.c.iterations = 5;
             k.c.execute    = (enum execute_kind)execute;
             k.c.epsilon    = 0;
+            k.c.smoothing  = 1; /* else PDDM stays near the action before, which was 0 */
             kit_linear(&k, (double[]){ 0 }, (double[]){ 0.5 });
             kit_open(&k, NULL);
             struct plan_request q = kit_request(&k, 0);
@@ -272,7 +273,7 @@ TEST(the_best_cost_never_rises_from_one_iteration_to_the_next)
             struct seen         s = { 0 };
 
             planner_step(k.p, 0, &q, see, &s, &plan);
-            EXPECT(s.count == 6);
+            EXPECT(s.count == plan.iterations && s.count >= 6);
             EXPECT(!s.rose);
             EXPECT(s.last.final && same_actions(&s.last, &plan) && s.last.cost == plan.cost);
         }

@@ -1,7 +1,9 @@
-/* signal.h - one thread wakes another: a futex counter.  The waker never blocks, the sleeper has a deadline. */
+/* signal.h - one thread wakes another, or all that wait: a futex counter.  The waker never blocks, the sleeper has a
+ * deadline (UINT64_MAX: none). */
 #ifndef RT_SIGNAL_H
 #define RT_SIGNAL_H
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,6 +26,12 @@ static inline void rt_signal_raise(struct rt_signal *s)
 {
     atomic_fetch_add_explicit(&s->count, 1, memory_order_release);
     syscall(SYS_futex, &s->count, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static inline void rt_signal_raise_all(struct rt_signal *s)
+{
+    atomic_fetch_add_explicit(&s->count, 1, memory_order_release);
+    syscall(SYS_futex, &s->count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 /* Sleeps until the count differs from `seen` or CLOCK_MONOTONIC reaches `until_ns`; true if it differs. */

@@ -1,0 +1,417 @@
+/* gradient.c - one tile of candidates forwards and backwards through the ensemble (gradient.h).
+ *
+ * Compiled once per instruction set with -DISA=... (kernel.h).  Runs on the planner's threads: no memory, no system
+ * calls.  Rows never meet, so a row that diverges spoils no other. */
+#include "planner/gradient.h"
+#include "planner/kernel.h"
+
+#define PADDED(n) (((n) + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL)
+
+/* Where the parts of one step's tape stand. */
+struct tape {
+    float *slope; /* layers x hidden, padded    */
+    float *noise; /* nx: d (sigma z) / d r      */
+    float *dcost; /* nx: d (step's cost) / d x' */
+    float *angle; /* per angle: sine and cosine */
+};
+
+static struct tape tape_at(const struct gradient_job *job, int h)
+{
+    const struct model_dims *d = &job->net->dims;
+    struct tape              t;
+
+    t.slope = job->tape + (size_t)h * (size_t)gradient_tape(d) * TILE;
+    t.noise = t.slope + d->layers * PADDED(d->hidden) * TILE;
+    t.dcost = t.noise + d->nx * TILE;
+    t.angle = t.dcost + d->nx * TILE;
+    return t;
+}
+
+/* y = W x + b for bt vectors of rows, then times slope unless NULL.  p: biases of `out` outputs, then panels for `packed`
+ * inputs, of which the first `in` count; panels that hold none of the first `wanted` outputs are left out. */
+/* clang-format off */
+INLINE void product_rows(float *y, const float *x, const float *p, const float *slope, int in, int packed, int out,
+                         int wanted, const int bt)
+{
+    const float *w = p + PADDED(out);
+
+    for (int n = 0; n < wanted; n += PANEL, y += PANEL * TILE, w += PANEL * packed) {
+        vf           c[PANEL][BT];
+        const float *xk = x, *wk = w;
+
+        UNROLL for (int i = 0; i < PANEL; i++)
+            UNROLL for (int j = 0; j < bt; j++)
+                c[i][j] = v_set(p[n + i]);
+        for (int k = 0; k < in; k++, xk += TILE, wk += PANEL) {
+            vf v[BT];
+
+            UNROLL for (int j = 0; j < bt; j++)
+                v[j] = v_load(xk + j * LANES);
+            UNROLL for (int i = 0; i < PANEL; i++)
+                UNROLL for (int j = 0; j < bt; j++)
+                    c[i][j] += v_set(wk[i]) * v[j];
+        }
+        if (slope) {
+            UNROLL for (int i = 0; i < PANEL; i++)
+                UNROLL for (int j = 0; j < bt; j++)
+                    c[i][j] *= v_load(slope + (n + i) * TILE + j * LANES);
+        }
+        UNROLL for (int i = 0; i < PANEL; i++)
+            UNROLL for (int j = 0; j < bt; j++)
+                v_store(y + i * TILE + j * LANES, c[i][j]);
+    }
+}
+/* clang-format on */
+
+static __attribute__((noinline)) void product(float *y, const float *x, const float *p, const float *slope, int in,
+                                              int packed, int out, int wanted, int bt)
+{
+    if (bt == BT)
+        product_rows(y, x, p, slope, in, packed, out, wanted, BT);
+    else
+        product_rows(y, x, p, slope, in, packed, out, wanted, 1);
+}
+
+/* 1 + e^-x; x >= -43 keeps the product of two finite and its inverse normal. */
+INLINE vf divisor(vf x)
+{
+    return 1.0f + v_exp(-v_max(x, -43.0f));
+}
+
+/* y = swish(y), slope = swish'(y) for an even number of units; one division serves two units of the same rows. */
+static __attribute__((noinline)) void swish_slope(float *y, float *slope, int units, int bt)
+{
+    for (int i = 0; i < units; i += 2, y += 2 * TILE, slope += 2 * TILE)
+        for (int j = 0; j < bt * LANES; j += LANES) {
+            vf a = v_load(y + j), b = v_load(y + TILE + j);
+            vf p = divisor(a), q = divisor(b), r = 1.0f / (p * q), s = q * r, t = p * r;
+
+            a *= s;
+            b *= t;
+            v_store(y + j, a);
+            v_store(y + TILE + j, b);
+            v_store(slope + j, s + a * (1.0f - s));
+            v_store(slope + TILE + j, t + b * (1.0f - t));
+        }
+}
+
+INLINE void features_ahead(float *in, const struct gradient_net *net, const float *x, const float *act, float *angle,
+                           const int bt)
+{
+    const float *mean = net->in_mean;
+
+    for (int i = 0; i < net->dims.nx; i++, x += TILE) {
+        if (net->dims.input[i] == INPUT_ANGLE) {
+            for (int j = 0; j < bt * LANES; j += LANES) {
+                vf s, c;
+
+                v_sincos(v_load(x + j), &s, &c);
+                v_store(angle + j, s);
+                v_store(angle + TILE + j, c);
+                v_store(in + j, s - mean[0]);
+                v_store(in + TILE + j, c - mean[1]);
+            }
+            angle += 2 * TILE;
+            in += 2 * TILE;
+            mean += 2;
+        } else {
+            for (int j = 0; j < bt * LANES; j += LANES)
+                v_store(in + j, v_load(x + j) - mean[0]);
+            in += TILE;
+            mean++;
+        }
+    }
+    for (int i = 0; i < net->dims.na; i++, act += TILE, in += TILE, mean++)
+        for (int j = 0; j < bt * LANES; j += LANES)
+            v_store(in + j, v_load(act + j) - mean[0]);
+}
+
+/* x becomes the next state; what the way back needs goes to the tape. */
+INLINE void step_ahead(const struct gradient_job *job, int member, const float *act, const float *z, struct tape t,
+                       const int bt)
+{
+    const struct gradient_net *net    = job->net;
+    float *const              *ahead  = net->ahead[member];
+    int    nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
+    float *from = job->buf[0], *to = job->buf[1];
+
+    features_ahead(from, net, job->x, act, t.angle, bt);
+    for (int l = 0; l < layers; l++) {
+        float *was = from;
+
+        product(to, from, ahead[l], NULL, in, in, hidden, hidden, bt);
+        swish_slope(to, t.slope + l * PADDED(hidden) * TILE, hidden + hidden % 2, bt);
+        from = to;
+        to   = was;
+        in   = hidden;
+    }
+    product(to, from, ahead[layers], NULL, in, in, 2 * nx, z ? 2 * nx : nx, bt);
+
+    for (int i = 0; i < nx; i++)
+        for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES) {
+            vf dx = v_load(to + j);
+
+            if (z) {
+                vf s     = 1.0f / (1.0f + v_exp(-v_load(to + nx * TILE + j)));
+                vf sigma = v_sqrt(net->var_min[i] + net->var_span[i] * s);
+
+                dx += sigma * z[i];
+                /* A variance below the smallest float has no slope either: 0 / 0 would be none. */
+                v_store(t.noise + j, s * (1.0f - s) * (0.5f * net->var_span[i] * z[i]) / v_max(sigma, 1e-30f));
+            }
+            v_store(job->x + j, v_load(job->x + j) + dx);
+        }
+}
+
+/* dx = d cost / d x before the step, dact += d cost / d action; on entry dx is by the state after it. */
+INLINE void step_back(const struct gradient_job *job, int member, float *dact, bool noisy, struct tape t, const int bt)
+{
+    const struct gradient_net *net  = job->net;
+    float *const              *back = net->back[member];
+    int    nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, out = noisy ? 2 * nx : nx;
+    float *from = job->buf[0], *to = job->buf[1];
+
+    for (int i = 0; i < nx; i++)
+        for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES) {
+            vf dx = v_load(job->dx + j);
+
+            v_store(from + j, dx);
+            if (noisy)
+                v_store(from + nx * TILE + j, dx * v_load(t.noise + j));
+        }
+    product(to, from, back[layers], t.slope + (layers - 1) * PADDED(hidden) * TILE, out, 2 * nx, hidden, hidden, bt);
+    for (int l = layers - 1; l > 0; l--) {
+        float *was = from;
+
+        from = to;
+        to   = was;
+        product(to, from, back[l], t.slope + (l - 1) * PADDED(hidden) * TILE, hidden, hidden, hidden, hidden, bt);
+    }
+    product(from, to, back[0], NULL, hidden, hidden, net->nin, net->nin, bt);
+
+    for (int i = 0; i < nx; i++) {
+        bool angle = net->dims.input[i] == INPUT_ANGLE;
+
+        for (int j = 0; j < bt * LANES; j += LANES) {
+            vf d = v_load(from + j);
+
+            if (angle)
+                d = d * v_load(t.angle + TILE + j) - v_load(from + TILE + j) * v_load(t.angle + j);
+            v_store(job->dx + i * TILE + j, v_load(job->dx + i * TILE + j) + d);
+        }
+        from += angle ? 2 * TILE : TILE;
+        t.angle += angle ? 2 * TILE : 0;
+    }
+    for (int i = 0; i < net->dims.na; i++, from += TILE, dact += TILE)
+        for (int j = 0; j < bt * LANES; j += LANES)
+            v_store(dact + j, v_load(dact + j) + v_load(from + j));
+}
+
+/* ---- cost of a step (task.h) and its gradient, one vector of rows ---- */
+
+struct chain {
+    vf p[3], R[3][3]; /* the frame so far */
+    vf joint[MAX_LINKS][3], axis[MAX_LINKS][3];
+};
+
+INLINE void chain_move(struct chain *c, const double v[3], vf by)
+{
+    for (int i = 0; i < 3; i++)
+        c->p[i] += (c->R[i][0] * (float)v[0] + c->R[i][1] * (float)v[1] + c->R[i][2] * (float)v[2]) * by;
+}
+
+/* R = R (cos q I + (1 - cos q) a a' + sin q [a]x)   (Rodrigues) */
+INLINE void chain_turn(struct chain *c, const double axis[3], vf q)
+{
+    float a[3] = { (float)axis[0], (float)axis[1], (float)axis[2] };
+    vf    sine, cosine, T[3][3];
+
+    v_sincos(q, &sine, &cosine);
+    for (int i = 0; i < 3; i++) {
+        int k = (i + 1) % 3, l = (i + 2) % 3;
+
+        T[i][i] = (1.0f - cosine) * (a[i] * a[i]) + cosine;
+        T[i][k] = (1.0f - cosine) * (a[i] * a[k]) - sine * a[l];
+        T[i][l] = (1.0f - cosine) * (a[i] * a[l]) + sine * a[k];
+    }
+    for (int i = 0; i < 3; i++) {
+        vf r[3] = { c->R[i][0], c->R[i][1], c->R[i][2] };
+
+        for (int k = 0; k < 3; k++)
+            c->R[i][k] = r[0] * T[0][k] + r[1] * T[1][k] + r[2] * T[2][k];
+    }
+}
+
+static __attribute__((noinline)) void chain_ahead(struct chain *c, const struct task_frame *f, const float *x)
+{
+    for (int i = 0; i < 3; i++) {
+        c->p[i] = v_set(0);
+        for (int k = 0; k < 3; k++)
+            c->R[i][k] = v_set(i == k);
+    }
+    for (int l = 0; l < f->nlink; l++) {
+        const struct task_link *link = &f->link[l];
+        const double           *a    = link->axis;
+
+        chain_move(c, link->offset, v_set(1));
+        if (link->obs < 0)
+            continue;
+        for (int i = 0; i < 3; i++) {
+            c->joint[l][i] = c->p[i];
+            c->axis[l][i]  = c->R[i][0] * (float)a[0] + c->R[i][1] * (float)a[1] + c->R[i][2] * (float)a[2];
+        }
+        vf q = v_load(x + link->obs * TILE);
+        if (link->type == JOINT_PRISMATIC)
+            chain_move(c, a, q);
+        else
+            chain_turn(c, a, q);
+    }
+    chain_move(c, f->tip, v_set(1));
+}
+
+/* dx += (dp / dx)' dp:  a slide moves the tip along its axis, a turn by axis x (tip - joint). */
+static __attribute__((noinline)) void chain_back(const struct chain *c, const struct task_frame *f, const vf dp[3],
+                                                 float *dx)
+{
+    for (int l = 0; l < f->nlink; l++) {
+        const struct task_link *link = &f->link[l];
+        vf                      sum  = v_set(0);
+
+        if (link->obs < 0)
+            continue;
+        for (int i = 0; i < 3; i++) {
+            int k = (i + 1) % 3, m = (i + 2) % 3;
+
+            if (link->type == JOINT_PRISMATIC)
+                sum += c->axis[l][i] * dp[i];
+            else
+                sum += (c->axis[l][k] * (c->p[m] - c->joint[l][m]) - c->axis[l][m] * (c->p[k] - c->joint[l][k])) * dp[i];
+        }
+        v_store(dx + link->obs * TILE, v_load(dx + link->obs * TILE) + sum);
+    }
+}
+
+/* A term's cost from its squared distance; *slope = 2 d cost / d d2. */
+INLINE vf form_cost(const struct task_term *term, vf d2, vf *slope)
+{
+    float weight = (float)term->weight, inverse = (float)(-1 / (term->width * term->width));
+
+    if (term->form == FORM_EXP) {
+        vf e = weight * v_exp(d2 * inverse);
+
+        *slope = e * (2 * inverse);
+        return e;
+    }
+    *slope = v_set(2 * weight);
+    return weight * d2;
+}
+
+/* Cost of state and action; dx (nx), da (na) = its gradient. */
+static __attribute__((noinline)) vf cost_slope(const struct task *t, const float *x, const float *act, int nx, int na,
+                                               float *dx, float *da)
+{
+    vf cost = v_set(0);
+
+    for (int i = 0; i < nx; i++)
+        v_store(dx + i * TILE, v_set(0));
+    for (int i = 0; i < na; i++)
+        v_store(da + i * TILE, v_set(0));
+
+    for (int k = 0; k < t->nterm; k++) {
+        const struct task_term *term = &t->term[k];
+        vf                      d2   = v_set(0), slope, d[3];
+        struct chain            chain;
+
+        switch (term->kind) {
+        case TERM_OBSERVATION:
+            for (int i = 0; i < term->n; i++) {
+                vf away = (v_load(x + term->index[i] * TILE) - (float)term->target[i]) * (float)term->scale[i];
+                d2 += away * away;
+            }
+            cost += form_cost(term, d2, &slope);
+            for (int i = 0; i < term->n; i++) {
+                float *to   = dx + term->index[i] * TILE, scale = (float)term->scale[i];
+                vf     away = (v_load(x + term->index[i] * TILE) - (float)term->target[i]) * scale;
+
+                v_store(to, v_load(to) + slope * away * scale);
+            }
+            break;
+        case TERM_FRAME:
+            chain_ahead(&chain, &t->frame[term->frame], x);
+            for (int i = 0; i < 3; i++) {
+                d[i] = (chain.p[i] - (float)term->target[i]) * (float)term->scale[i];
+                d2 += d[i] * d[i];
+            }
+            cost += form_cost(term, d2, &slope);
+            for (int i = 0; i < 3; i++)
+                d[i] *= slope * (float)term->scale[i];
+            chain_back(&chain, &t->frame[term->frame], d, dx);
+            break;
+        case TERM_EFFORT:
+            for (int i = 0; i < na; i++)
+                d2 += v_load(act + i * TILE) * v_load(act + i * TILE);
+            cost += form_cost(term, d2, &slope);
+            for (int i = 0; i < na; i++)
+                v_store(da + i * TILE, v_load(da + i * TILE) + slope * v_load(act + i * TILE));
+            break;
+        }
+    }
+    return cost;
+}
+
+/* ---- all steps ---- */
+
+INLINE void there_and_back(const struct gradient_job *job, const int bt)
+{
+    int nx = job->net->dims.nx, na = job->net->dims.na;
+    vf  cost[BT];
+
+    for (int i = 0; i < nx * TILE; i += LANES) {
+        v_store(job->x + i, v_set(job->start[i / TILE]));
+        v_store(job->dx + i, v_set(0));
+    }
+    for (int j = 0; j < bt; j++)
+        cost[j] = v_set(0);
+
+    for (int h = 0; h < job->horizon; h++) {
+        struct tape  t   = tape_at(job, h);
+        const float *act = job->act + h * na * TILE;
+        float       *da  = job->dact + h * na * TILE;
+
+        step_ahead(job, job->member[h], act, job->z ? job->z + h * nx : NULL, t, bt);
+        for (int j = 0; j < bt; j++) {
+            int at = j * LANES;
+            cost[j] += cost_slope(job->task, job->x + at, act + at, nx, na, t.dcost + at, da + at);
+        }
+    }
+    /* A diverged state must not hide behind a bounded cost: 0 times infinity or NaN is NaN. */
+    for (int i = 0; i < nx; i++)
+        for (int j = 0; j < bt; j++)
+            cost[j] += v_load(job->x + i * TILE + j * LANES) * 0.0f;
+    for (int j = 0; j < bt; j++)
+        v_store(job->cost + j * LANES, cost[j]);
+
+    for (int h = job->horizon - 1; h >= 0; h--) {
+        struct tape t = tape_at(job, h);
+
+        for (int i = 0; i < nx; i++)
+            for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES)
+                v_store(job->dx + j, v_load(job->dx + j) + v_load(t.dcost + j));
+        step_back(job, job->member[h], job->dact + h * na * TILE, job->z != NULL, t, bt);
+    }
+}
+
+static void run(const struct gradient_job *job)
+{
+    if (job->rows <= LANES)
+        there_and_back(job, 1); /* half a tile: the last of a population */
+    else
+        there_and_back(job, BT);
+}
+
+const struct lanes_gradient JOIN(lanes_gradient_, ISA) = {
+    .isa   = TEXT(ISA),
+    .tile  = TILE,
+    .panel = PANEL,
+    .run   = run,
+};

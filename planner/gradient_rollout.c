@@ -1,0 +1,242 @@
+/* gradient_rollout.c - see gradient.h.  The arithmetic is in gradient.c; here is who meets whom: candidates, particles,
+ * members, workers. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "daemon/rt/check.h"
+#include "daemon/rt/clock.h"
+#include "planner/gradient.h"
+
+enum { UNITS_EACH = 8 }; /* of a wave, for each worker: little is lost while the last ones are waited for */
+
+extern const struct lanes_gradient lanes_gradient_portable;
+#if defined(__x86_64__)
+extern const struct lanes_gradient lanes_gradient_avx2, lanes_gradient_avx512;
+#endif
+
+static const struct lanes_gradient *kernel_of(const struct lanes_ops *ops)
+{
+    static const struct lanes_gradient *const all[] = {
+#if defined(__x86_64__)
+        &lanes_gradient_avx512,
+        &lanes_gradient_avx2,
+#endif
+        &lanes_gradient_portable,
+    };
+    int i = 0, last = sizeof all / sizeof *all - 1;
+
+    while (i < last && strcmp(all[i]->isa, ops->isa) != 0)
+        i++;
+    return all[i]; /* portable C also where the rollout knows instructions that this does not */
+}
+
+static int padded(int n)
+{
+    return (n + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
+}
+
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+int gradient_width(const struct model_dims *d)
+{
+    return padded(larger(larger(ensemble_nin(d), d->hidden), 2 * d->nx));
+}
+
+int gradient_tape(const struct model_dims *d)
+{
+    int angles = ensemble_nin(d) - d->nx - d->na;
+
+    return d->layers * padded(d->hidden) + 2 * d->nx + 2 * angles;
+}
+
+void gradient_layout(struct gradient *g, struct arena *a, const struct planner_config *c, const struct model_dims *d)
+{
+    int workers = larger(c->workers, 1);
+
+    g->dims      = *d;
+    g->horizon   = c->horizon;
+    g->particles = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
+    g->wave      = (UNITS_EACH * workers + g->particles - 1) / g->particles;
+
+    for (int s = 0; s < ROLLOUT_SLOTS; s++)
+        for (int m = 0; m < d->members; m++)
+            for (int l = 0; l <= d->layers; l++) {
+                int in, out;
+
+                ensemble_layer(d, l, &in, &out);
+                g->net[s].ahead[m][l] = ARENA_ARRAY(a, float, padded(out) * (in + 1));
+                g->net[s].back[m][l]  = ARENA_ARRAY(a, float, padded(in) * (out + 1));
+            }
+    size_t sequence = (size_t)(g->horizon * d->na * LANES_TILE), units = (size_t)(g->wave * g->particles);
+
+    g->act  = ARENA_ARRAY(a, float, (size_t)g->wave * sequence);
+    g->cost = ARENA_ARRAY(a, float, units * LANES_TILE);
+    g->dact = ARENA_ARRAY(a, float, units * sequence);
+    for (int w = 0; w < workers; w++) {
+        struct gradient_scratch *s = &g->scratch[w];
+
+        s->x      = ARENA_ARRAY(a, float, d->nx *LANES_TILE);
+        s->dx     = ARENA_ARRAY(a, float, d->nx *LANES_TILE);
+        s->buf[0] = ARENA_ARRAY(a, float, gradient_width(d) * LANES_TILE);
+        s->buf[1] = ARENA_ARRAY(a, float, gradient_width(d) * LANES_TILE);
+        s->tape   = ARENA_ARRAY(a, float, (size_t)(g->horizon * gradient_tape(d)) * LANES_TILE);
+    }
+}
+
+/* One layer: W (out x in) and b, both ways, with everything folded in that lanes.h names. */
+static void pack_layer(int panel, const struct ensemble *e, int l, const float *W, float *ahead, float *back)
+{
+    int nx = e->dims.nx, in, out;
+
+    ensemble_layer(&e->dims, l, &in, &out);
+    const float *b = W + (size_t)in * (size_t)out;
+
+    memset(ahead, 0, (size_t)(padded(out) * (in + 1)) * sizeof *ahead);
+    memset(back, 0, (size_t)(padded(in) * (out + 1)) * sizeof *back);
+    for (int i = 0; i < out; i++) {
+        bool   last  = l == e->dims.layers;
+        double scale = last && i < nx ? (double)e->out_std[i] : 1;
+        double shift = !last ? 0 : i < nx ? (double)e->out_mean[i] : -(double)e->max_logvar[i - nx];
+        float *row   = ahead + padded(out) + i / panel * panel * in + i % panel;
+
+        ahead[i] = (float)(scale * (double)b[i] + shift);
+        for (int k = 0; k < in; k++) {
+            double v      = scale * (double)W[(size_t)i * (size_t)in + (size_t)k];
+            float *column = back + padded(in) + k / panel * panel * out + k % panel;
+
+            row[k * panel] = column[i * panel] = (float)(l == 0 ? v / (double)e->in_std[k] : v);
+        }
+    }
+}
+
+void gradient_pack(struct gradient *g, int slot, const struct ensemble *e, const struct lanes_ops *ops)
+{
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && model_dims_equal(&e->dims, &g->dims));
+    struct gradient_net *n = &g->net[slot];
+
+    n->dims = e->dims;
+    n->nin  = ensemble_nin(&e->dims);
+    memcpy(n->in_mean, e->in_mean, sizeof n->in_mean);
+    for (int i = 0; i < e->dims.nx; i++) {
+        double var     = (double)e->out_std[i] * (double)e->out_std[i];
+        n->var_min[i]  = (float)(var * exp((double)e->min_logvar[i]));
+        n->var_span[i] = (float)(var * exp((double)e->max_logvar[i]));
+    }
+    const float *W = e->weights;
+
+    for (int m = 0; m < e->dims.members; m++)
+        for (int l = 0; l <= e->dims.layers; l++) {
+            int in, out;
+
+            ensemble_layer(&e->dims, l, &in, &out);
+            pack_layer(kernel_of(ops)->panel, e, l, W, n->ahead[m][l], n->back[m][l]);
+            W += (size_t)out * (size_t)(in + 1);
+        }
+}
+
+/* One call of team_run: the particles of a wave of tiles. */
+struct wave {
+    struct gradient             *g;
+    const struct rollout        *r;
+    const struct lanes_gradient *kernel;
+    int                          slot, n; /* candidates in the wave */
+};
+
+static void work(void *ctx, int worker, int unit)
+{
+    const struct wave       *w = ctx;
+    const struct rollout    *r = w->r;
+    struct gradient         *g = w->g;
+    struct gradient_scratch *s = &g->scratch[worker];
+    int tile = w->kernel->tile, nx = g->dims.nx, steps = g->horizon * g->dims.na, t = unit / g->particles,
+        p = unit % g->particles;
+
+    w->kernel->run(&(struct gradient_job){
+        .net     = &g->net[w->slot],
+        .task    = &r->task,
+        .horizon = g->horizon,
+        .rows    = w->n - t * tile < tile ? w->n - t * tile : tile,
+        .member  = r->member + p * g->horizon,
+        .start   = r->start + p % g->dims.members * nx,
+        .act     = g->act + (size_t)t * (size_t)(steps * tile),
+        .z       = r->propagation == PARTICLES_MEAN ? NULL : r->z + p * g->horizon * nx,
+        .x       = s->x,
+        .dx      = s->dx,
+        .buf     = { s->buf[0], s->buf[1] },
+        .tape    = s->tape,
+        .cost    = g->cost + unit * tile,
+        .dact    = g->dact + (size_t)unit * (size_t)(steps * tile),
+    });
+}
+
+/* Mean over particles, always in the same order, of row b of tile t; the gradient to dact.  Returns the cost. */
+static float gather(const struct gradient *g, int tile, int t, int b, float *dact)
+{
+    int          steps = g->horizon * g->dims.na, P = g->particles;
+    const float *cost = g->cost + t * P * tile + b, *d = g->dact + (size_t)(t * P) * (size_t)(steps * tile) + b;
+    double       sum  = 0;
+    bool         good = true;
+
+    for (int p = 0; p < P; p++)
+        sum += (double)cost[p * tile];
+    float mean = (float)(sum / P);
+
+    for (int i = 0; i < steps; i++) {
+        double slope = 0;
+
+        for (int p = 0; p < P; p++)
+            slope += (double)d[(size_t)(p * steps + i) * (size_t)tile];
+        dact[i] = (float)(slope / P);
+        good    = good && isfinite(dact[i]);
+    }
+    /* Written so that NaN is the worst; minus infinity would be a reward without limit. */
+    if (good && mean < ROLLOUT_WORST && mean >= -FLT_MAX)
+        return mean;
+    memset(dact, 0, (size_t)steps * sizeof *dact);
+    return ROLLOUT_WORST;
+}
+
+int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int n, const float *act, float *cost,
+                      float *dact, uint64_t deadline_ns)
+{
+    struct wave w    = { .g = g, .r = r, .kernel = kernel_of(r->ops), .slot = slot };
+    int         tile = w.kernel->tile, steps = g->horizon * g->dims.na, P = g->particles;
+
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && g->net[slot].nin > 0);
+    if (g->deadline_ns != deadline_ns)
+        g->unit_ns = 0;
+    g->deadline_ns = deadline_ns;
+
+    for (int first = 0; first < n; first += g->wave * tile) {
+        /* Also for what follows an iteration: one step by every member (rollout_predict). */
+        uint64_t reserve_ns = g->unit_ns * (uint64_t)g->dims.members / (uint64_t)g->horizon;
+
+        if (deadline_ns != UINT64_MAX && clock_now_ns() + g->unit_ns + reserve_ns >= deadline_ns)
+            return first;
+        w.n       = n - first < g->wave * tile ? n - first : g->wave * tile;
+        int tiles = (w.n + tile - 1) / tile;
+
+        /* Rows beyond the population repeat its last candidate. */
+        for (int c = 0; c < tiles * tile; c++) {
+            const float *from = act + (size_t)(first + (c < w.n ? c : w.n - 1)) * (size_t)steps;
+            float       *to   = g->act + (size_t)(c / tile * steps) * (size_t)tile + c % tile;
+
+            for (int i = 0; i < steps; i++)
+                to[i * tile] = from[i];
+        }
+        int done = team_run(g->team, work, &w, tiles * P, deadline_ns, reserve_ns) / P * tile;
+        done     = done < w.n ? done : w.n;
+        if (deadline_ns != UINT64_MAX && team_unit_ns(g->team) > g->unit_ns)
+            g->unit_ns = team_unit_ns(g->team);
+
+        for (int c = 0; c < done; c++)
+            cost[first + c] = gather(g, tile, c / tile, c % tile, dact + (size_t)(first + c) * (size_t)steps);
+        if (done < w.n)
+            return first + done;
+    }
+    return n;
+}

@@ -1,0 +1,625 @@
+/* test_gradient.c - the reverse pass against central differences of a rollout in plain loops and double precision (in
+ * float the differences would be noise), and its costs against the rollout's. */
+#include <float.h>
+
+#include "daemon/rt/clock.h"
+#include "planner/gradient.h"
+#include "tests/plan_kit.h"
+#include "tests/test.h"
+
+/* ---- the truth, in double ---- */
+
+static double softplus(double x)
+{
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+
+/* ensemble_predict. */
+static void true_step(const struct ensemble *e, int member, const double *a, const float *z, double *x)
+{
+    const struct model_dims *d = &e->dims;
+    const float             *W = e->weights + (size_t)member * ensemble_params(d);
+    double                   h[MAX_IN + MAX_HIDDEN], y[2 * MAX_OBS + MAX_HIDDEN], dx[MAX_OBS];
+    int                      n = 0, in, out;
+
+    for (int i = 0; i < d->nx; i++) {
+        h[n++] = d->input[i] == INPUT_ANGLE ? sin(x[i]) : x[i];
+        if (d->input[i] == INPUT_ANGLE)
+            h[n++] = cos(x[i]);
+    }
+    for (int i = 0; i < d->na; i++)
+        h[n++] = a[i];
+    for (int i = 0; i < n; i++)
+        h[i] = (h[i] - (double)e->in_mean[i]) / (double)e->in_std[i];
+
+    for (int l = 0; l <= d->layers; l++) {
+        ensemble_layer(d, l, &in, &out);
+        for (int i = 0; i < out; i++) {
+            y[i] = (double)W[out * in + i];
+            for (int k = 0; k < in; k++)
+                y[i] += (double)W[i * in + k] * h[k];
+        }
+        for (int i = 0; i < out; i++)
+            h[i] = l < d->layers ? y[i] / (1 + exp(-y[i])) : y[i];
+        W += out * (in + 1);
+    }
+    for (int i = 0; i < d->nx; i++) {
+        double max = (double)e->max_logvar[i], min = (double)e->min_logvar[i];
+        double lv = max - softplus(max - h[d->nx + i]);
+
+        lv    = min + softplus(lv - min);
+        dx[i] = (double)e->out_mean[i] + (double)e->out_std[i] * (h[i] + (z ? exp(lv / 2) * (double)z[i] : 0));
+    }
+    for (int i = 0; i < d->nx; i++)
+        x[i] += dx[i];
+}
+
+/* v turned about the unit axis by q  (Rodrigues). */
+static void turned(const double axis[3], double q, const double v[3], double out[3])
+{
+    double along = axis[0] * v[0] + axis[1] * v[1] + axis[2] * v[2];
+
+    for (int i = 0; i < 3; i++) {
+        int k = (i + 1) % 3, l = (i + 2) % 3;
+
+        out[i] = v[i] * cos(q) + (axis[k] * v[l] - axis[l] * v[k]) * sin(q) + axis[i] * along * (1 - cos(q));
+    }
+}
+
+/* From the tip towards the base. */
+static void true_position(const struct task_frame *f, const double *x, double p[3])
+{
+    memcpy(p, f->tip, 3 * sizeof *p);
+    for (int l = f->nlink - 1; l >= 0; l--) {
+        const struct task_link *link = &f->link[l];
+        double                  was[3];
+
+        memcpy(was, p, sizeof was);
+        if (link->obs >= 0 && link->type != JOINT_PRISMATIC)
+            turned(link->axis, x[link->obs], was, p);
+        for (int i = 0; i < 3; i++) {
+            if (link->obs >= 0 && link->type == JOINT_PRISMATIC)
+                p[i] += link->axis[i] * x[link->obs];
+            p[i] += link->offset[i];
+        }
+    }
+}
+
+static double true_cost(const struct task *t, const double *x, const double *a, int na)
+{
+    double cost = 0;
+
+    for (int k = 0; k < t->nterm; k++) {
+        const struct task_term *term = &t->term[k];
+        double                  d2   = 0, p[3];
+
+        if (term->kind == TERM_FRAME)
+            true_position(&t->frame[term->frame], x, p);
+        for (int i = 0; i < (term->kind == TERM_EFFORT ? na : term->kind == TERM_FRAME ? 3 : term->n); i++) {
+            double d = term->kind == TERM_EFFORT  ? a[i]
+                       : term->kind == TERM_FRAME ? (p[i] - term->target[i]) * term->scale[i]
+                                                  : (x[term->index[i]] - term->target[i]) * term->scale[i];
+            d2 += d * d;
+        }
+        cost += term->weight * (term->form == FORM_EXP ? exp(-d2 / (term->width * term->width)) : d2);
+    }
+    return cost;
+}
+
+/* ---- a rollout and a gradient of its own ---- */
+
+struct rig {
+    struct kit      k;
+    struct rollout  r;
+    struct gradient g;
+    uint8_t        *memory;
+    size_t          size;
+};
+
+static void rig_layout(struct rig *g, struct arena *a)
+{
+    g->g.team = g->r.team = team_layout(a, g->k.c.workers > 1 ? g->k.c.workers : 1);
+    rollout_layout(&g->r, a, &g->k.c, &g->k.d);
+    gradient_layout(&g->g, a, &g->k.c, &g->k.d);
+}
+
+/* Exactly the bytes asked for, with a canary behind them. */
+static void rig_open(struct rig *g, const char *isa)
+{
+    struct arena a = ARENA_PROBE;
+
+    memset(&g->r, 0, sizeof g->r);
+    memset(&g->g, 0, sizeof g->g);
+    rig_layout(g, &a);
+    g->size   = a.used;
+    g->memory = aligned_alloc(64, (g->size + CANARY + 63) / 64 * 64);
+    CHECK(g->memory);
+    memset(g->memory, 0xa5, g->size + CANARY);
+    a        = (struct arena){ .base = g->memory, .size = g->size };
+    g->r.ops = lanes_find(isa);
+    rig_layout(g, &a);
+    g->r.task = g->k.t;
+    rollout_pack(&g->r, 0, &g->k.e);
+    gradient_pack(&g->g, 0, &g->k.e, g->r.ops);
+}
+
+static void rig_close(struct rig *g)
+{
+    for (int i = 0; i < CANARY; i++)
+        CHECK(g->memory[g->size + (size_t)i] == 0xa5);
+    free(g->memory);
+}
+
+static void rig_free(struct rig *g)
+{
+    rig_close(g);
+    ensemble_free(&g->k.e);
+}
+
+static int rig_steps(const struct rig *g)
+{
+    return g->k.c.horizon * g->k.d.na;
+}
+
+/* From x, with the noise of `seed`. */
+static void rig_gradient(struct rig *g, const float *x, uint64_t seed, int n, const float *a, float *cost, float *dact)
+{
+    rollout_begin(&g->r, 0, x, NULL, seed);
+    EXPECT(gradient_evaluate(&g->g, &g->r, 0, n, a, cost, dact, UINT64_MAX) == n);
+}
+
+/* Expected cost of the sequence a + by * direction, with the noise and members that the rollout has. */
+static double true_rollout(const struct rig *g, const float *a, double by, const float *direction)
+{
+    const struct rollout *r = &g->r;
+    int                   nx = g->k.d.nx, na = g->k.d.na, H = r->horizon;
+    double                sum = 0;
+
+    for (int p = 0; p < r->particles; p++) {
+        double x[MAX_OBS], act[MAX_ACT];
+
+        for (int i = 0; i < nx; i++)
+            x[i] = (double)r->start[p % g->k.d.members * nx + i];
+        for (int h = 0; h < H; h++) {
+            for (int i = 0; i < na; i++)
+                act[i] = (double)a[h * na + i] + by * (double)direction[h * na + i];
+            true_step(&g->k.e, r->member[p * H + h], act,
+                      g->k.c.propagation == PARTICLES_MEAN ? NULL : r->z + (p * H + h) * nx, x);
+            sum += true_cost(&g->k.t, x, act, na);
+        }
+    }
+    return sum / r->particles;
+}
+
+static double true_slope(const struct rig *g, const float *a, const float *direction)
+{
+    double by = 1e-5;
+
+    return (true_rollout(g, a, by, direction) - true_rollout(g, a, -by, direction)) / (2 * by);
+}
+
+static void random_frame(struct task_frame *f, struct rng *r, int nx)
+{
+    f->nlink = kit_pick(r, 0, 5);
+    for (int l = 0; l < f->nlink; l++) {
+        double q = kit_between(r, 0, 6.3);
+
+        f->link[l].obs     = kit_pick(r, -1, nx - 1);
+        f->link[l].type    = (enum joint_type)kit_pick(r, 1, 3);
+        f->link[l].axis[0] = 0.6 * cos(q);
+        f->link[l].axis[1] = 0.6 * sin(q);
+        f->link[l].axis[2] = 0.8;
+        for (int i = 0; i < 3; i++)
+            f->link[l].offset[i] = kit_between(r, -0.5, 0.5);
+    }
+    for (int i = 0; i < 3; i++)
+        f->tip[i] = kit_between(r, -0.5, 0.5);
+}
+
+static void random_rig(struct rig *g, struct rng *r, uint64_t seed)
+{
+    struct kit *k = &g->k;
+
+    memset(g, 0, sizeof *g);
+    kit_defaults(k, kit_pick(r, 1, 20), kit_pick(r, 1, 7));
+    k->d.members = kit_pick(r, 1, 4);
+    k->d.layers  = kit_pick(r, 1, 4);
+    k->d.hidden  = kit_pick(r, 1, 70);
+    for (int i = 0; i < k->d.nx; i++)
+        k->d.input[i] = rng_below(r, 3) ? INPUT_IDENTITY : INPUT_ANGLE;
+    k->c.horizon     = kit_pick(r, 1, 9);
+    k->c.particles   = k->d.members * kit_pick(r, 1, 3);
+    k->c.propagation = (enum particle_kind)kit_pick(r, PARTICLES_TSINF, PARTICLES_MEAN);
+
+    memset(&k->t, 0, sizeof k->t);
+    k->t.nframe = 2;
+    random_frame(&k->t.frame[0], r, k->d.nx);
+    random_frame(&k->t.frame[1], r, k->d.nx);
+    k->t.nterm = kit_pick(r, 1, 5);
+    for (int m = 0; m < k->t.nterm; m++) {
+        struct task_term *term = &k->t.term[m];
+
+        term->kind   = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_EFFORT);
+        term->form   = (enum term_form)kit_pick(r, FORM_SQUARED, FORM_EXP);
+        term->frame  = kit_pick(r, 0, 1);
+        term->weight = kit_between(r, -1, 1);
+        term->width  = kit_between(r, 0.5, 2);
+        term->n      = kit_pick(r, 1, k->d.nx);
+        for (int i = 0; i < MAX_TERM_INDEX; i++) {
+            term->index[i]  = kit_pick(r, 0, k->d.nx - 1); /* one may be named twice */
+            term->target[i] = kit_between(r, -1, 1);
+            term->scale[i]  = kit_between(r, -1, 1);
+        }
+    }
+    kit_model(k, seed);
+}
+
+static float *random_actions(const struct rig *g, struct rng *r, int n)
+{
+    float *a = malloc((size_t)(n * rig_steps(g)) * sizeof *a);
+
+    for (int i = 0; i < n * rig_steps(g); i++)
+        a[i] = (float)kit_between(r, -1, 1);
+    return a;
+}
+
+static float *gradients(const struct rig *g, int n)
+{
+    return calloc((size_t)(n * rig_steps(g)), sizeof(float));
+}
+
+/* The gradient of one sequence: single entries, and all of it at once along a direction. */
+static double expect_gradient(const struct rig *g, struct rng *r, const float *a, const float *dact)
+{
+    int    steps = rig_steps(g);
+    double size = 0, worst = 0;
+    float  direction[MAX_HORIZON * MAX_ACT];
+
+    for (int i = 0; i < steps; i++)
+        size += fabs((double)dact[i]);
+    for (int look = 0; look < 5; look++) {
+        int    only = kit_pick(r, 0, steps - 1);
+        double got  = 0;
+
+        for (int i = 0; i < steps; i++) {
+            direction[i] = look == 0 ? (float)kit_between(r, -1, 1) : i == only ? 1 : 0;
+            got += (double)dact[i] * (double)direction[i];
+        }
+        double want = true_slope(g, a, direction);
+        EXPECT_NEAR(got, want, 1e-4 * (1e-2 + size));
+        worst = fmax(worst, fabs(got - want) / (1e-2 + size));
+    }
+    return worst;
+}
+
+TEST(every_instruction_set_gives_the_gradient_of_central_differences_for_any_shape)
+{
+    struct rng r;
+    int        trials = getenv("LIMBER_SOAK") ? 4000 : 40;
+    double worst = 0;
+
+    rng_seed(&r, 51);
+    for (int trial = 0; trial < trials; trial++) {
+        struct rig g;
+        float      x[MAX_OBS];
+
+        random_rig(&g, &r, (uint64_t)trial);
+        int    n = kit_pick(&r, 1, 70), steps = rig_steps(&g); /* mostly not a multiple of any tile */
+        float *a = random_actions(&g, &r, n), *dact = gradients(&g, n), *cost = gradients(&g, n), *want = gradients(&g, n);
+
+        for (int i = 0; i < g.k.d.nx; i++)
+            x[i] = (float)kit_between(&r, -2, 2);
+        for (const char *const *isa = planner_isas(); *isa; isa++) {
+            rig_open(&g, *isa);
+            rig_gradient(&g, x, 123, n, a, cost, dact);
+            rollout_evaluate(&g.r, 0, n, a, want, UINT64_MAX);
+            for (int c = 0; c < n; c++)
+                EXPECT_NEAR(cost[c], want[c], 3e-4 * (1 + fabs((double)want[c])));
+            worst = fmax(worst, expect_gradient(&g, &r, a, dact));
+            worst = fmax(worst, expect_gradient(&g, &r, a + (n - 1) * steps, dact + (n - 1) * steps));
+            rig_close(&g);
+        }
+        free(a);
+        free(dact);
+        free(cost);
+        free(want);
+        ensemble_free(&g.k.e);
+    }
+    printf("worst %g\n", worst);
+}
+
+/* ---- */
+
+static void small_rig(struct rig *g, int nx, int na)
+{
+    memset(g, 0, sizeof *g);
+    kit_defaults(&g->k, nx, na);
+}
+
+/* What each part of the reverse pass adds must be seen, not lost in the rest: one term or input kind at a time. */
+TEST(every_kind_of_cost_term_and_particle_has_its_gradient)
+{
+    struct rng r;
+
+    rng_seed(&r, 3);
+    for (int kind = TERM_OBSERVATION; kind <= TERM_EFFORT; kind++)
+        for (int form = FORM_SQUARED; form <= FORM_EXP; form++)
+            for (int particles = PARTICLES_TSINF; particles <= PARTICLES_MEAN; particles++)
+                for (int type = JOINT_REVOLUTE; type <= JOINT_PRISMATIC; type++) {
+                    struct rig        g;
+                    struct task_term *term = &g.k.t.term[0];
+                    float             x[3] = { 0.3f, -0.2f, 0.6f }, cost;
+                    double            size = 0;
+
+                    small_rig(&g, 3, 2);
+                    g.k.d.input[1]      = INPUT_ANGLE;
+                    g.k.c.propagation   = (enum particle_kind)particles;
+                    g.k.t.nframe        = 1;
+                    g.k.t.frame[0]      = (struct task_frame){ .nlink = 3, .tip = { 0.5, 0.2, 0.1 } };
+                    g.k.t.nterm         = 1;
+                    *term               = (struct task_term){ .kind = (enum term_kind)kind, .form = (enum term_form)form };
+                    term->weight        = 1;
+                    term->width         = 0.8;
+                    term->n             = 3;
+                    for (int i = 0; i < 3; i++) {
+                        term->index[i]  = i;
+                        term->scale[i]  = 1;
+                        term->target[i] = 0.1 * i;
+
+                        struct task_link *link = &g.k.t.frame[0].link[i];
+                        link->obs              = i;
+                        link->type             = (enum joint_type)type;
+                        link->axis[i]          = 1;
+                        link->offset[2 - i]    = 0.4;
+                    }
+                    kit_model(&g.k, 9);
+                    rig_open(&g, NULL);
+                    float *a = random_actions(&g, &r, 1), *dact = gradients(&g, 1);
+
+                    rig_gradient(&g, x, 5, 1, a, &cost, dact);
+                    expect_gradient(&g, &r, a, dact);
+                    for (int i = 0; i < rig_steps(&g); i++)
+                        size += fabs((double)dact[i]);
+                    EXPECT(size > 0.01);
+                    free(a);
+                    free(dact);
+                    rig_free(&g);
+                }
+}
+
+TEST(the_variance_of_a_model_has_its_part_in_the_gradient)
+{
+    /* The mean does not depend on the action, the noise does. */
+    struct rig g;
+    struct rng r;
+    float      x[1] = { 0.5f }, cost;
+    double     size = 0;
+
+    rng_seed(&r, 8);
+    small_rig(&g, 1, 1);
+    g.k.t.nterm = 1;
+    kit_model(&g.k, 4);
+    for (int m = 0; m < g.k.d.members; m++) {
+        float *last = g.k.e.weights + (size_t)(m + 1) * ensemble_params(&g.k.d) - 2 * (g.k.d.hidden + 1);
+
+        memset(last, 0, (size_t)g.k.d.hidden * sizeof *last);
+        for (int i = 0; i < g.k.d.hidden; i++)
+            last[g.k.d.hidden + i] *= 10;
+    }
+    rig_open(&g, NULL);
+    float *a = random_actions(&g, &r, 1), *dact = gradients(&g, 1);
+
+    rig_gradient(&g, x, 5, 1, a, &cost, dact);
+    expect_gradient(&g, &r, a, dact);
+    for (int i = 0; i < rig_steps(&g); i++)
+        size += fabs((double)dact[i]);
+    EXPECT(size > 0.01);
+    free(a);
+    free(dact);
+    rig_free(&g);
+}
+
+TEST(a_variance_too_small_for_a_float_leaves_the_gradient_finite)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct rig g;
+        struct rng r;
+        float      x[2] = { 0.5f, 1 }, cost;
+
+        rng_seed(&r, 8);
+        small_rig(&g, 2, 1);
+        kit_model(&g.k, 4);
+        for (int i = 0; i < 2; i++) {
+            g.k.e.min_logvar[i] = -200;
+            g.k.e.max_logvar[i] = -190;
+        }
+        rig_open(&g, *isa);
+        float *a = random_actions(&g, &r, 1), *dact = gradients(&g, 1);
+
+        rig_gradient(&g, x, 5, 1, a, &cost, dact);
+        EXPECT(cost < ROLLOUT_WORST);
+        expect_gradient(&g, &r, a, dact);
+        free(a);
+        free(dact);
+        rig_free(&g);
+    }
+}
+
+TEST(a_candidate_has_the_same_gradient_wherever_it_stands)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct rig g;
+        struct rng r;
+        float      x[4] = { 0.1f, -0.4f, 0.2f, 1 }, cost[90], alone_cost;
+
+        rng_seed(&r, 3);
+        small_rig(&g, 4, 2);
+        g.k.d.input[2] = INPUT_ANGLE;
+        kit_model(&g.k, 4);
+        rig_open(&g, *isa);
+        int    steps = rig_steps(&g);
+        float *a = random_actions(&g, &r, 90), *dact = gradients(&g, 90), *alone = gradients(&g, 1);
+
+        rig_gradient(&g, x, 5, 90, a, cost, dact);
+        for (int c = 0; c < 90; c++) {
+            rig_gradient(&g, x, 5, 1, a + c * steps, &alone_cost, alone);
+            EXPECT(alone_cost == cost[c]);
+            EXPECT(!memcmp(alone, dact + c * steps, (size_t)steps * sizeof *alone));
+        }
+        free(a);
+        free(dact);
+        free(alone);
+        rig_free(&g);
+    }
+}
+
+static bool all_zero(const float *v, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (v[i] != 0)
+            return false;
+    return true;
+}
+
+TEST(nan_weights_make_every_cost_the_worst_and_every_gradient_zero)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct rig g;
+        struct rng r;
+        float      x[3] = { 0 }, cost[40];
+
+        rng_seed(&r, 3);
+        small_rig(&g, 3, 1);
+        kit_model(&g.k, 3);
+        g.k.e.weights[ensemble_params(&g.k.d) + 1] = NAN; /* one weight of one net */
+        rig_open(&g, *isa);
+        float *a = random_actions(&g, &r, 40), *dact = random_actions(&g, &r, 40);
+
+        rig_gradient(&g, x, 1, 40, a, cost, dact);
+        for (int c = 0; c < 40; c++)
+            EXPECT(cost[c] == ROLLOUT_WORST);
+        EXPECT(all_zero(dact, 40 * rig_steps(&g)));
+        free(a);
+        free(dact);
+        rig_free(&g);
+    }
+}
+
+TEST(a_candidate_that_diverges_costs_the_worst_and_leaves_its_neighbours_alone)
+{
+    for (const char *const *isa = planner_isas(); *isa; isa++) {
+        struct rig g;
+        struct rng r;
+        float      x[3] = { 0.1f, 0.2f, 0.3f }, cost[90], with[90];
+
+        rng_seed(&r, 6);
+        small_rig(&g, 3, 1);
+        g.k.d.hidden = 21;
+        kit_model(&g.k, 5);
+        rig_open(&g, *isa);
+        int    steps = rig_steps(&g);
+        float *a = random_actions(&g, &r, 90), *dact = gradients(&g, 90), *ddact = gradients(&g, 90);
+
+        rig_gradient(&g, x, 5, 90, a, cost, dact);
+        for (int c = 0; c < 90; c += 7)
+            a[c * steps + c % steps] = c % 3 == 0 ? NAN : c % 3 == 1 ? INFINITY : 1e30f;
+        rig_gradient(&g, x, 5, 90, a, with, ddact);
+        for (int c = 0; c < 90; c++) {
+            EXPECT(with[c] == (c % 7 ? cost[c] : ROLLOUT_WORST));
+            if (c % 7)
+                EXPECT(!memcmp(dact + c * steps, ddact + c * steps, (size_t)steps * sizeof *dact));
+            else
+                EXPECT(all_zero(ddact + c * steps, steps));
+        }
+        free(a);
+        free(dact);
+        free(ddact);
+        rig_free(&g);
+    }
+}
+
+TEST(a_state_that_is_not_finite_makes_every_cost_the_worst)
+{
+    static const float bad[] = { NAN, INFINITY, -INFINITY };
+
+    for (const char *const *isa = planner_isas(); *isa; isa++)
+        for (int i = 0; i < 3; i++) {
+            struct rig g;
+            struct rng r;
+            float      x[2] = { 0.1f, bad[i] }, cost[5];
+
+            rng_seed(&r, 6);
+            small_rig(&g, 2, 1);
+            g.k.t.term[0].form   = FORM_EXP; /* a bounded cost hides nothing */
+            g.k.t.term[0].weight = -1;
+            g.k.t.term[0].width  = 1;
+            kit_model(&g.k, 5);
+            rig_open(&g, *isa);
+            float *a = random_actions(&g, &r, 5), *dact = random_actions(&g, &r, 5);
+
+            rig_gradient(&g, x, 5, 5, a, cost, dact);
+            for (int c = 0; c < 5; c++)
+                EXPECT(cost[c] == ROLLOUT_WORST);
+            EXPECT(all_zero(dact, 5 * rig_steps(&g)));
+            free(a);
+            free(dact);
+            rig_free(&g);
+        }
+}
+
+TEST(a_cost_above_the_worst_is_the_worst_and_has_no_slope)
+{
+    /* x' = x + 1e5 a: too dear for a = 1, not for a = 0.001. */
+    struct rig g;
+    float      x[1] = { 0 }, a[2] = { 1, 0.001f }, cost[2], dact[2];
+
+    small_rig(&g, 1, 1);
+    g.k.c.horizon = 1;
+    kit_linear(&g.k, (double[]){ 0 }, (double[]){ 1e5 });
+    rig_open(&g, NULL);
+    rig_gradient(&g, x, 1, 2, a, cost, dact);
+    EXPECT(cost[0] == ROLLOUT_WORST && dact[0] == 0);
+    EXPECT_NEAR(cost[1], 1e4, 1);
+    EXPECT_NEAR(dact[1], 2e7, 2e3);
+    rig_free(&g);
+}
+
+TEST(a_past_deadline_does_nothing_and_a_late_one_everything)
+{
+    struct rig g;
+    struct rng r;
+    float      x[3] = { 0 }, cost[50];
+
+    rng_seed(&r, 6);
+    small_rig(&g, 3, 1);
+    kit_model(&g.k, 5);
+    rig_open(&g, NULL);
+    float *a = random_actions(&g, &r, 50), *dact = gradients(&g, 50);
+
+    rollout_begin(&g.r, 0, x, NULL, 1);
+    EXPECT(gradient_evaluate(&g.g, &g.r, 0, 50, a, cost, dact, clock_now_ns()) == 0);
+    EXPECT(gradient_evaluate(&g.g, &g.r, 0, 50, a, cost, dact, clock_now_ns() + 60000000000u) == 50);
+    EXPECT(gradient_evaluate(&g.g, &g.r, 0, 0, a, cost, dact, UINT64_MAX) == 0);
+    free(a);
+    free(dact);
+    rig_free(&g);
+}
+
+TEST(descent_along_the_gradient_finds_the_minimum_of_a_quadratic)
+{
+    /* x' = x + a, cost sum of (x - 1)^2 + 0.01 a^2 over one step: a = 1 / 1.01 from x = 0. */
+    struct rig g;
+    float      x[1] = { 0 }, a[1] = { -0.5f }, cost, dact[1];
+
+    small_rig(&g, 1, 1);
+    g.k.c.horizon           = 1;
+    g.k.t.term[0].target[0] = 1;
+    kit_linear(&g.k, (double[]){ 0 }, (double[]){ 1 });
+    rig_open(&g, NULL);
+    for (int i = 0; i < 60; i++) {
+        rig_gradient(&g, x, 1, 1, a, &cost, dact);
+        a[0] -= 0.3f * dact[0];
+    }
+    EXPECT_NEAR(a[0], 1 / 1.01, 1e-5);
+    rig_free(&g);
+}
