@@ -2,9 +2,10 @@
 # make run        install what is missing, build, and let a simulated cart-pole learn to swing up (RESUME=1: go on)
 # make test       install what is missing, build, run all tests; ends with "N passed, N failed"
 # make deps       only install what is missing (Debian packages)
-# make bench      bench-cartpole (SEEDS= TRIALS= FIRST=: learning curves) and bench-rt (MINUTES=: timing)
+# make bench      bench-plan, bench-train (speed), bench-cartpole (SEEDS= TRIALS= FIRST=: learning), bench-rt (MINUTES=: timing)
 # make asan|tsan  the tests under a sanitizer
-# make soak       the tests, those with random inputs a hundred times longer
+# make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
+# make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
 ifeq ($(origin CC),default)
@@ -21,7 +22,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-cartpole bench-rt asan tsan soak format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-rt asan tsan soak aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -40,14 +41,20 @@ PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/lim
         $(if $(wildcard firmware-bridge/limber_bridge.c),$B/limber-bridge)
 
 # Sources that are compiled once per instruction set; the best that the CPU has is picked at run time.
-ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+TARGET := $(shell $(CC) -dumpmachine)
+ifneq ($(filter x86_64% amd64%,$(TARGET)),)
 ISAS = portable avx2 avx512
+OBJ += $B/planner/lanes_avx512bf16.o
+else ifneq ($(filter aarch64% arm64%,$(TARGET)),)
+ISAS = portable neon
 else
 ISAS = portable
 endif
-LANES_avx512   = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
-LANES_avx2     = -mavx2 -mfma
-LANES_portable =
+LANES_avx512     = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
+LANES_avx512bf16 = $(LANES_avx512) -mavx512bf16
+LANES_avx2       = -mavx2 -mfma
+LANES_neon       = -DUSE_NEON
+LANES_portable   =
 OBJ += $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
 
 SYSLIBS = -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lsystemd -ljansson -lcurl -lcairo -lz -lm -lpthread
@@ -76,6 +83,18 @@ $B/liblimber.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^
 
+# What needs only libc and libm, and the tests of that.
+PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/firmware-bridge/receiver.o $(patsubst %,$B/%.o,daemon/mode daemon/filter \
+    models/elementwise models/ensemble models/judge models/peak) $B/models/kernels_%,$(OBJ))
+PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core receiver rollout planner ensemble task filter vmath \
+    search team gradient kernels peak mode))
+# The long simulations of the core take minutes in an emulator.
+PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core,$(PURE_NAMES)) in_good_weather nothing_moves \
+    silence_ends a_stop_latches an_emergency_stop only_reset every_way_into stopping_never)
+PURE_TESTS = tests/main.c tests/dst.c $(PURE_NAMES:%=tests/%.c)
+$B/tests/pure: $(PURE_TESTS:%.c=$B/%.o) $(PURE)
+	$(CC) $(LINK) -o $@ $^ -lm -lpthread
+
 $B/proto/limber.pb-c.c: proto/limber.proto
 	@mkdir -p $(@D)
 	protoc-c --c_out=$B $<
@@ -88,7 +107,7 @@ $B/%_$(1).o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $$(@D)
 	$$(CC) $$(filter-out -ffp-contract=off,$$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $$(LANES_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
-$(foreach isa,$(ISAS),$(eval $(call PER_ISA,$(isa))))
+$(foreach isa,$(ISAS) avx512bf16,$(eval $(call PER_ISA,$(isa))))
 
 $B/%.o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $(@D)
@@ -114,7 +133,13 @@ test:
 build-only:
 	$(BUILD) all $B/tests/run
 
-bench: bench-cartpole bench-rt
+bench: bench-plan bench-train bench-cartpole bench-rt
+bench-plan: deps
+	$(BUILD) all
+	@$B/limber bench plan $(if $(QUICK),--quick)
+bench-train: deps
+	$(BUILD) all
+	@$B/limber bench train
 bench-cartpole: deps
 	$(BUILD) all
 	@$B/limber bench-cartpole --config $(ROBOT) --seeds $(SEEDS) --trials $(TRIALS) --first $(FIRST)
@@ -130,6 +155,13 @@ tsan:
 	    CFLAGS="-O1 -g -fsanitize=thread -fno-omit-frame-pointer"
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
+	@LIMBER_SOAK=1 $(MAKE) aarch64
+
+ARM = aarch64-linux-gnu
+aarch64:
+	@./deps.sh aarch64
+	@B=build-aarch64 ./build.sh $(MAKE) CC=$(ARM)-gcc B=build-aarch64 build-aarch64/tests/pure
+	@./tests/emulated.sh build-aarch64/tests/pure /usr/$(ARM) $(PURE_RUN)
 
 format:
 	clang-format -i $(shell find daemon models planner transport firmware-bridge proto tests -name '*.[ch]')

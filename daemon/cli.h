@@ -19,6 +19,7 @@ int verb_sim(int argc, char **argv);
 int verb_run(int argc, char **argv);
 int verb_plot(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
+int verb_bench(int argc, char **argv);
 int verb_bench_cartpole(int argc, char **argv);
 int verb_bench_rt(int argc, char **argv);
 

@@ -273,6 +273,158 @@ int plot_curves(const char *png, const char *title, const struct curve *c, int c
     return -1;
 }
 
+/* ---- lines over logarithmic axes ---- */
+
+static void widen(double v, double *lo, double *hi)
+{
+    if (isfinite(v)) {
+        *lo = v < *lo ? v : *lo;
+        *hi = v > *hi ? v : *hi;
+    }
+}
+
+static double log_y(const struct line_plot *l, double y)
+{
+    return log10(y > l->y_min ? y : l->y_min);
+}
+
+static void log_ranges(struct plot *p, const struct line_plot *l)
+{
+    p->x0 = p->y0 = (double)INFINITY;
+    p->x1 = p->y1 = -(double)INFINITY;
+    for (int k = 0; k < l->lines; k++)
+        for (int i = 0; i < l->line[k].n; i++) {
+            widen(log10(l->line[k].x[i]), &p->x0, &p->x1);
+            widen(log_y(l, l->line[k].y[i]), &p->y0, &p->y1);
+        }
+    if (!(p->x0 <= p->x1)) /* nothing to draw */
+        p->x0 = p->y0 = 0, p->x1 = p->y1 = 1;
+    p->x0 -= 0.08;
+    p->x1 += 0.08;
+    p->y0 -= 0.08;
+    p->y1 += 0.08;
+}
+
+/* "50k" */
+static void short_number(char *out, size_t n, double v)
+{
+    if (v >= 1e6)
+        snprintf(out, n, "%.4gM", v / 1e6);
+    else if (v >= 1e3)
+        snprintf(out, n, "%.4gk", v / 1e3);
+    else
+        snprintf(out, n, "%.4g", v);
+}
+
+/* A line and a number at 1, 2 and 5 times the powers of ten. */
+static void log_axes(const struct plot *p, const struct line_plot *l)
+{
+    static const double steps[] = { 1, 2, 5 };
+    char                label[32];
+
+    cairo_set_line_width(p->c, 1);
+    for (int e = -9; e < 12; e++)
+        for (int k = 0; k < 3; k++) {
+            double v = steps[k] * pow(10, e), at = log10(v);
+
+            if (at >= p->y0 && at <= p->y1) {
+                ink(p, GRID, 1);
+                cairo_move_to(p->c, p->left, floor(py(p, at)) + 0.5);
+                cairo_line_to(p->c, p->right, floor(py(p, at)) + 0.5);
+                cairo_stroke(p->c);
+                ink(p, SOFT, 1);
+                snprintf(label, sizeof label, "%.4g", v);
+                text(p, p->left - 10, py(p, at) + 5, 1, 15, false, label);
+            }
+            if (at >= p->x0 && at <= p->x1) {
+                ink(p, SOFT, 1);
+                cairo_move_to(p->c, floor(px(p, at)) + 0.5, p->bottom);
+                cairo_line_to(p->c, floor(px(p, at)) + 0.5, p->bottom + 6);
+                cairo_stroke(p->c);
+                short_number(label, sizeof label, v);
+                text(p, px(p, at), p->bottom + 24, 0.5, 15, false, label);
+            }
+        }
+    ink(p, INK, 1);
+    text(p, 0.5 * (p->left + p->right), p->bottom + 52, 0.5, 16, false, l->x);
+    text(p, p->left - 58, p->top - 18, 0, 16, false, l->y);
+}
+
+/* Labels at the right, each beside its line's end but never over the one before. */
+static void line_labels(const struct plot *p, const struct line_plot *l)
+{
+    bool   done[64] = { 0 };
+    double free_y   = p->top - 20;
+    int    colours  = (int)(sizeof SERIES / sizeof *SERIES);
+
+    for (int turn = 0; turn < l->lines && turn < 64; turn++) {
+        int    next = -1;
+        double y    = 0;
+
+        for (int k = 0; k < l->lines && k < 64; k++) {
+            const struct line *e = &l->line[k];
+
+            if (done[k] || !e->n)
+                continue;
+            double at = py(p, log_y(l, e->y[e->n - 1]));
+            if (next < 0 || at < y) {
+                next = k;
+                y    = at;
+            }
+        }
+        if (next < 0)
+            return;
+        done[next] = true;
+        y          = y + 5 < free_y ? free_y : y + 5;
+        free_y     = y + 20;
+        ink(p, SERIES[next % colours], 1);
+        text(p, p->right + 12, y, 0, 15, true, l->line[next].label);
+    }
+}
+
+int plot_lines(const char *png, const struct line_plot *l, char *why, size_t why_size)
+{
+    cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
+    struct plot      p     = {
+                 .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 130, .top = 122, .bottom = PLOT_HEIGHT - 78
+    };
+    int colours = (int)(sizeof SERIES / sizeof *SERIES);
+
+    cairo_set_source_rgb(p.c, 1, 1, 1);
+    cairo_paint(p.c);
+    cairo_set_line_join(p.c, CAIRO_LINE_JOIN_ROUND);
+    log_ranges(&p, l);
+    log_axes(&p, l);
+    for (int k = 0; k < l->lines; k++) {
+        const struct line *e = &l->line[k];
+
+        ink(&p, SERIES[k % colours], 1);
+        cairo_set_line_width(p.c, 2.4);
+        cairo_new_path(p.c);
+        for (int i = 0; i < e->n; i++)
+            if (isfinite(e->y[i]))
+                cairo_line_to(p.c, px(&p, log10(e->x[i])), py(&p, log_y(l, e->y[i])));
+        cairo_stroke(p.c);
+        for (int i = 0; i < e->n; i++)
+            if (isfinite(e->y[i]))
+                dot(&p, log10(e->x[i]), log_y(l, e->y[i]), 3.5, false);
+    }
+    line_labels(&p, l);
+    ink(&p, INK, 1);
+    text(&p, 32, 42, 0, 22, true, l->title);
+    ink(&p, SOFT, 1);
+    text(&p, 32, 66, 0, 14, false, l->note);
+
+    cairo_status_t status = cairo_surface_write_to_png(image, png);
+
+    cairo_destroy(p.c);
+    cairo_surface_destroy(image);
+    if (status == CAIRO_STATUS_SUCCESS)
+        return 0;
+    snprintf(why, why_size, "cannot write %s: %s", png, cairo_status_to_string(status));
+    return -1;
+}
+
 int verb_plot(int argc, char **argv)
 {
     const char        *store = NULL, *out = NULL;

@@ -34,4 +34,21 @@ double store_train_s(const char *store);
 int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
                 int nlevels, char *why, size_t why_size);
 
+/* Lines over logarithmic axes. */
+enum { LINE_MAX_POINTS = 32 };
+struct line {
+    char   label[48];
+    int    n;
+    double x[LINE_MAX_POINTS], y[LINE_MAX_POINTS]; /* x > 0; what is not finite is left out */
+};
+struct line_plot {
+    const char        *title, *note, *x, *y; /* of the axes */
+    double             y_min;                /* > 0: smaller values are drawn there, on the bottom */
+    const struct line *line;
+    int                lines;
+};
+
+/* 0, or -1 with a sentence. */
+int plot_lines(const char *png, const struct line_plot *l, char *why, size_t why_size);
+
 #endif

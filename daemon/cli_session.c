@@ -22,6 +22,14 @@ static double since(uint64_t ns)
 
 /* --- starting ------------------------------------------------------------------------------------------------- */
 
+/* Adds one more name to a list with commas. */
+static void add_name(char *list, size_t size, const char *name)
+{
+    size_t used = strlen(list);
+
+    snprintf(list + used, size - used, "%s%s", used ? "," : "", name);
+}
+
 int sim_command(struct sim_command *b, const struct robot_config *c, const char *run_dir, long seed, bool lockstep,
                 const char *picture, char *why, size_t why_size)
 {
@@ -39,6 +47,12 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
     snprintf(b->priority, sizeof b->priority, "%d", c->cores.sim_priority);
     snprintf(b->core, sizeof b->core, "%d", c->cores.io);
 
+    b->joints[0] = b->extra[0] = 0;
+    for (int j = 0; j < c->nj; j++)
+        add_name(b->joints, sizeof b->joints, c->joint[j].name);
+    for (int i = 0; i < c->nextra; i++)
+        add_name(b->extra, sizeof b->extra, c->extra[i]);
+
     a[n++] = b->program;
     a[n++] = (char *)"sim";
     a[n++] = (char *)"--robot";
@@ -51,6 +65,12 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
     a[n++] = b->seed;
     a[n++] = (char *)"--command-timeout-ms";
     a[n++] = b->timeout;
+    a[n++] = (char *)"--joints";
+    a[n++] = b->joints;
+    if (c->nextra > 0) {
+        a[n++] = (char *)"--extra";
+        a[n++] = b->extra;
+    }
     if (c->sim.timestep > 0) {
         a[n++] = (char *)"--timestep";
         a[n++] = b->timestep;

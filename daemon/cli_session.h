@@ -78,6 +78,7 @@ void session_free(struct session *s);
 /* argv of limber-bridge sim for a robot; the strings live in `b`.  endpoint as the daemon binds it in run_dir. */
 struct sim_command {
     char  program[PATH_SIZE], endpoint[PATH_SIZE + 32], seed[24], timestep[32], timeout[32], priority[16], core[16];
+    char  joints[MAX_JOINTS * NAME_SIZE], extra[MAX_EXTRA * NAME_SIZE];
     char *argv[32];
 };
 int sim_command(struct sim_command *b, const struct robot_config *c, const char *run_dir, long seed, bool lockstep,

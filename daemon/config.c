@@ -15,6 +15,7 @@
 
 #include "daemon/config_parts.h"
 #include "daemon/rt/check.h"
+#include "models/store.h"
 
 static int rates(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
@@ -305,4 +306,16 @@ int config_load(const char *path, struct robot_config *c, char *why, size_t why_
     uselocale(before);
     freelocale(plain);
     return rc;
+}
+
+void config_store_schema(const struct robot_config *c, struct store_schema *s)
+{
+    memset(s, 0, sizeof *s);
+    snprintf(s->robot, sizeof s->robot, "%s", c->robot);
+    s->nx = c->nx;
+    s->na = c->na;
+    for (int i = 0; i < c->nx; i++)
+        snprintf(s->observation[i], sizeof s->observation[i], "%s", c->observation[i].name);
+    for (int i = 0; i < c->na; i++)
+        snprintf(s->action[i], sizeof s->action[i], "%s", c->joint[c->action[i].joint].name);
 }

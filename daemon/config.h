@@ -40,8 +40,8 @@ struct action_config {
 struct observation_config {
     char         name[2 * NAME_SIZE]; /* "hinge.position", or the extra's name */
     enum measure measure;
-    int          joint;               /* index, or index into extra            */
-    bool         angle;               /* sin and cos enter the model           */
+    int          joint; /* index, or index into extra            */
+    bool         angle; /* sin and cos enter the model           */
 };
 
 /* A gate or filter stage that may be switched off, with the reason kept for status. */
@@ -52,17 +52,17 @@ struct gate_config {
 };
 
 struct robot_config {
-    char          file[PATH_SIZE];       /* absolute path of the file this came from */
+    char          file[PATH_SIZE]; /* absolute path of the file this came from */
     char          robot[NAME_SIZE];
     enum hardware hardware;
 
     /* rates */
     double    control_hz;
-    int       plan_every;                /* ticks per planner step                */
+    int       plan_every; /* ticks per planner step                */
     enum pace pace;
-    int       delay_steps;               /* 1 in real time, 0 in lockstep         */
-    bool      lockstep;                  /* may be granted; simulation only       */
-    double    latch_ms;                  /* default 5                             */
+    int       delay_steps; /* 1 in real time, 0 in lockstep         */
+    bool      lockstep;    /* may be granted; simulation only       */
+    double    latch_ms;    /* default 5                             */
 
     int                       nj;
     struct joint_config       joint[MAX_JOINTS];
@@ -82,8 +82,8 @@ struct robot_config {
     enum baseline_kind baseline;
 
     struct {
-        int             count;            /* planned trials to run with next: auto            */
-        int             steps;            /* planner steps of a trial                         */
+        int             count; /* planned trials to run with next: auto            */
+        int             steps; /* planner steps of a trial                         */
         enum trial_next next;
         double          wait_for_model_s;
         uint64_t        seed;
@@ -98,21 +98,21 @@ struct robot_config {
     struct train_config   trainer;
 
     struct {
-        struct gate_config plan_age;      /* planner steps a plan may be old, never off above 2       */
-        struct gate_config spread;        /* ensemble spread in units of target std                   */
-        struct gate_config residual;      /* one-step prediction error in units of target std         */
-        struct gate_config position;      /* margin beyond a position limit, fraction of its range    */
+        struct gate_config plan_age;        /* planner steps a plan may be old, never off above 2       */
+        struct gate_config spread;          /* ensemble spread in units of target std                   */
+        struct gate_config residual;        /* one-step prediction error in units of target std         */
+        struct gate_config position;        /* margin beyond a position limit, fraction of its range    */
         int                min_transitions; /* spread and residual only count until then              */
-        double             promote_s;     /* gates good for this long before BASELINE -> ADVANCED     */
+        double             promote_s;       /* gates good for this long before BASELINE -> ADVANCED     */
     } gates;
 
     struct {
-        double state_stale_s;             /* no good state for this long: STOPPING                    */
-        double command_valid_s;           /* validity of a command                                    */
-        double robot_timeout_max_s;       /* Hello.command_timeout_ms may not exceed this             */
-        double stop_ramp_s;               /* 0.3                                                      */
-        double stop_cap_s;                /* 0.5                                                      */
-        double reset_s;                   /* RESETTING may last this long                             */
+        double state_stale_s;       /* no good state for this long: STOPPING                    */
+        double command_valid_s;     /* validity of a command                                    */
+        double robot_timeout_max_s; /* Hello.command_timeout_ms may not exceed this             */
+        double stop_ramp_s;         /* 0.3                                                      */
+        double stop_cap_s;          /* 0.5                                                      */
+        double reset_s;             /* RESETTING may last this long                             */
     } timeouts;
 
     struct {
@@ -122,16 +122,16 @@ struct robot_config {
     } cores;
 
     struct {
-        char run[PATH_SIZE];              /* empty: see design, decided by run_dir                    */
-        char store[PATH_SIZE];            /* empty: RUN/experience.db                                 */
+        char run[PATH_SIZE];   /* empty: see design, decided by run_dir                    */
+        char store[PATH_SIZE]; /* empty: RUN/experience.db                                 */
     } paths;
-    struct {                              /* limber-bridge sim's robot                                    */
-        char   model[PATH_SIZE];          /* MJCF; default model.xml beside robot.yaml                    */
-        double timestep;                  /* s; 0: the model's own                                        */
-        double command_timeout_ms;        /* it damps by itself after this; what Hello will say           */
+    struct {                       /* limber-bridge sim's robot                                    */
+        char   model[PATH_SIZE];   /* MJCF; default model.xml beside robot.yaml                    */
+        double timestep;           /* s; 0: the model's own                                        */
+        double command_timeout_ms; /* it damps by itself after this; what Hello will say           */
     } sim;
-    char endpoint[ENDPOINT_SIZE];         /* empty: ipc://RUN/robot.sock                              */
-    char telemetry[ENDPOINT_SIZE];        /* empty: ipc://RUN/telemetry.sock                          */
+    char endpoint[ENDPOINT_SIZE];  /* empty: ipc://RUN/robot.sock                              */
+    char telemetry[ENDPOINT_SIZE]; /* empty: ipc://RUN/telemetry.sock                          */
 };
 
 /* Reads and checks `path` and the task file it names.  0, or -1 with one message (file:line: key: ...) in `why`. */
@@ -139,5 +139,9 @@ int config_load(const char *path, struct robot_config *c, char *why, size_t why_
 
 /* The defaults of a planner for na actions, but particles are per member of the ensemble.  -1 for an unknown name. */
 int config_planner(const char *name, int na, struct planner_config *c);
+
+/* What the robot's store is called and has for columns. */
+struct store_schema;
+void config_store_schema(const struct robot_config *c, struct store_schema *s);
 
 #endif

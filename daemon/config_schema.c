@@ -247,6 +247,7 @@ static const cyaml_schema_field_t term_fields[] = {
     FLOAT(MAY, term, width),
     TEXT(MAY, term, frame),
     LIST(MAY, term, observations, &a_text, 1, MAX_TERM_INDEX),
+    LIST(MAY, term, target_obs, &a_text, 3, 3),
     LIST(MAY, term, target, &a_number, 1, MAX_TERM_INDEX),
     LIST(MAY, term, scale, &a_number, 1, MAX_TERM_INDEX),
     CYAML_FIELD_END,

@@ -157,6 +157,8 @@ struct yaml_term {
     char    *frame;
     char   **observations;
     unsigned observations_count;
+    char   **target_obs;
+    unsigned target_obs_count;
     double  *target, *scale;
     unsigned target_count, scale_count;
 };

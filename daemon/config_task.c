@@ -93,7 +93,20 @@ static int term_points(struct document *d, const struct yaml_term *y, int i, int
     return 0;
 }
 
-static int term_frame(struct document *d, const struct yaml_term *y, int i, const struct task *t, struct task_term *out)
+/* Index of the observation that the list entry `key` names, or -1 with the reason. */
+static int observation_at(struct document *d, const struct robot_config *c, const char *key, const char *name)
+{
+    int  at = config_observation(c, name);
+    char names[600];
+
+    if (at >= 0)
+        return at;
+    config_observation_names(c, names, sizeof names);
+    return document_fail(d, key, "expected one of: %s", names);
+}
+
+static int term_frame(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
+                      const struct task *t, struct task_term *out)
 {
     const char *key = document_key(d, "terms[%d].frame", i);
 
@@ -106,6 +119,11 @@ static int term_frame(struct document *d, const struct yaml_term *y, int i, cons
         return document_fail(d, key, "expected the name of one of the frames");
     if (refuse(d, i, "observations", "terms of kind observation") < 0)
         return -1;
+    out->target_observed = y->target_obs != NULL;
+    for (unsigned k = 0; k < y->target_obs_count; k++)
+        if ((out->target_obs[k] =
+                 observation_at(d, c, document_key(d, "terms[%d].target_obs[%u]", i, k), y->target_obs[k])) < 0)
+            return -1;
     return term_points(d, y, i, 3, out);
 }
 
@@ -114,16 +132,13 @@ static int term_observation(struct document *d, const struct yaml_term *y, int i
 {
     if (!y->observations)
         return document_fail(d, document_key(d, "terms[%d].observations", i), "expected a list of observations");
-    if (refuse(d, i, "frame", "terms of kind frame") < 0)
+    if (refuse(d, i, "frame", "terms of kind frame") < 0 || refuse(d, i, "target_obs", "terms of kind frame") < 0)
         return -1;
     for (unsigned k = 0; k < y->observations_count; k++) {
         const char *key = document_key(d, "terms[%d].observations[%u]", i, k);
-        int         at  = config_observation(c, y->observations[k]);
-        if (at < 0) {
-            char names[600];
-            config_observation_names(c, names, sizeof names);
-            return document_fail(d, key, "expected one of: %s", names);
-        }
+        int         at  = observation_at(d, c, key, y->observations[k]);
+        if (at < 0)
+            return -1;
         for (int other = 0; other < out->n; other++)
             if (out->index[other] == at)
                 return document_fail(d, key, "expected each observation once");
@@ -134,7 +149,7 @@ static int term_observation(struct document *d, const struct yaml_term *y, int i
 
 static int term_effort(struct document *d, int i)
 {
-    if (refuse(d, i, "frame", "terms of kind frame") < 0 ||
+    if (refuse(d, i, "frame", "terms of kind frame") < 0 || refuse(d, i, "target_obs", "terms of kind frame") < 0 ||
         refuse(d, i, "observations", "terms of kind observation") < 0 ||
         refuse(d, i, "target", "terms of kind frame and observation") < 0)
         return -1;
@@ -163,7 +178,7 @@ static int term(struct document *d, const struct yaml_term *y, int i, const stru
     if (out->form != FORM_EXP && y->width)
         return document_fail(d, document_key(d, "terms[%d].width", i), "expected only with form: exp");
     switch (out->kind) {
-    case TERM_FRAME: return term_frame(d, y, i, t, out);
+    case TERM_FRAME: return term_frame(d, y, i, c, t, out);
     case TERM_OBSERVATION: return term_observation(d, y, i, c, out);
     case TERM_EFFORT: return term_effort(d, i);
     }

@@ -196,23 +196,11 @@ static int places(struct daemon *d)
     return 0;
 }
 
-static void schema_of(const struct robot_config *c, struct store_schema *s)
-{
-    memset(s, 0, sizeof *s);
-    snprintf(s->robot, sizeof s->robot, "%s", c->robot);
-    s->nx = c->nx;
-    s->na = c->na;
-    for (int i = 0; i < c->nx; i++)
-        snprintf(s->observation[i], sizeof s->observation[i], "%s", c->observation[i].name);
-    for (int i = 0; i < c->na; i++)
-        snprintf(s->action[i], sizeof s->action[i], "%s", c->joint[c->action[i].joint].name);
-}
-
 static int open_store(struct daemon *d, struct store_schema *schema)
 {
     char why[600];
 
-    schema_of(&d->config, schema);
+    config_store_schema(&d->config, schema);
     d->store = store_open(d->store_path, schema, false, why, sizeof why);
     if (!d->store || store_begin(d->store) < 0) {
         fprintf(stderr, "limberd: %s\n", d->store ? store_error(d->store) : why);

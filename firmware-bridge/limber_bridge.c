@@ -32,6 +32,8 @@ static const char help[] =
     "                     limberd's robot socket\n"
     "  --seed N           start poses depend on it (default 0)\n"
     "  --joints a,b       these joints, in this order (default: all, in the model's order)\n"
+    "  --extra a,b        these measurements of the model's sensors; one of three numbers gives NAME_x, NAME_y, "
+    "NAME_z\n"
     "  --timestep S       simulation time step in seconds (default: the model's)\n"
     "  --command-timeout-ms MS\n"
     "                     damp after so long without a command (default 120)\n"
@@ -96,23 +98,15 @@ static bool whole(const char *flag, const char *text, uint64_t low, uint64_t hig
 }
 
 static const struct option flags[] = {
-    { "robot", required_argument, NULL, 'r' },
-    { "model", required_argument, NULL, 'm' },
-    { "endpoint", required_argument, NULL, 'e' },
-    { "seed", required_argument, NULL, 's' },
-    { "joints", required_argument, NULL, 'j' },
-    { "timestep", required_argument, NULL, 't' },
-    { "command-timeout-ms", required_argument, NULL, 'o' },
-    { "lockstep", no_argument, NULL, 'l' },
-    { "rt", no_argument, NULL, 'R' },
-    { "priority", required_argument, NULL, 'p' },
-    { "core", required_argument, NULL, 'c' },
-    { "picture", required_argument, NULL, 'P' },
-    { "max-states", required_argument, NULL, 'n' },
-    { "quiet", no_argument, NULL, 'q' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'v' },
-    { NULL, 0, NULL, 0 },
+    { "robot", required_argument, NULL, 'r' },    { "model", required_argument, NULL, 'm' },
+    { "endpoint", required_argument, NULL, 'e' }, { "seed", required_argument, NULL, 's' },
+    { "joints", required_argument, NULL, 'j' },   { "extra", required_argument, NULL, 'x' },
+    { "timestep", required_argument, NULL, 't' }, { "command-timeout-ms", required_argument, NULL, 'o' },
+    { "lockstep", no_argument, NULL, 'l' },       { "rt", no_argument, NULL, 'R' },
+    { "priority", required_argument, NULL, 'p' }, { "core", required_argument, NULL, 'c' },
+    { "picture", required_argument, NULL, 'P' },  { "max-states", required_argument, NULL, 'n' },
+    { "quiet", no_argument, NULL, 'q' },          { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },        { NULL, 0, NULL, 0 },
 };
 
 /* One flag.  False: its value is wrong, which has been printed. */
@@ -126,6 +120,7 @@ static bool take_flag(struct arguments *a, int flag)
     case 'm': a->sim.model = optarg; break;
     case 'e': a->loop.endpoint = optarg; break;
     case 'j': a->sim.joints = optarg; break;
+    case 'x': a->sim.extra = optarg; break;
     case 'P': a->loop.picture = optarg; break;
     case 'l': a->loop.lockstep = true; break;
     case 'R': a->loop.rt = true; break;

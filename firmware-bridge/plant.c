@@ -50,7 +50,8 @@ bool plant_session(struct plant *p, const struct welcome *w, char *why, size_t w
 void plant_state(const struct plant *p, struct joint_state *s)
 {
     memset(s, 0, sizeof *s);
-    s->nj = p->receiver.limits.nj;
+    s->nj     = p->receiver.limits.nj;
+    s->nextra = sim_measure_extra(p->sim, s->extra);
     sim_measure(p->sim, s->position, s->velocity);
     s->applied_command_seq = p->applied_command_seq;
     s->applied_held        = p->applied_held;

@@ -26,8 +26,11 @@ struct sim {
     double   gear[MAX_JOINTS];     /* effort = gear * ctrl    */
     double   effort_max[MAX_JOINTS];
     double   damp_kd[MAX_JOINTS];
-    bool     damps; /* limber_damp_kd is there */
-    double   reset_std;
+    bool     damps;              /* limber_damp_kd is there */
+    double  *reset_q, *reset_dq; /* nv: noise at a reset    */
+    int      nextra;
+    int      extra[MAX_EXTRA]; /* index into sensordata   */
+    char     extra_name[MAX_EXTRA][NAME_SIZE];
     uint64_t seed, request_seed;
     uint32_t trial;
     char     trouble[240];
@@ -96,26 +99,74 @@ static bool add_joint(struct sim *s, const char *file, int j, char *why, size_t 
     return true;
 }
 
-/* "a,b" */
+/* Takes the first name of "a,b" at *at. */
+static bool take_name(const char *flag, const char **at, char name[NAME_SIZE], char *why, size_t size)
+{
+    size_t n = strcspn(*at, ",");
+
+    if (n == 0 || n >= NAME_SIZE)
+        return explain(why, size, "--%s: a name of %zu characters at \"%s\", expected names separated by commas", flag,
+                       n, *at);
+    memcpy(name, *at, n);
+    name[n] = 0;
+    *at += n + ((*at)[n] == ',');
+    return true;
+}
+
 static bool choose_joints(struct sim *s, const struct sim_options *o, char *why, size_t size)
 {
     const char *at = o->joints;
+    char        name[NAME_SIZE];
 
     while (*at) {
-        size_t n = strcspn(at, ",");
-        char   name[NAME_SIZE];
-
-        if (n == 0 || n >= sizeof name)
-            return explain(why, size, "--joints %s: a name of %zu characters, expected names separated by commas",
-                           o->joints, n);
-        memcpy(name, at, n);
-        name[n] = 0;
-        int j   = mj_name2id(s->model, mjOBJ_JOINT, name);
+        if (!take_name("joints", &at, name, why, size))
+            return false;
+        int j = mj_name2id(s->model, mjOBJ_JOINT, name);
         if (j < 0)
             return explain(why, size, "--joints: no joint \"%s\" in %s", name, o->model);
         if (!add_joint(s, o->model, j, why, size))
             return false;
-        at += n + (at[n] == ',');
+    }
+    return true;
+}
+
+/* Index into sensordata of "NAME", or of "NAME_x" where the sensor has several numbers; -1: none. */
+static int find_measurement(const mjModel *m, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (int i = 0; i < m->nsensor; i++) {
+        const char *sensor = m->names + m->name_sensoradr[i], *part = NULL;
+        size_t      n = strlen(sensor);
+
+        if (n == 0 || strncmp(sensor, name, n) != 0)
+            continue;
+        if (m->sensor_dim[i] == 1 && length == n)
+            return m->sensor_adr[i];
+        if (m->sensor_dim[i] == 3 || m->sensor_dim[i] == 4)
+            part = m->sensor_dim[i] == 3 ? "xyz" : "wxyz";
+        if (part && length == n + 2 && name[n] == '_' && strchr(part, name[n + 1]))
+            return m->sensor_adr[i] + (int)(strchr(part, name[n + 1]) - part);
+    }
+    return -1;
+}
+
+static bool choose_extra(struct sim *s, const struct sim_options *o, char *why, size_t size)
+{
+    const char *at = o->extra;
+
+    while (*at) {
+        char *name = s->extra_name[s->nextra];
+
+        if (s->nextra == MAX_EXTRA)
+            return explain(why, size, "--extra: more than %d names", MAX_EXTRA);
+        if (!take_name("extra", &at, name, why, size))
+            return false;
+        s->extra[s->nextra] = find_measurement(s->model, name);
+        if (s->extra[s->nextra++] < 0)
+            return explain(why, size,
+                           "--extra: no sensor \"%s\" in %s; one of three or four numbers gives NAME_x, NAME_y, ...",
+                           name, o->model);
     }
     return true;
 }
@@ -148,27 +199,39 @@ static bool add_motor(struct sim *s, const char *file, int a, char *why, size_t 
     return true;
 }
 
-static bool read_numbers(struct sim *s, const char *file, char *why, size_t size)
+/* A number of <custom>: one value for all n, or n of them; *there says whether it is there at all. */
+static bool read_numeric(const struct sim *s, const char *file, const char *name, int n, double *out, bool *there,
+                         char *why, size_t size)
 {
-    const mjModel *m = s->model;
-    int std = mj_name2id(m, mjOBJ_NUMERIC, "limber_reset_std"), kd = mj_name2id(m, mjOBJ_NUMERIC, "limber_damp_kd");
+    const mjModel *m  = s->model;
+    int            id = mj_name2id(m, mjOBJ_NUMERIC, name);
 
-    if (std >= 0)
-        s->reset_std = m->numeric_data[m->numeric_adr[std]];
-    if (!(s->reset_std >= 0 && s->reset_std < 1e3))
-        return explain(why, size, "%s: limber_reset_std is %g, expected 0 or more", file, s->reset_std);
-    s->damps = kd >= 0;
-    if (!s->damps)
+    *there = id >= 0;
+    if (!*there)
         return true;
-    if (m->numeric_size[kd] != 1 && m->numeric_size[kd] != s->nj)
-        return explain(why, size, "%s: limber_damp_kd has %d values, expected 1 or %d", file, m->numeric_size[kd],
-                       s->nj);
-    for (int i = 0; i < s->nj; i++) {
-        s->damp_kd[i] = m->numeric_data[m->numeric_adr[kd] + (m->numeric_size[kd] == 1 ? 0 : i)];
-        if (!(s->damp_kd[i] >= 0 && isfinite(s->damp_kd[i])))
-            return explain(why, size, "%s: limber_damp_kd holds %g, expected 0 or more", file, s->damp_kd[i]);
+    if (m->numeric_size[id] != 1 && m->numeric_size[id] != n)
+        return explain(why, size, "%s: %s has %d values, expected 1 or %d", file, name, m->numeric_size[id], n);
+    for (int i = 0; i < n; i++) {
+        out[i] = m->numeric_data[m->numeric_adr[id] + (m->numeric_size[id] == 1 ? 0 : i)];
+        if (!(out[i] >= 0 && isfinite(out[i])))
+            return explain(why, size, "%s: %s holds %g, expected 0 or more", file, name, out[i]);
     }
     return true;
+}
+
+static bool read_numbers(struct sim *s, const char *file, char *why, size_t size)
+{
+    int  nv = s->model->nv;
+    bool there;
+
+    s->reset_q  = calloc((size_t)nv + 1, sizeof *s->reset_q);
+    s->reset_dq = calloc((size_t)nv + 1, sizeof *s->reset_dq);
+    CHECK(s->reset_q && s->reset_dq);
+    if (!read_numeric(s, file, "limber_reset_std", nv, s->reset_q, &there, why, size))
+        return false;
+    memcpy(s->reset_dq, s->reset_q, sizeof *s->reset_q * (size_t)nv);
+    return read_numeric(s, file, "limber_reset_velocity_std", nv, s->reset_dq, &there, why, size) &&
+           read_numeric(s, file, "limber_damp_kd", s->nj, s->damp_kd, &s->damps, why, size);
 }
 
 static bool read_model(struct sim *s, const struct sim_options *o, char *why, size_t size)
@@ -199,6 +262,8 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
     for (int a = 0; a < s->model->nu; a++)
         if (!add_motor(s, file, a, why, size))
             return false;
+    if (o->extra && !choose_extra(s, o, why, size))
+        return false;
     if (!read_numbers(s, file, why, size))
         return false;
     s->data = mj_makeData(s->model);
@@ -241,6 +306,8 @@ void sim_close(struct sim *s)
         mj_deleteData(s->data);
     if (s->model)
         mj_deleteModel(s->model);
+    free(s->reset_q);
+    free(s->reset_dq);
     free(s);
 }
 
@@ -253,6 +320,8 @@ void sim_describe(const struct sim *s, struct hello *h)
     h->nj             = s->nj;
     h->timeout_action = s->damps ? TIMEOUT_DAMP : TIMEOUT_OFF;
     h->simulated      = true;
+    h->nextra         = s->nextra;
+    memcpy(h->extra, s->extra_name, sizeof h->extra);
     for (int i = 0; i < s->nj; i++) {
         int                j       = s->joint[i];
         bool               limited = m->jnt_limited[j];
@@ -309,10 +378,10 @@ static void reset(struct sim *s)
     mj_resetData(m, s->data);
     rng_seed(&rng, rng_derive(s->seed, s->request_seed, s->trial));
     for (int i = 0; i < m->nv; i++) /* noise on positions, in the space of velocities: quaternions stay unit */
-        s->data->qvel[i] = s->reset_std * rng_normal(&rng);
+        s->data->qvel[i] = s->reset_q[i] * rng_normal(&rng);
     mj_integratePos(m, s->data->qpos, s->data->qvel, 1);
     for (int i = 0; i < m->nv; i++)
-        s->data->qvel[i] = s->reset_std * rng_normal(&rng);
+        s->data->qvel[i] = s->reset_dq[i] * rng_normal(&rng);
     mj_forward(m, s->data);
 }
 
@@ -336,6 +405,13 @@ void sim_measure(const struct sim *s, double *q, double *dq)
         q[i]  = s->data->qpos[s->model->jnt_qposadr[s->joint[i]]];
         dq[i] = s->data->qvel[s->model->jnt_dofadr[s->joint[i]]];
     }
+}
+
+int sim_measure_extra(const struct sim *s, double *extra)
+{
+    for (int i = 0; i < s->nextra; i++)
+        extra[i] = s->data->sensordata[s->extra[i]];
+    return s->nextra;
 }
 
 /* MuJoCo resets the state by itself on bad numbers and only counts it. */
@@ -371,6 +447,8 @@ bool sim_step(struct sim *s, const double *tau)
     if (setjmp(g.back) == 0) {
         mj_step(s->model, s->data);
         ok = healthy(s);
+        if (ok && s->nextra > 0)
+            mj_forward(s->model, s->data); /* a step leaves the sensors as they were before it */
     } else {
         explain(s->trouble, sizeof s->trouble, "the simulation failed: %s", g.text);
     }

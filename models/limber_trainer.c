@@ -1,10 +1,9 @@
 /* limber_trainer.c - the background worker: reads experience, fits the ensemble, leaves a candidate file.
  *
- * Started by limberd, one thread, SCHED_IDLE, in a process of its own: its crash, hang, hunger or BLAS lock stays here.
+ * Started by limberd, one thread, SCHED_IDLE, in a process of its own: its crash, hang or hunger stays here.
  * It writes candidate files and reports, nothing else, and deletes nothing.  Words: models/trainer_protocol.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,11 +13,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cblas.h>
-
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
 #include "models/model_file.h"
+#include "models/train_bench.h"
 #include "models/trainer_protocol.h"
 
 enum { EXIT_USAGE = 64, EXIT_PROTOCOL = 70, MEMORY_LIMIT = 2 }; /* sysexits.h; GiB */
@@ -39,8 +37,10 @@ enum { EXIT_USAGE = 64, EXIT_PROTOCOL = 70, MEMORY_LIMIT = 2 }; /* sysexits.h; G
 #endif
 
 static const char USAGE[] = "usage: limber-trainer < orders > reports\n"
+                            "       limber-trainer --bench [--json] [--shape NAME] [--batch N] [--isa NAME]\n"
                             "Fits models for limberd, which starts it by itself and speaks a binary protocol with it; "
                             "there is nothing to type.\n"
+                            "--bench measures examples trained per second, and what that is of the core's peak.\n"
                             "See limberd(8), and `limber status` for what it is doing.\n";
 
 /* Experience read so far. */
@@ -344,38 +344,6 @@ static void serve(struct worker *w)
 
 /* ---- start ---- */
 
-/* Kernels for what this processor can do.  OpenBLAS 0.3.21 takes those of 2004 on Intel processors it does not know by
- * name (its issue 4267, up to three times slower), and some machine images ask for older ones than the processor has. */
-static const char *best_kernels(void)
-{
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        return "SkylakeX";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return "Haswell";
-#endif
-    return NULL;
-}
-
-/* OpenBLAS reads its settings when it is loaded, before main: change them and start again. */
-static void choose_kernels(char **argv)
-{
-    const char *want = best_kernels(), *have = getenv("OPENBLAS_CORETYPE");
-    char        self[PATH_MAX];
-
-    if ((want ? have && strcmp(have, want) == 0 : !have) && !getenv("OPENBLAS_L2_SIZE"))
-        return;
-    unsetenv("OPENBLAS_CORETYPE");
-    unsetenv("OPENBLAS_L2_SIZE");
-    if (want)
-        setenv("OPENBLAS_CORETYPE", want, 1);
-    if (realpath("/proc/self/exe", self))
-        execv(self, argv);
-    fprintf(stderr, "limber-trainer: cannot start again with OPENBLAS_CORETYPE=%s (%s): training may be slow\n",
-            want ? want : "", strerror(errno));
-}
-
 static void note(const char *what)
 {
     fprintf(stderr, "limber-trainer: %s: %s; going on without\n", what, strerror(errno));
@@ -419,22 +387,59 @@ static bool setup_makes_sense(const struct trainer_setup *s)
            ends(s->models, sizeof s->models) && ends(s->schema.robot, sizeof s->schema.robot) && s->schema.robot[0];
 }
 
+/* Takes a whole number from 1 on; 0: it is none. */
+static int positive(const char *text)
+{
+    char *end;
+    long  n = strtol(text, &end, 10);
+
+    return *end || n < 1 || n > 1 << 20 ? 0 : (int)n;
+}
+
+static int bench(int argc, char **argv)
+{
+    struct train_bench b = { 0 };
+
+    for (int i = 2; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+        if (strcmp(argv[i], "--json") == 0) {
+            b.json = true;
+            continue;
+        }
+        if (value && strcmp(argv[i], "--shape") == 0)
+            b.shape = value;
+        else if (value && strcmp(argv[i], "--isa") == 0)
+            b.isa = value;
+        else if (value && strcmp(argv[i], "--batch") == 0 && positive(value))
+            b.batch = positive(value);
+        else {
+            fprintf(stderr, "limber-trainer: cannot make sense of %s\n%s", argv[i], USAGE);
+            return EXIT_USAGE;
+        }
+        i++;
+    }
+    int err = train_bench(&b);
+
+    return err == -EINVAL ? EXIT_USAGE : err != 0;
+}
+
 int main(int argc, char **argv)
 {
     struct worker w = { 0 };
 
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(USAGE, stdout) < 0;
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return bench(argc, argv);
     if (argc > 1 || isatty(STDIN_FILENO)) {
         fputs(USAGE, stderr);
         return EXIT_USAGE;
     }
-    choose_kernels(argv);
     signal(SIGPIPE, SIG_IGN);
     if (!receive("the setup", &w.setup, sizeof w.setup))
         return 0;
     take_back_seat(w.setup.core);
-    openblas_set_num_threads(1);
     w.trainer = setup_makes_sense(&w.setup) ? trainer_new(&w.setup.dims, &w.setup.config, w.setup.seed) : NULL;
     if (!w.trainer) {
         fprintf(stderr,

@@ -1,20 +1,21 @@
-/* train.c - mini-batch training of the ensemble: matrix products by OpenBLAS, the rest in elementwise.c.
+/* train.c - mini-batch training of the ensemble: what is done in which order; the arithmetic is in kernels.c.
  *
  * For one member and one batch of n rows, with h_0 the standardised input:
  *
- *     forward    z_l = h_l W_l' ,  h_{l+1} = swish(z_l + b_l)  (the last layer has no swish)
- *     backward   dW_l = dz_l' h_l ,  db_l = sum of dz_l ,  dz_{l-1} = (dz_l W_l) swish'(z_{l-1} + b_{l-1})
+ *     forward    z_l = W_l h_l + b_l ,  h_{l+1} = swish(z_l)  (the last layer has no swish)
+ *     backward   dz_{l-1} = W_l' dz_l .* swish'(z_{l-1}) ,  dW_l = dz_l h_l' ,  db_l = sum of dz_l
  *
- * Members take turns within a step, so that one member's gradient is still in cache when Adam reads it. */
+ * Members take turns within a step, so that one member's weights stay in cache from their first use to the last.  A
+ * layer's weights are updated as soon as its own gradient and that of its input are there. */
 #include "models/train.h"
 
-#include <cblas.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "daemon/rt/arena.h"
-#include "models/elementwise.h"
+#include "models/kernels.h"
 
 #ifdef __SSE__
 #include <xmmintrin.h>
@@ -23,27 +24,29 @@
 #define BOUNDS_PULL 0.01f /* weight of the learned bounds in the loss, PETS code */
 #define STD_MIN     1e-12 /* a component that varies less counts as constant, PETS code */
 
-enum { FIT_SEED = 2, PROGRESS_STEPS = 50 };
+enum { FIT_SEED = 2, PROGRESS_STEPS = 50, HUGE_PAGE = 2 << 20 };
 
 struct trainer {
-    struct train_config c;
-    struct ensemble     e;      /* weights, bounds, normaliser                              */
-    size_t              params; /* of one member                                            */
-    uint64_t            seed;
-    uint64_t            fits;   /* so far                                                   */
-    long                adam_t; /* steps since the moments were cleared                     */
-    void               *memory; /* the arrays below, up to dmin                             */
-    size_t              memory_size;
+    struct train_config   c;
+    const struct kernels *k;
+    struct ensemble       e;                      /* bounds, normaliser; its weights are only a copy on the way   */
+    size_t                params;                 /* of one member, as the kernels lay them out                   */
+    size_t                offset[MAX_LAYERS + 1]; /* of a layer in them                                           */
+    uint64_t              seed;
+    uint64_t              fits;   /* so far                                                       */
+    long                  adam_t; /* steps since the moments were cleared                         */
+    void                 *memory; /* the arrays below, up to vmin                                 */
+    size_t                memory_size;
 
-    float *m, *v;                     /* members x params: Adam's moments of the weights          */
-    float *grad;                      /* params: one member's gradient                            */
-    float *h[MAX_LAYERS + 1];         /* batch x in of layer l: its input                         */
-    float *slope[MAX_LAYERS];         /* batch x hidden: swish'                                   */
-    float *out;                       /* batch x 2 nx: mean, raw log-variance                     */
-    float *target;                    /* batch x nx                                               */
-    float *dz[2];                     /* batch x widest: gradient by a layer's z, and by its input */
-    float *dmax, *dmin;               /* nx: gradient by the bounds                               */
-    float *mmax, *vmax, *mmin, *vmin; /* nx: their moments                                   */
+    float *w, *m, *v;                 /* members x params: weights, Adam's moments of them            */
+    float *h[MAX_LAYERS + 1];         /* tiles: input of layer l                                      */
+    float *slope[MAX_LAYERS];         /* tiles: swish'                                                */
+    float *out;                       /* tiles: mean, raw log-variance                                */
+    float *target;                    /* tiles                                                        */
+    float *dz[2];                     /* tiles: gradient by a layer's z, and by the one's before it   */
+    float *scratch;                   /* of the kernels                                               */
+    float *dmax, *dmin;               /* nx: gradient by the bounds                                   */
+    float *mmax, *vmax, *mmin, *vmin; /* nx: their moments                                            */
 
     int    capacity;   /* rows of the arrays below                                 */
     float *in_all;     /* n x nin, standardised                                    */
@@ -51,30 +54,68 @@ struct trainer {
     int   *order;      /* members x n: rows in the order of this epoch             */
 };
 
+static int tiles(const struct trainer *t, int n)
+{
+    return (n + t->k->tile - 1) / t->k->tile;
+}
+
 static void layout(struct trainer *t, struct arena *a)
 {
-    const struct model_dims *d = &t->e.dims;
-    size_t nx = (size_t)d->nx, batch = (size_t)t->c.batch, hidden = (size_t)d->hidden, nin = (size_t)ensemble_nin(d);
-    size_t widest = hidden > 2 * nx ? hidden : 2 * nx;
+    const struct model_dims *d    = &t->e.dims;
+    size_t                   rows = (size_t)tiles(t, t->c.batch) * (size_t)t->k->tile, nx = (size_t)d->nx;
+    size_t                   hidden = rows * kernels_wide(d->hidden), out = rows * kernels_wide(2 * d->nx);
+    size_t                   weights = (size_t)d->members * t->params;
 
-    t->m    = ARENA_ARRAY(a, float, (size_t)d->members * t->params);
-    t->v    = ARENA_ARRAY(a, float, (size_t)d->members * t->params);
-    t->grad = ARENA_ARRAY(a, float, t->params);
-    t->h[0] = ARENA_ARRAY(a, float, batch *nin);
+    t->w    = ARENA_ARRAY(a, float, weights);
+    t->m    = ARENA_ARRAY(a, float, weights);
+    t->v    = ARENA_ARRAY(a, float, weights);
+    t->h[0] = ARENA_ARRAY(a, float, rows *kernels_wide(ensemble_nin(d)));
     for (int l = 0; l < d->layers; l++) {
-        t->h[l + 1] = ARENA_ARRAY(a, float, batch *hidden);
-        t->slope[l] = ARENA_ARRAY(a, float, batch *hidden);
+        t->h[l + 1] = ARENA_ARRAY(a, float, hidden);
+        t->slope[l] = ARENA_ARRAY(a, float, hidden);
     }
-    t->out    = ARENA_ARRAY(a, float, batch * 2 * nx);
-    t->target = ARENA_ARRAY(a, float, batch *nx);
-    t->dz[0]  = ARENA_ARRAY(a, float, batch *widest);
-    t->dz[1]  = ARENA_ARRAY(a, float, batch *widest);
-    t->dmax   = ARENA_ARRAY(a, float, nx);
-    t->dmin   = ARENA_ARRAY(a, float, nx);
-    t->mmax   = ARENA_ARRAY(a, float, nx);
-    t->vmax   = ARENA_ARRAY(a, float, nx);
-    t->mmin   = ARENA_ARRAY(a, float, nx);
-    t->vmin   = ARENA_ARRAY(a, float, nx);
+    t->out     = ARENA_ARRAY(a, float, out);
+    t->target  = ARENA_ARRAY(a, float, rows *kernels_wide(d->nx));
+    t->dz[0]   = ARENA_ARRAY(a, float, hidden > out ? hidden : out);
+    t->dz[1]   = ARENA_ARRAY(a, float, hidden > out ? hidden : out);
+    t->scratch = ARENA_ARRAY(a, float, kernels_scratch(t->c.batch));
+    t->dmax    = ARENA_ARRAY(a, float, nx);
+    t->dmin    = ARENA_ARRAY(a, float, nx);
+    t->mmax    = ARENA_ARRAY(a, float, nx);
+    t->vmax    = ARENA_ARRAY(a, float, nx);
+    t->mmin    = ARENA_ARRAY(a, float, nx);
+    t->vmin    = ARENA_ARRAY(a, float, nx);
+}
+
+/* Between the kernels' layout of all members (packed) and that of ensemble.h (plain). */
+static void pack(const struct trainer *t, const float *plain, float *packed)
+{
+    for (int m = 0; m < t->e.dims.members; m++, packed += t->params)
+        for (int l = 0, in, out; l <= t->e.dims.layers; l++) {
+            float *w = packed + t->offset[l];
+
+            ensemble_layer(&t->e.dims, l, &in, &out);
+            for (int o = 0; o < out; o++)
+                for (int i = 0; i < in; i++)
+                    w[kernels_at(t->k, in, o, i)] = *plain++;
+            memcpy(w + kernels_weights(in, out), plain, (size_t)out * sizeof *w);
+            plain += out;
+        }
+}
+
+static void unpack(const struct trainer *t, const float *packed, float *plain)
+{
+    for (int m = 0; m < t->e.dims.members; m++, packed += t->params)
+        for (int l = 0, in, out; l <= t->e.dims.layers; l++) {
+            const float *w = packed + t->offset[l];
+
+            ensemble_layer(&t->e.dims, l, &in, &out);
+            for (int o = 0; o < out; o++)
+                for (int i = 0; i < in; i++)
+                    *plain++ = w[kernels_at(t->k, in, o, i)];
+            memcpy(plain, w + kernels_weights(in, out), (size_t)out * sizeof *w);
+            plain += out;
+        }
 }
 
 static void clear_moments(struct trainer *t)
@@ -90,29 +131,45 @@ static void clear_moments(struct trainer *t)
     t->adam_t = 0;
 }
 
+static void fresh_weights(struct trainer *t, uint64_t seed)
+{
+    ensemble_init(&t->e, seed);
+    pack(t, t->e.weights, t->w);
+}
+
 struct trainer *trainer_new(const struct model_dims *d, const struct train_config *c, uint64_t seed)
+{
+    return trainer_new_on(NULL, d, c, seed);
+}
+
+struct trainer *trainer_new_on(const char *isa, const struct model_dims *d, const struct train_config *c, uint64_t seed)
 {
     struct trainer *t = calloc(1, sizeof *t);
     struct arena    a = ARENA_PROBE;
 
-    if (!t || c->batch < 1 || ensemble_alloc(&t->e, d) != 0) {
+    if (!t || c->batch < 1 || !(t->k = kernels_find(isa)) || ensemble_alloc(&t->e, d) != 0) {
         free(t);
         return NULL;
     }
-    t->c      = *c;
-    t->seed   = seed;
-    t->params = ensemble_params(d);
+    t->c    = *c;
+    t->seed = seed;
+    for (int l = 0, in, out; l <= d->layers; l++) {
+        ensemble_layer(d, l, &in, &out);
+        t->offset[l] = t->params;
+        t->params += kernels_params(in, out);
+    }
     layout(t, &a);
-    t->memory_size = (a.used + 63) & ~(size_t)63;
-    t->memory      = aligned_alloc(64, t->memory_size);
+    t->memory_size = (a.used + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+    t->memory      = aligned_alloc(HUGE_PAGE, t->memory_size);
     if (!t->memory) {
         trainer_free(t);
         return NULL;
     }
+    (void)madvise(t->memory, t->memory_size, MADV_HUGEPAGE); /* or looking up pages takes a third of the time */
     memset(t->memory, 0, t->memory_size);
     a = (struct arena){ .base = t->memory, .size = t->memory_size };
     layout(t, &a);
-    ensemble_init(&t->e, seed);
+    fresh_weights(t, seed);
     return t;
 }
 
@@ -128,7 +185,8 @@ void trainer_free(struct trainer *t)
     free(t);
 }
 
-static void copy_model(struct ensemble *to, const struct ensemble *from)
+/* All but version and weights. */
+static void copy_rest(struct ensemble *to, const struct ensemble *from)
 {
     struct ensemble keep = *to;
 
@@ -136,18 +194,19 @@ static void copy_model(struct ensemble *to, const struct ensemble *from)
     *to         = *from;
     to->version = keep.version;
     to->weights = keep.weights;
-    memcpy(to->weights, from->weights, (size_t)to->dims.members * ensemble_params(&to->dims) * sizeof *to->weights);
 }
 
 void trainer_load(struct trainer *t, const struct ensemble *e)
 {
-    copy_model(&t->e, e);
+    copy_rest(&t->e, e);
+    pack(t, e->weights, t->w);
     clear_moments(t);
 }
 
 void trainer_export(const struct trainer *t, struct ensemble *e)
 {
-    copy_model(e, &t->e);
+    copy_rest(e, &t->e);
+    unpack(t, t->w, e->weights);
 }
 
 /* ---- data ---- */
@@ -211,7 +270,7 @@ static void standardise(float *v, int n, int width, const float *mean, const flo
             v[k] = (v[k] - mean[k]) / std[k];
 }
 
-static void unpack(const struct trainer *t, const struct train_data *data, float *in, float *target)
+static void differences(const struct trainer *t, const struct train_data *data, float *in, float *target)
 {
     const struct model_dims *d   = &t->e.dims;
     size_t                   nin = (size_t)ensemble_nin(d), nx = (size_t)d->nx, na = (size_t)d->na;
@@ -229,7 +288,7 @@ static void prepare(struct trainer *t, const struct train_data *data)
     struct ensemble *e  = &t->e;
     int              nx = e->dims.nx, nin = ensemble_nin(&e->dims);
 
-    unpack(t, data, t->in_all, t->target_all);
+    differences(t, data, t->in_all, t->target_all);
     column_stats(t->in_all, data->n, nin, e->in_mean, e->in_std);
     column_stats(t->target_all, data->n, nx, e->out_mean, e->out_std);
     for (int k = 0; k < nx && !t->c.standardise_targets; k++) {
@@ -256,139 +315,67 @@ static void shuffle(int *order, int n, struct rng *r)
 
 /* ---- one batch ---- */
 
+/* Rows of `from` (any number x width) side by side in tiles. */
+static void spread(const struct trainer *t, const float *from, int width, const int *rows, int n, float *to)
+{
+    int    tile = t->k->tile;
+    size_t next = kernels_wide(width) * (size_t)tile;
+
+    for (int b = 0; b < n; b++) {
+        const float *row = from + (size_t)rows[b] * (size_t)width;
+        float       *at  = to + (size_t)(b / tile) * next + b % tile;
+
+        for (int i = 0; i < width; i++, at += tile)
+            *at = row[i];
+    }
+}
+
 static void gather(struct trainer *t, const int *rows, int n)
 {
-    size_t nin = (size_t)ensemble_nin(&t->e.dims), nx = (size_t)t->e.dims.nx;
-
-    for (size_t i = 0; i < (size_t)n; i++) {
-        memcpy(t->h[0] + i * nin, t->in_all + (size_t)rows[i] * nin, nin * sizeof(float));
-        memcpy(t->target + i * nx, t->target_all + (size_t)rows[i] * nx, nx * sizeof(float));
-    }
+    spread(t, t->in_all, ensemble_nin(&t->e.dims), rows, n, t->h[0]);
+    spread(t, t->target_all, t->e.dims.nx, rows, n, t->target);
 }
 
-/* w: one member's parameters; walks to the end of them. */
-static void forward(struct trainer *t, const float *w, int n)
+/* Forward, loss, backward and Adam's step for one member and the n rows gathered; with grad (params) the weights stay
+ * and it receives their gradient.  Returns the loss. */
+static double train_member(struct trainer *t, int member, int n, float rate, float *grad)
 {
-    int layers = t->e.dims.layers;
+    const struct kernels    *k      = t->k;
+    const struct ensemble   *e      = &t->e;
+    const struct model_dims *d      = &e->dims;
+    size_t                   params = (size_t)member * t->params;
+    float                   *dz = t->dz[0], *before = t->dz[1];
+    int                      layers = d->layers, some = tiles(t, n), in, out;
 
     for (int l = 0; l <= layers; l++) {
-        float *z = l < layers ? t->slope[l] : t->out;
-        int    in, out;
-
-        ensemble_layer(&t->e.dims, l, &in, &out);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, out, in, 1, t->h[l], in, w, in, 0, z, out);
-        w += (size_t)out * (size_t)in;
-        if (l < layers)
-            elementwise_swish(n, out, w, z, t->h[l + 1]);
-        else
-            for (int i = 0; i < n; i++, z += out)
-                for (int k = 0; k < out; k++)
-                    z[k] += w[k];
-        w += out;
+        ensemble_layer(d, l, &in, &out);
+        k->forward(some, in, out, t->w + params + t->offset[l], t->h[l], l < layers ? t->h[l + 1] : t->out,
+                   l < layers ? t->slope[l] : NULL);
     }
-}
+    double loss = k->nll(n, d->nx, t->out, t->target, e->max_logvar, e->min_logvar, dz, t->dmax, t->dmin);
 
-/* softplus(x), and its derivative the sigmoid */
-static float softplus(float x, float *sigmoid)
-{
-    float e = expf(-fabsf(x));
+    for (int l = layers; l >= 0; l--) {
+        size_t                at = params + t->offset[l];
+        struct kernels_update u  = { .w     = t->w + at,
+                                     .m     = t->m + at,
+                                     .v     = t->v + at,
+                                     .grad  = grad ? grad + t->offset[l] : NULL,
+                                     .decay = (float)t->c.weight_decay[l],
+                                     .rate  = rate };
 
-    *sigmoid = (x > 0 ? 1 : e) / (1 + e);
-    return (x > 0 ? x : 0) + log1pf(e);
-}
+        ensemble_layer(d, l, &in, &out);
+        if (l > 0)
+            k->back_inputs(some, in, out, u.w, dz, t->slope[l - 1], before);
+        k->back_weights(n, in, out, t->h[l], dz, &u, t->scratch);
 
-/* Mean over n rows and nx of (mu - y)^2 exp(-lv) + lv; writes its gradient by the net's outputs to dout, and adds that by
- * the bounds to dmax, dmin. */
-static double nll(struct trainer *t, int n, float *dout)
-{
-    const struct ensemble *e     = &t->e;
-    int                    nx    = e->dims.nx;
-    float                  share = 1 / (float)(n * nx);
-    double                 sum   = 0;
-
-    for (int i = 0; i < n; i++) {
-        const float *out = t->out + 2 * nx * i, *y = t->target + nx * i;
-        float       *d = dout + 2 * nx * i;
-
-        for (int k = 0; k < nx; k++) {
-            float s_max, s_min;
-            float lv = e->max_logvar[k] - softplus(e->max_logvar[k] - out[nx + k], &s_max);
-
-            lv = e->min_logvar[k] + softplus(lv - e->min_logvar[k], &s_min);
-
-            float err = out[k] - y[k], precision = expf(-lv), dlv = share * (1 - err * err * precision);
-
-            sum += (double)(err * err * precision + lv);
-            d[k]      = share * 2 * err * precision;
-            d[nx + k] = dlv * s_min * s_max;
-            t->dmax[k] += dlv * s_min * (1 - s_max);
-            t->dmin[k] += dlv * (1 - s_min);
-        }
-    }
-    return sum * (double)share;
-}
-
-/* dz[0] holds the gradient by the outputs; grad receives that by w. */
-static void backward(struct trainer *t, const float *w, int n, float *grad)
-{
-    float *dz = t->dz[0], *dh = t->dz[1];
-
-    w += t->params;
-    grad += t->params;
-    for (int l = t->e.dims.layers; l >= 0; l--) {
-        int in, out;
-
-        ensemble_layer(&t->e.dims, l, &in, &out);
-        size_t nw = (size_t)out * (size_t)in, nb = (size_t)out;
-
-        w -= nw + nb;
-        grad -= nw + nb;
-        float *db = grad + nw;
-
-        if (l == t->e.dims.layers)
-            elementwise_sum_rows(n, out, dz, db);
-        else
-            elementwise_swish_back(n, out, t->slope[l], dz, db);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, n, 1, dz, out, t->h[l], in, 0, grad, in);
-        if (l == 0)
-            break;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, in, out, 1, dz, out, w, in, 0, dh, in);
         float *swap = dz;
-        dz          = dh;
-        dh          = swap;
+        dz          = before;
+        before      = swap;
     }
-}
-
-static double batch_gradient(struct trainer *t, const float *w, int n, float *grad)
-{
-    forward(t, w, n);
-    double loss = nll(t, n, t->dz[0]);
-
-    backward(t, w, n, grad);
     return loss;
 }
 
 /* ---- one step, one training ---- */
-
-static void update_member(struct trainer *t, int member, float rate)
-{
-    size_t at = (size_t)member * t->params;
-    float *g  = t->grad;
-
-    for (int l = 0; l <= t->e.dims.layers; l++) {
-        int in, out;
-
-        ensemble_layer(&t->e.dims, l, &in, &out);
-        size_t nw = (size_t)out * (size_t)in, nb = (size_t)out;
-
-        elementwise_adam(nw, t->e.weights + at, t->m + at, t->v + at, g, (float)t->c.weight_decay[l], rate);
-        at += nw;
-        g += nw;
-        elementwise_adam(nb, t->e.weights + at, t->m + at, t->v + at, g, 0, rate);
-        at += nb;
-        g += nb;
-    }
-}
 
 static void clear_bounds_gradient(struct trainer *t)
 {
@@ -408,8 +395,7 @@ static double step(struct trainer *t, int total, int from, int n)
     clear_bounds_gradient(t);
     for (int m = 0; m < e->dims.members; m++) {
         gather(t, t->order + (size_t)m * (size_t)total + from, n);
-        loss += batch_gradient(t, e->weights + (size_t)m * t->params, n, t->grad);
-        update_member(t, m, rate);
+        loss += train_member(t, m, n, rate, NULL);
     }
     if (t->c.learned_bounds) {
         size_t nx = (size_t)e->dims.nx;
@@ -418,8 +404,8 @@ static double step(struct trainer *t, int total, int from, int n)
             t->dmax[k] += BOUNDS_PULL;
             t->dmin[k] -= BOUNDS_PULL;
         }
-        elementwise_adam(nx, e->max_logvar, t->mmax, t->vmax, t->dmax, 0, rate);
-        elementwise_adam(nx, e->min_logvar, t->mmin, t->vmin, t->dmin, 0, rate);
+        t->k->adam(nx, e->max_logvar, t->mmax, t->vmax, t->dmax, 0, rate);
+        t->k->adam(nx, e->min_logvar, t->mmin, t->vmin, t->dmin, 0, rate);
     }
     return loss / e->dims.members;
 }
@@ -485,7 +471,7 @@ int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progres
     t->fits++;
     rng_seed(&r, rng_derive(t->seed, FIT_SEED, t->fits));
     if (!t->c.warm_start) {
-        ensemble_init(&t->e, rng_next(&r));
+        fresh_weights(t, rng_next(&r));
         clear_moments(t);
     }
     prepare(t, data);
@@ -503,28 +489,40 @@ int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progres
 
 double trainer_gradient(struct trainer *t, const struct train_data *data, float *dweights, float *dmax, float *dmin)
 {
-    const struct ensemble *e    = &t->e;
-    size_t                 nx   = (size_t)e->dims.nx;
-    double                 loss = 0;
+    struct ensemble *e  = &t->e;
+    const size_t     nx = (size_t)e->dims.nx, members = (size_t)e->dims.members;
+    int              n = data->n, nin = ensemble_nin(&e->dims);
+    double           loss = 0;
 
-    CHECK(data->n >= 1 && data->n <= t->c.batch);
+    CHECK(n >= 1 && n <= t->c.batch);
+    float *in = malloc((size_t)n * (size_t)nin * sizeof *in), *target = malloc((size_t)n * nx * sizeof *target);
+    float *grad = calloc(members * t->params, sizeof *grad);
+    int   *rows = malloc((size_t)n * sizeof *rows);
+
+    CHECK(in && target && grad && rows);
+    differences(t, data, in, target);
+    standardise(in, n, nin, e->in_mean, e->in_std);
+    standardise(target, n, e->dims.nx, e->out_mean, e->out_std);
+    for (int i = 0; i < n; i++)
+        rows[i] = i;
+    spread(t, in, nin, rows, n, t->h[0]);
+    spread(t, target, e->dims.nx, rows, n, t->target);
+
     clear_bounds_gradient(t);
-    for (int m = 0; m < e->dims.members; m++) {
-        const float *w = e->weights + (size_t)m * t->params;
-        float       *g = dweights + (size_t)m * t->params;
+    for (size_t m = 0; m < members; m++)
+        loss += train_member(t, (int)m, n, 0, grad + m * t->params);
+    unpack(t, grad, dweights);
+    unpack(t, t->w, e->weights);
+    for (size_t m = 0; m < members; m++) {
+        const float *w = e->weights + m * ensemble_params(&e->dims);
+        float       *g = dweights + m * ensemble_params(&e->dims);
 
-        unpack(t, data, t->h[0], t->target);
-        standardise(t->h[0], data->n, ensemble_nin(&e->dims), e->in_mean, e->in_std);
-        standardise(t->target, data->n, e->dims.nx, e->out_mean, e->out_std);
-        loss += batch_gradient(t, w, data->n, g);
-        for (int l = 0, in, out; l <= e->dims.layers; l++) {
-            ensemble_layer(&e->dims, l, &in, &out);
-            for (int i = 0; i < out * in; i++, w++, g++) {
+        for (int l = 0, nw, out; l <= e->dims.layers; l++, w += out, g += out) {
+            ensemble_layer(&e->dims, l, &nw, &out);
+            for (nw *= out; nw > 0; nw--, w++, g++) {
                 loss += 0.5 * t->c.weight_decay[l] * (double)*w * (double)*w;
                 *g += (float)t->c.weight_decay[l] * *w;
             }
-            w += out;
-            g += out;
         }
     }
     for (size_t k = 0; k < nx && t->c.learned_bounds; k++) {
@@ -534,5 +532,9 @@ double trainer_gradient(struct trainer *t, const struct train_data *data, float 
     }
     memcpy(dmax, t->dmax, nx * sizeof *dmax);
     memcpy(dmin, t->dmin, nx * sizeof *dmin);
+    free(in);
+    free(target);
+    free(grad);
+    free(rows);
     return loss;
 }

@@ -1,8 +1,8 @@
-/* train.h - fitting the ensemble: Gaussian negative log-likelihood, Adam, bootstrap, weight decay; through OpenBLAS.
+/* train.h - fitting the ensemble: Gaussian negative log-likelihood, Adam, bootstrap, weight decay; through models/kernels.
  *
  * Loss per member and batch:  mean over batch and nx of  (mu - y)^2 exp(-lv) + lv,  summed over members,
  * + sum over layers wd_l |W_l|^2 / 2 ; with learned bounds also 0.01 sum(max) - 0.01 sum(min)   (PETS code).
- * Runs in limber-trainer only, one thread, deterministic by seed. */
+ * Runs in limber-trainer only, one thread, deterministic by seed on one instruction set. */
 #ifndef MODELS_TRAIN_H
 #define MODELS_TRAIN_H
 
@@ -33,6 +33,10 @@ struct trainer;
 /* Allocates; NULL when out of memory or where sizes are out of range. */
 struct trainer *trainer_new(const struct model_dims *d, const struct train_config *c, uint64_t seed);
 void            trainer_free(struct trainer *t);
+
+/* The same with the kernels of that name (kernels_isas()), also NULL if this CPU cannot run them. */
+struct trainer *trainer_new_on(const char *isa, const struct model_dims *d, const struct train_config *c,
+                               uint64_t seed);
 
 /* Starts from these weights (same dims) instead of fresh ones; Adam's moments are cleared.  Between successive fits
  * they are kept.  The normaliser is renewed by every fit and the weights keep their meaning in standardised units. */

@@ -27,8 +27,8 @@ static struct tape tape_at(const struct gradient_job *job, int h)
     return t;
 }
 
-/* y = W x + b for bt vectors of rows, then times slope unless NULL.  p: biases of `out` outputs, then panels for `packed`
- * inputs, of which the first `in` count; panels that hold none of the first `wanted` outputs are left out. */
+/* y = W x + b for bt vectors of rows, then times slope unless NULL.  p: biases of `out` outputs, then panels for
+ * `packed` inputs, of which the first `in` count; panels that hold none of the first `wanted` outputs are left out. */
 /* clang-format off */
 INLINE void product_rows(float *y, const float *x, const float *p, const float *slope, int in, int packed, int out,
                          int wanted, const int bt)
@@ -130,10 +130,10 @@ INLINE void features_ahead(float *in, const struct gradient_net *net, const floa
 INLINE void step_ahead(const struct gradient_job *job, int member, const float *act, const float *z, struct tape t,
                        const int bt)
 {
-    const struct gradient_net *net    = job->net;
-    float *const              *ahead  = net->ahead[member];
-    int    nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
-    float *from = job->buf[0], *to = job->buf[1];
+    const struct gradient_net *net   = job->net;
+    float *const              *ahead = net->ahead[member];
+    int                        nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
+    float                     *from = job->buf[0], *to = job->buf[1];
 
     features_ahead(from, net, job->x, act, t.angle, bt);
     for (int l = 0; l < layers; l++) {
@@ -285,7 +285,8 @@ static __attribute__((noinline)) void chain_back(const struct chain *c, const st
             if (link->type == JOINT_PRISMATIC)
                 sum += c->axis[l][i] * dp[i];
             else
-                sum += (c->axis[l][k] * (c->p[m] - c->joint[l][m]) - c->axis[l][m] * (c->p[k] - c->joint[l][k])) * dp[i];
+                sum +=
+                    (c->axis[l][k] * (c->p[m] - c->joint[l][m]) - c->axis[l][m] * (c->p[k] - c->joint[l][k])) * dp[i];
         }
         v_store(dx + link->obs * TILE, v_load(dx + link->obs * TILE) + sum);
     }
@@ -330,7 +331,7 @@ static __attribute__((noinline)) vf cost_slope(const struct task *t, const float
             }
             cost += form_cost(term, d2, &slope);
             for (int i = 0; i < term->n; i++) {
-                float *to   = dx + term->index[i] * TILE, scale = (float)term->scale[i];
+                float *to = dx + term->index[i] * TILE, scale = (float)term->scale[i];
                 vf     away = (v_load(x + term->index[i] * TILE) - (float)term->target[i]) * scale;
 
                 v_store(to, v_load(to) + slope * away * scale);

@@ -1,5 +1,5 @@
-/* gradient.h - the expected cost of candidate action sequences and its gradient by the actions: reverse mode through the
- * unrolled ensemble, batch in vector lanes like the rollout (rollout.h), always f32 with the exact swish.
+/* gradient.h - the expected cost of candidate action sequences and its gradient by the actions: reverse mode through
+ * the unrolled ensemble, batch in vector lanes like the rollout (rollout.h), always f32 with the exact swish.
  *
  * Forwards (notation of models/ensemble.h and lanes.h, z fixed: the draw is the same for every candidate)
  *
@@ -10,15 +10,14 @@
  *     d mu = l,   d r = l z var_span s (1 - s) / (2 sigma),   d in = W' (slope * ... (slope * W' [d mu, d r])),
  *     d x = l + d in;   an angle takes  cos x (d in of its sine) - sin x (d in of its cosine)
  *
- * Nothing is computed twice: the way forwards leaves a tape, per step the slopes swish' of every hidden unit, d r / l, sine
- * and cosine of the angles and the gradient of the step's cost.  It is written and read once, in order; the memory it
+ * Nothing is computed twice: the way forwards leaves a tape, per step the slopes swish' of every hidden unit, d r / l,
+ * sine and cosine of the angles and the gradient of the step's cost.  It is written and read once, in order; the memory it
  * moves costs less than half of what another way forwards would.  Bytes of one tape, one per worker:
  * 4 horizon (layers hidden + 2 nx + 2 angles) 32. */
 #ifndef PLANNER_GRADIENT_H
 #define PLANNER_GRADIENT_H
 
 #include "planner/rollout.h"
-#include "planner/team.h"
 
 /* A packed model, for both ways; what is folded into the weights is said in lanes.h.
  * ahead: out biases, then in x out weights in panels;  back: in zeros, then out x in weights in panels (the transpose).
@@ -60,7 +59,6 @@ int gradient_width(const struct model_dims *d);
 int gradient_tape(const struct model_dims *d);
 
 struct gradient {
-    struct team        *team; /* whose workers share the work; the owner sets it after layout, the leader calls */
     struct model_dims   dims;
     int                 horizon, particles, wave;
     struct gradient_net net[ROLLOUT_SLOTS];
@@ -80,9 +78,10 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
 void gradient_pack(struct gradient *g, int slot, const struct ensemble *e, const struct lanes_ops *ops);
 
 /* After rollout_begin: expected cost of n candidates (act: n x horizon x na) under the same noise and members as
- * rollout_evaluate, and its gradient by the actions (dact: same shape).  A candidate whose cost or gradient is not finite,
- * or whose cost is above ROLLOUT_WORST, costs ROLLOUT_WORST and has the gradient zero.
- * Same bits wherever a candidate stands and whatever the number of workers.  Returns how many were done when the next
+ * rollout_evaluate, and its gradient by the actions (dact: same shape).  A candidate whose cost or gradient is not
+ * finite, or whose cost is above ROLLOUT_WORST, costs ROLLOUT_WORST and has the gradient zero.
+ * The work is shared by the rollout's team; the leader calls.  Same bits wherever a candidate stands and whatever the
+ * number of workers.  Returns how many were done when the next
  * tile would have passed the deadline; n without deadline (UINT64_MAX). */
 int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int n, const float *act, float *cost,
                       float *dact, uint64_t deadline_ns);

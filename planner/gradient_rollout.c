@@ -7,12 +7,15 @@
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
 #include "planner/gradient.h"
+#include "planner/team.h"
 
 enum { UNITS_EACH = 8 }; /* of a wave, for each worker: little is lost while the last ones are waited for */
 
 extern const struct lanes_gradient lanes_gradient_portable;
 #if defined(__x86_64__)
 extern const struct lanes_gradient lanes_gradient_avx2, lanes_gradient_avx512;
+#elif defined(__aarch64__)
+extern const struct lanes_gradient lanes_gradient_neon;
 #endif
 
 static const struct lanes_gradient *kernel_of(const struct lanes_ops *ops)
@@ -21,6 +24,8 @@ static const struct lanes_gradient *kernel_of(const struct lanes_ops *ops)
 #if defined(__x86_64__)
         &lanes_gradient_avx512,
         &lanes_gradient_avx2,
+#elif defined(__aarch64__)
+        &lanes_gradient_neon,
 #endif
         &lanes_gradient_portable,
     };
@@ -57,6 +62,7 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
 {
     int workers = larger(c->workers, 1);
 
+    CHECK(workers <= TEAM_MAX && c->propagation <= PARTICLES_MEAN);
     g->dims      = *d;
     g->horizon   = c->horizon;
     g->particles = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
@@ -73,9 +79,9 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
             }
     size_t sequence = (size_t)(g->horizon * d->na * LANES_TILE), units = (size_t)(g->wave * g->particles);
 
-    g->act  = ARENA_ARRAY(a, float, (size_t)g->wave * sequence);
-    g->cost = ARENA_ARRAY(a, float, units * LANES_TILE);
-    g->dact = ARENA_ARRAY(a, float, units * sequence);
+    g->act  = ARENA_ARRAY(a, float, (size_t)g->wave *sequence);
+    g->cost = ARENA_ARRAY(a, float, units *LANES_TILE);
+    g->dact = ARENA_ARRAY(a, float, units *sequence);
     for (int w = 0; w < workers; w++) {
         struct gradient_scratch *s = &g->scratch[w];
 
@@ -228,10 +234,10 @@ int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int
             for (int i = 0; i < steps; i++)
                 to[i * tile] = from[i];
         }
-        int done = team_run(g->team, work, &w, tiles * P, deadline_ns, reserve_ns) / P * tile;
+        int done = team_run(r->team, work, &w, tiles * P, deadline_ns, reserve_ns) / P * tile;
         done     = done < w.n ? done : w.n;
-        if (deadline_ns != UINT64_MAX && team_unit_ns(g->team) > g->unit_ns)
-            g->unit_ns = team_unit_ns(g->team);
+        if (deadline_ns != UINT64_MAX && team_unit_ns(r->team) > g->unit_ns)
+            g->unit_ns = team_unit_ns(r->team);
 
         for (int c = 0; c < done; c++)
             cost[first + c] = gather(g, tile, c / tile, c % tile, dact + (size_t)(first + c) * (size_t)steps);

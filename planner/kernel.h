@@ -14,6 +14,10 @@
 #define LANES 8
 #define PANEL 4
 #define BT    2
+#elif defined(USE_NEON) /* set by the Makefile: "portable" is compiled for the same CPU */
+#define LANES 4
+#define PANEL 8
+#define BT    3
 #else
 #define LANES 4
 #define PANEL 4
@@ -35,61 +39,117 @@
 #define JOIN_(a, b) a##b
 #define JOIN(a, b)  JOIN_(a, b)
 
-_Static_assert(PANEL % 2 == 0, "swish goes in pairs");
+_Static_assert(PANEL % 4 == 0, "swish goes in pairs, and half a panel must be even too");
 _Static_assert(TILE <= LANES_TILE && LANES_PANEL % PANEL == 0, "sizes promised in lanes.h");
+
+/* Time of one phase, for planner_phases: what passed since the last look. */
+INLINE uint64_t ticks_now(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t t;
+
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+    return t;
+#else
+    return 0;
+#endif
+}
+
+INLINE void tick(const struct lanes_job *job, enum plan_phase phase)
+{
+    if (__builtin_expect(job->ticks != NULL, 0)) {
+        uint64_t now = ticks_now();
+
+        job->ticks[phase] += now - job->ticks[PLAN_PHASES];
+        job->ticks[PLAN_PHASES] = now;
+    }
+}
 
 /* y = swish(y) for an even number of units.  A pair is two units of the same rows: candidates never meet.
  * A function of its own, as its constants would push the accumulators of layer() out of the registers. */
-INLINE void swish_units(float *y, int units, const int bt)
+INLINE void swish_units(float *y, int units, const bool exact, const int bt)
 {
     for (int i = 0; i < units; i += 2, y += 2 * TILE)
         for (int j = 0; j < bt; j++) {
             float *first = y + j * LANES, *second = first + TILE;
             vf     a = v_load(first), b = v_load(second);
 
-            v_swish2(&a, &b);
+            if (exact)
+                v_swish2(&a, &b);
+            else
+                v_swish2_fast(&a, &b);
             v_store(first, a);
             v_store(second, b);
         }
 }
 
-static __attribute__((noinline)) void swish_layer(float *y, int units, int bt)
+static __attribute__((noinline, unused)) void swish_layer(float *y, int units, int bt)
 {
     if (bt == BT)
-        swish_units(y, units, BT);
+        swish_units(y, units, true, BT);
     else
-        swish_units(y, units, 1);
+        swish_units(y, units, true, 1);
 }
 
-/* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
- * Panels that hold none of the first `wanted` outputs are left out. */
+static __attribute__((noinline, unused)) void swish_layer_fast(float *y, int units, int bt)
+{
+    if (bt == BT)
+        swish_units(y, units, false, BT);
+    else
+        swish_units(y, units, false, 1);
+}
+
+/* One input's share of a register tile: `outputs` outputs, a panel each eight of them, `next` apart. */
 /* clang-format off */
+INLINE void tile_input(vf c[][BT], const float *x, const float *w, int next, const int outputs, const int bt)
+{
+    vf v[BT];
+
+    UNROLL for (int j = 0; j < bt; j++)
+        v[j] = v_load(x + j * LANES);
+    UNROLL for (int i = 0; i < outputs; i++)
+        UNROLL for (int j = 0; j < bt; j++)
+            c[i][j] += v_set(w[i / PANEL * next + i % PANEL]) * v[j];
+}
+
+/* `outputs` outputs, the first at p and y.  w: their weights, for one input after the other.  Four inputs a turn: then
+ * the end of a short loop is foreseen. */
+INLINE void tile_outputs(float *y, const float *x, const float *p, const float *w, int in, const int outputs, const int bt)
+{
+    vf  c[2 * PANEL][BT];
+    int k = 0, next = PANEL * in;
+
+    UNROLL for (int i = 0; i < outputs; i++)
+        UNROLL for (int j = 0; j < bt; j++)
+            c[i][j] = v_set(p[i]);
+    for (; k + 4 <= in; k += 4, x += 4 * TILE, w += 4 * PANEL)
+        UNROLL for (int q = 0; q < 4; q++)
+            tile_input(c, x + q * TILE, w + q * PANEL, next, outputs, bt);
+    for (; k < in; k++, x += TILE, w += PANEL)
+        tile_input(c, x, w, next, outputs, bt);
+    UNROLL for (int i = 0; i < outputs; i++)
+        UNROLL for (int j = 0; j < bt; j++)
+            v_store(y + i * TILE + j * LANES, c[i][j]);
+}
+/* clang-format on */
+
+/* y = W x + b for bt vectors of rows; p: biases, then panels.  x: in x TILE, y: out (padded to PANEL) x TILE.
+ * Panels that hold none of the first `wanted` outputs are left out; half of one is enough for half.  A single vector of
+ * rows takes two panels at a time, as one would leave the multipliers waiting for each other. */
 INLINE void layer(float *y, const float *x, const float *p, int in, int out, int wanted, const int bt)
 {
     const float *w = p + (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
+    int          n = 0;
 
-    for (int n = 0; n < wanted; n += PANEL, y += PANEL * TILE) {
-        vf           c[PANEL][BT];
-        const float *xk = x;
-
-        UNROLL for (int i = 0; i < PANEL; i++)
-            UNROLL for (int j = 0; j < bt; j++)
-                c[i][j] = v_set(p[n + i]);
-        for (int k = 0; k < in; k++, xk += TILE, w += PANEL) {
-            vf v[BT];
-
-            UNROLL for (int j = 0; j < bt; j++)
-                v[j] = v_load(xk + j * LANES);
-            UNROLL for (int i = 0; i < PANEL; i++)
-                UNROLL for (int j = 0; j < bt; j++)
-                    c[i][j] += v_set(w[i]) * v[j];
-        }
-        UNROLL for (int i = 0; i < PANEL; i++)
-            UNROLL for (int j = 0; j < bt; j++)
-                v_store(y + i * TILE + j * LANES, c[i][j]);
-    }
+    for (; bt == 1 && n + PANEL + PANEL / 2 < wanted; n += 2 * PANEL, w += 2 * PANEL * in)
+        tile_outputs(y + n * TILE, x, p + n, w, in, 2 * PANEL, bt);
+    for (; n + PANEL / 2 < wanted; n += PANEL, w += PANEL * in)
+        tile_outputs(y + n * TILE, x, p + n, w, in, PANEL, bt);
+    if (n < wanted)
+        tile_outputs(y + n * TILE, x, p + n, w, in, PANEL / 2, bt);
 }
-/* clang-format on */
 
 /* The net's input from state and action: features, less their means. */
 INLINE void features(float *in, const struct lanes_net *net, const float *x, const float *act, const int bt)
@@ -119,36 +179,202 @@ INLINE void features(float *in, const struct lanes_net *net, const float *x, con
             v_store(in + j * LANES, v_load(act + j * LANES) - mean[0]);
 }
 
-/* x becomes the next state: one member's mean, plus its noise if z is given. */
-INLINE void model_step(const struct lanes_job *job, int member, const float *act, const float *z, const int bt)
+#if defined(__AVX512BF16__)
+/* Two units of the same rows as pairs of bfloat16: the first in the low half of each word. */
+INLINE void pair_store(float *to, vf first, vf second)
+{
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+
+    static const uint16_t zip[32] __attribute__((aligned(64))) = {
+        0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31,
+    };
+    _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(zip), both));
+}
+
+enum pairing { PAIR_ONLY, PAIR_EXACT, PAIR_FAST };
+
+/* to: (units + 1) / 2 x TILE words, from units x TILE floats, with or without swish; an odd last one is paired with 0. */
+INLINE void pair_units(float *to, const float *from, int units, const enum pairing how, const int bt)
+{
+    for (int i = 0; i < units; i += 2, from += 2 * TILE, to += TILE)
+        for (int j = 0; j < bt; j++) {
+            vf a = v_load(from + j * LANES), b = i + 1 < units ? v_load(from + TILE + j * LANES) : v_set(0);
+
+            if (how == PAIR_EXACT)
+                v_swish2(&a, &b);
+            else if (how == PAIR_FAST)
+                v_swish2_fast(&a, &b);
+            pair_store(to + j * LANES, a, b);
+        }
+}
+
+static __attribute__((noinline)) void pair_layer(float *to, const float *from, int units, enum pairing how, int bt)
+{
+    if (how == PAIR_ONLY)
+        bt == BT ? pair_units(to, from, units, PAIR_ONLY, BT) : pair_units(to, from, units, PAIR_ONLY, 1);
+    else if (how == PAIR_EXACT)
+        bt == BT ? pair_units(to, from, units, PAIR_EXACT, BT) : pair_units(to, from, units, PAIR_EXACT, 1);
+    else
+        bt == BT ? pair_units(to, from, units, PAIR_FAST, BT) : pair_units(to, from, units, PAIR_FAST, 1);
+}
+
+/* panel() for `in` pairs of inputs. */
+/* clang-format off */
+INLINE void pair_panel(float *y, const float *x, const float *p, const float *w, int in, const int outputs, const int bt)
+{
+    __m512 c[PANEL][BT];
+
+    UNROLL for (int i = 0; i < outputs; i++)
+        UNROLL for (int j = 0; j < bt; j++)
+            c[i][j] = _mm512_set1_ps(p[i]);
+    for (int k = 0; k < in; k++, x += TILE, w += PANEL) {
+        __m512bh v[BT];
+
+        UNROLL for (int j = 0; j < bt; j++)
+            v[j] = (__m512bh)_mm512_load_ps(x + j * LANES);
+        UNROLL for (int i = 0; i < outputs; i++)
+            UNROLL for (int j = 0; j < bt; j++)
+                c[i][j] = _mm512_dpbf16_ps(c[i][j], (__m512bh)_mm512_set1_ps(w[i]), v[j]);
+    }
+    UNROLL for (int i = 0; i < outputs; i++)
+        UNROLL for (int j = 0; j < bt; j++)
+            _mm512_store_ps(y + i * TILE + j * LANES, c[i][j]);
+}
+/* clang-format on */
+
+INLINE const float *pair_outputs(const struct lanes_job *job, int member, int outputs, const int bt)
 {
     const struct lanes_net *net = job->net;
-    int                     nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
-    float                  *x = job->x, *from = job->buf[0], *to = job->buf[1];
+    int                     in = net->nin, layers = net->dims.layers;
+    float                  *pairs = job->buf[1], *units = job->buf[0]; /* features are in units */
+
+    pair_layer(pairs, units, in, PAIR_ONLY, bt);
+    tick(job, PHASE_FEATURES);
+    for (int l = 0; l <= layers; l++) {
+        int          out = l < layers ? net->dims.hidden : 2 * net->dims.nx, wanted = l < layers ? out : outputs, n = 0;
+        const float *p = net->pair[member][l], *w = p + (out + LANES_PANEL - 1) / LANES_PANEL * LANES_PANEL;
+        int          pin = (in + 1) / 2;
+
+        for (; n + PANEL / 2 < wanted; n += PANEL, w += PANEL * pin)
+            pair_panel(units + n * TILE, pairs, p + n, w, pin, PANEL, bt);
+        if (n < wanted)
+            pair_panel(units + n * TILE, pairs, p + n, w, pin, PANEL / 2, bt);
+        tick(job, PHASE_LAYERS);
+        if (l < layers)
+            pair_layer(pairs, units, out, job->exact ? PAIR_EXACT : PAIR_FAST, bt);
+        tick(job, PHASE_ACTIVATION);
+        in = out;
+    }
+    return units;
+}
+#endif
+
+/* To bfloat16 and back: nearest, ties to even; NaN stays NaN. */
+INLINE void round_units(float *y, int units, const int bt)
+{
+    for (int i = 0; i < units; i++, y += TILE)
+        for (int j = 0; j < bt; j++) {
+            vf x = v_load(y + j * LANES);
+            vu u = (vu)x;
+
+            u = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
+            v_store(y + j * LANES, v_select(x == x, (vf)u, x));
+        }
+}
+
+/* The first `outputs` outputs of a member, raw, from state x and action act; in one of job->buf. */
+INLINE const float *net_outputs(const struct lanes_job *job, int member, const float *x, const float *act, int outputs,
+                                const int bt)
+{
+    const struct lanes_net *net    = job->net;
+    int                     hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
+    float                  *from = job->buf[0], *to = job->buf[1];
 
     features(from, net, x, act, bt);
+#if defined(__AVX512BF16__)
+    if (net->bf16)
+        return pair_outputs(job, member, outputs, bt);
+#endif
+    if (net->bf16)
+        round_units(from, in, bt);
+    tick(job, PHASE_FEATURES);
     for (int l = 0; l < layers; l++) {
         float *was = from;
 
         layer(to, from, net->layer[member][l], in, hidden, hidden, bt);
-        swish_layer(to, hidden + hidden % 2, bt);
+        tick(job, PHASE_LAYERS);
+        if (job->exact)
+            swish_layer(to, hidden + hidden % 2, bt);
+        else
+            swish_layer_fast(to, hidden + hidden % 2, bt);
+        if (net->bf16)
+            round_units(to, hidden, bt);
+        tick(job, PHASE_ACTIVATION);
         from = to;
         to   = was;
         in   = hidden;
     }
-    layer(to, from, net->layer[member][layers], in, 2 * nx, z ? 2 * nx : nx, bt);
+    layer(to, from, net->layer[member][layers], in, 2 * net->dims.nx, outputs, bt);
+    tick(job, PHASE_LAYERS);
+    return to;
+}
+
+/* One step's noise for every row, from job->z of particle `first` on. */
+INLINE void spread_noise(const struct lanes_job *job, int first, int h, const int bt)
+{
+    int          nx = job->net->dims.nx;
+    const float *z  = job->z + (first * job->horizon + h) * nx;
+
+    if (!job->particle)
+        for (int i = 0; i < nx; i++)
+            for (int j = 0; j < bt; j++)
+                v_store(job->noise + i * TILE + j * LANES, v_set(z[i]));
+    else
+        for (int b = 0; b < bt * LANES; b++)
+            for (int i = 0; i < nx; i++)
+                job->noise[i * TILE + b] = z[job->particle[b] * job->horizon * nx + i];
+}
+
+INLINE vf variance(const struct lanes_net *net, const float *out, int i, int j)
+{
+    return v_variance(v_load(out + (net->dims.nx + i) * TILE + j * LANES), net->var_min[i], net->var_span[i]);
+}
+
+INLINE void next_states(const struct lanes_job *job, const float *out, float *x, const bool exact, const int bt)
+{
+    const struct lanes_net *net = job->net;
+    int                     nx  = net->dims.nx;
 
     for (int i = 0; i < nx; i++)
         for (int j = 0; j < bt; j++) {
-            float *xi = x + i * TILE + j * LANES;
-            vf     dx = v_load(to + i * TILE + j * LANES);
-
-            if (z) {
-                vf var = net->var_min[i] + net->var_span[i] / (1.0f + v_exp(-v_load(to + (nx + i) * TILE + j * LANES)));
-                dx += v_sqrt(var) * z[i];
-            }
-            v_store(xi, v_load(xi) + dx);
+            int at = i * TILE + j * LANES;
+            vf  r = v_load(out + nx * TILE + at);
+            vf  sigma = exact ? v_sqrt(v_variance(r, net->var_min[i], net->var_span[i]))
+                              : v_sigma_fast(r, net->var_min[i], net->var_span[i]);
+            v_store(x + at, v_load(x + at) + (v_load(out + at) + sigma * v_load(job->noise + at)));
         }
+}
+
+/* x becomes the next state: one member's mean, plus noise of particle `first` on if there is any. */
+INLINE void model_step(const struct lanes_job *job, int member, int first, int h, float *x, const int bt)
+{
+    int          nx  = job->net->dims.nx;
+    const float *out = net_outputs(job, member, x, job->act + h * job->net->dims.na * TILE, job->z ? 2 * nx : nx, bt);
+
+    if (!job->z) {
+        for (int i = 0; i < nx; i++)
+            for (int j = 0; j < bt; j++)
+                v_store(x + i * TILE + j * LANES,
+                        v_load(x + i * TILE + j * LANES) + v_load(out + i * TILE + j * LANES));
+    } else {
+        spread_noise(job, first, h, bt);
+        if (job->exact)
+            next_states(job, out, x, true, bt);
+        else
+            next_states(job, out, x, false, bt);
+    }
+    tick(job, PHASE_HEAD);
 }
 
 /* p += R v by, where R is still the identity until something has turned. */
@@ -232,6 +458,8 @@ INLINE vf step_cost(const struct task *t, const float *x, const float *act, int 
         case TERM_FRAME:
             frame_position(&t->frame[term->frame], x, p);
             for (int i = 0; i < 3; i++) {
+                if (term->target_observed)
+                    p[i] -= v_load(x + term->target_obs[i] * TILE);
                 vf d = (p[i] - (float)term->target[i]) * (float)term->scale[i];
                 d2 += d * d;
             }

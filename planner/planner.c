@@ -105,7 +105,8 @@ struct planner *planner_init(struct arena *a, const struct planner_config *c, co
     CHECK(bounds->na == d->na);
     struct planner *p = layout(NULL, a, c, d);
 
-    p->search.ops = p->rollout.ops = ops;
+    p->search.ops  = ops;
+    p->rollout.ops = c->dtype == DTYPE_BF16 ? lanes_bf16(ops) : ops;
     p->rollout.task                = *task;
     search_init(&p->search, bounds);
     return p;
@@ -114,6 +115,11 @@ struct planner *planner_init(struct arena *a, const struct planner_config *c, co
 const char *planner_isa(const struct planner *p)
 {
     return p->rollout.ops->isa;
+}
+
+const char *planner_dtype(const struct planner *p)
+{
+    return !p->rollout.net[0].bf16 ? "f32" : p->rollout.ops->pairs ? "bf16" : "bf16 emulated";
 }
 
 void planner_pack(struct planner *p, int slot, const struct ensemble *e)
@@ -125,6 +131,7 @@ void planner_pack(struct planner *p, int slot, const struct ensemble *e)
 
 void planner_prepare(struct planner *p, uint64_t seed)
 {
+    rollout_prepare(&p->rollout, seed);
     search_prepare(&p->search, seed);
 }
 
@@ -183,18 +190,25 @@ static uint64_t net_rows(const struct planner *p, int candidates)
     return (uint64_t)candidates * (uint64_t)p->rollout.particles * (uint64_t)p->rollout.horizon * members;
 }
 
+/* Costs of the first n candidates, with their gradients where the search wants them; returns how many were done. */
+static int evaluate(struct planner *p, int slot, int n, uint64_t deadline_ns)
+{
+    struct search *s = &p->search;
+
+    if (s->gradient)
+        return gradient_evaluate(&p->gradient, &p->rollout, slot, n, s->act, s->cost, s->slope, deadline_ns);
+    return rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, deadline_ns);
+}
+
 /* One iteration; false if the deadline took it away. */
 static bool iterate(struct planner *p, int slot, const struct plan_request *req, int it)
 {
     struct search *s = &p->search;
-    int            n = search_sample(s, it, req->seed), done;
+    int            n = search_sample(s, it, req->seed);
 
     if (it == 0)
         propose(p, req, n);
-    if (s->gradient)
-        done = gradient_evaluate(&p->gradient, &p->rollout, slot, n, s->act, s->cost, s->slope, req->deadline_ns);
-    else
-        done = rollout_evaluate(&p->rollout, slot, n, s->act, s->cost, req->deadline_ns);
+    int done = evaluate(p, slot, n, req->deadline_ns);
 
     /* A later iteration counts whole or not at all: the plan depends on the number of iterations alone.  Of the first
      * whatever is there counts; a few candidates are better than none. */
@@ -244,13 +258,78 @@ void planner_dismiss(struct planner *p)
     team_dismiss(p->team);
 }
 
+const char *planner_phase_name(enum plan_phase phase)
+{
+    static const char *const names[PLAN_PHASES] = { "noise",      "sample", "features", "layers",
+                                                    "activation", "head",   "cost",     "refit" };
+
+    return names[phase];
+}
+
+/* Seconds since *last, which becomes now. */
+static double lap(uint64_t *last)
+{
+    uint64_t was = *last;
+
+    *last = clock_now_ns();
+    return (double)(*last - was) * 1e-9;
+}
+
+void planner_phases(struct planner *p, int slot, const struct plan_request *req, double seconds[PLAN_PHASES])
+{
+    struct rollout *r         = &p->rollout;
+    struct search  *s         = &p->search;
+    double          evaluated = 0, sum = 0;
+    uint64_t        ticks[LANES_TICKS], last = clock_now_ns();
+    bool            settled = false;
+
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && r->net[slot].nin > 0);
+    memset(seconds, 0, PLAN_PHASES * sizeof *seconds);
+    rollout_ticks(r, ticks);
+    r->timed = true;
+    r->drawn = false;
+    lap(&last);
+    planner_prepare(p, req->seed);
+    seconds[PHASE_NOISE] = lap(&last);
+    search_begin(s, req->reset || !p->planned, 1, req->delayed ? req->pending : NULL);
+    seconds[PHASE_SAMPLE] = lap(&last);
+    rollout_begin(r, slot, req->x, req->delayed ? req->pending : NULL, req->seed);
+    for (int it = 0; it < s->iterations && !settled; it++) {
+        lap(&last);
+        int n = search_sample(s, it, req->seed);
+        seconds[PHASE_SAMPLE] += lap(&last);
+        evaluate(p, slot, n, UINT64_MAX);
+        evaluated += lap(&last);
+        settled = search_refit(s, it, n);
+        seconds[PHASE_REFIT] += lap(&last);
+    }
+    r->timed   = false;
+    p->planned = true;
+
+    /* The rollout's time is shared out by what its tiles counted. */
+    rollout_ticks(r, ticks);
+    for (int i = PHASE_FEATURES; i <= PHASE_COST; i++)
+        sum += (double)ticks[i];
+    for (int i = PHASE_FEATURES; i <= PHASE_COST && sum > 0; i++)
+        seconds[i] = evaluated * (double)ticks[i] / sum;
+}
+
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions,
                       float *cost)
 {
     CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0);
-    CHECK(n >= 0 && n <= p->search.config.population);
+    CHECK(n >= 0);
     rollout_begin(&p->rollout, slot, x, NULL, seed);
     rollout_evaluate(&p->rollout, slot, n, actions, cost, UINT64_MAX);
+}
+
+void planner_gradient(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost,
+                      float *dact)
+{
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0);
+    CHECK(search_wants_gradient(p->search.config.name));
+    rollout_begin(&p->rollout, slot, x, NULL, seed);
+    gradient_evaluate(&p->gradient, &p->rollout, slot, n, actions, cost, dact, UINT64_MAX);
 }
 
 int planner_noise(const struct planner *p, const float **z, const uint8_t **member)

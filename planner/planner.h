@@ -129,11 +129,14 @@ const char *const *planner_isas(void);
 /* Bytes that planner_init will take; dims and config must have passed planner_config_error. */
 size_t planner_memsize(const struct planner_config *c, const struct model_dims *d);
 
-/* isa: "avx512", "avx2", "portable" or NULL for the best.  The task and bounds are copied. */
+/* isa: "avx512", "avx2", "neon", "portable" or NULL for the best.  The task and bounds are copied. */
 struct planner *planner_init(struct arena *a, const struct planner_config *c, const struct model_dims *d,
                              const struct task *task, const struct action_bounds *bounds, const char *isa);
 
 const char *planner_isa(const struct planner *p);
+
+/* "f32", "bf16", or "bf16 emulated" where the CPU has no products of bfloat16: rounded alike, but at f32's pace. */
+const char *planner_dtype(const struct planner *p);
 
 /* Takes a copy of the ensemble's weights in the planner's packed layout.  `slot` 0 .. 2: which of its three stores.
  * May run on another thread than planner_step as long as the slot is not the one in use. */
@@ -167,6 +170,11 @@ void        planner_phases(struct planner *p, int slot, const struct plan_reques
 /* Evaluates n given candidate sequences (n x horizon x na) from x with the noise of `seed`: expected cost each.
  * For tests and benchmarks; n <= population. */
 void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost);
+
+/* The same, and the gradient of each cost by the actions (dact: n x horizon x na; gradient.h); any n.  Only a planner whose
+ * search goes down the gradient has one. */
+void planner_gradient(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost,
+                      float *dact);
 
 /* For tests: the noise z (particles x horizon x nx) and members (particles x horizon) of the last step or evaluation;
  * returns the number of particles. */

@@ -76,7 +76,7 @@ double task_obs_cost(const struct task *t, const float *x)
         } else if (term->kind == TERM_FRAME) {
             task_frame_position(t, term->frame, x, p);
             for (int i = 0; i < 3; i++)
-                d2 += squared(term, i, p[i]);
+                d2 += squared(term, i, p[i] - (term->target_observed ? (double)x[term->target_obs[i]] : 0));
         } else {
             continue;
         }

@@ -12,7 +12,8 @@ enum { MAX_TERMS = 16, MAX_LINKS = 16, MAX_FRAMES = 8, MAX_TERM_INDEX = MAX_JOIN
 
 enum term_kind {
     TERM_OBSERVATION, /* squared distance of chosen observations (joint position, velocity, ...) from targets */
-    TERM_FRAME,       /* squared distance of a frame's position from a target, m^2                            */
+    TERM_FRAME,       /* squared distance of a frame's position from a target, m^2; the target is fixed, or an offset
+                         from a point that is observed (a goal of its own in every trial, an object)          */
     TERM_EFFORT,      /* squared length of the action vector a (not of the SI effort)                         */
 };
 
@@ -33,20 +34,23 @@ struct task_frame {
     char             name[NAME_SIZE];
     int              nlink;
     struct task_link link[MAX_LINKS];
-    double           tip[3];   /* m, in the last link's frame */
+    double           tip[3]; /* m, in the last link's frame */
 };
 
 struct task_term {
     char           name[NAME_SIZE];
     enum term_kind kind;
     enum term_form form;
-    double         weight;                    /* sign included: -1 rewards                */
-    double         width;                     /* FORM_EXP, > 0                            */
-    int            n;                         /* TERM_OBSERVATION: entries below          */
-    int            index[MAX_TERM_INDEX];     /* observations                             */
-    double         target[MAX_TERM_INDEX];    /* TERM_OBSERVATION; TERM_FRAME uses 3      */
-    double         scale[MAX_TERM_INDEX];     /* multiplies the difference; TERM_FRAME: 3, per axis */
-    int            frame;                     /* TERM_FRAME: index into task.frame        */
+    double         weight;                 /* sign included: -1 rewards                */
+    double         width;                  /* FORM_EXP, > 0                            */
+    int            n;                      /* TERM_OBSERVATION: entries below          */
+    int            index[MAX_TERM_INDEX];  /* observations                             */
+    double         target[MAX_TERM_INDEX]; /* TERM_OBSERVATION; TERM_FRAME uses 3      */
+    double         scale[MAX_TERM_INDEX];  /* multiplies the difference; TERM_FRAME: 3, per axis */
+    int            frame;                  /* TERM_FRAME: index into task.frame        */
+    bool           target_observed;        /* TERM_FRAME: the target is target[i] + x[target_obs[i]]: also a place
+                                                 where the state enters the cost, with slope -2 d scale^2 weight if squared */
+    int            target_obs[3];          /* observations                             */
 };
 
 enum return_at { RETURN_AT_NEXT, RETURN_AT_CURRENT };

@@ -1,7 +1,7 @@
 /* vmath.h - exp, sin and cos, log, swish and normal numbers for LANES floats at a time.
  *
- * GCC vector extensions only: one text for gcc and clang, x86 and ARM.  Included by planner/lanes.c alone, which sets
- * LANES (16, 8 or 4).  Strict IEEE: no fast-math assumption anywhere, contraction to fused multiply-add allowed.
+ * GCC vector extensions, and intrinsics where they are worth it: one text for gcc and clang, x86 and ARM.  Included by
+ * planner/kernel.h alone, which sets LANES (16, 8 or 4).  Strict IEEE: no fast-math assumption anywhere, contraction to fused multiply-add allowed.
  * Polynomials are our own minimax fits; bounds were found by sweeping and are held by tests/test_vmath.c.
  *
  * A limit is written as a comparison that is false for NaN, so NaN goes through and ends up in the cost. */
@@ -12,6 +12,8 @@
 #include <stdint.h>
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(USE_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "planner/lanes.h"
@@ -59,6 +61,10 @@ INLINE vf v_select(vi mask, vf yes, vf no)
 #define v_min(x, high) ((vf)_mm_min_ps((__m128)v_set(high), (__m128)(x)))
 #define v_max(x, low)  ((vf)_mm_max_ps((__m128)v_set(low), (__m128)(x)))
 #define v_sqrt(x)      ((vf)_mm_sqrt_ps((__m128)(x)))
+#elif defined(USE_NEON)
+#define v_min(x, high) ((vf)vminq_f32((float32x4_t)(x), vdupq_n_f32(high)))
+#define v_max(x, low)  ((vf)vmaxq_f32((float32x4_t)(x), vdupq_n_f32(low)))
+#define v_sqrt(x)      ((vf)vsqrtq_f32((float32x4_t)(x)))
 #else
 INLINE vf v_min(vf x, float high)
 {
@@ -124,6 +130,96 @@ INLINE void v_swish2(vf *x, vf *y)
 
     *x *= b * r; /* not x b, which may overflow */
     *y *= a * r;
+}
+
+/* Swish within 2e-4: two at a time, as v_swish2; what it needs is about half.  NaN goes through; so does -infinity only
+ * as the limit, 0.
+ *
+ * AVX-512: x / (1 + e^-x) = max(x, 0) + e(|x|), e(a) = -a / (1 + e^a), which is a parabola in each of 32 equal pieces of
+ * [0, 12], their coefficients in registers (minimax; worst error 9.2e-5), and beyond 12 what it is there, -7.4e-5.
+ * Elsewhere: v_swish2 with a polynomial of third degree (relative error 7.5e-5) for 2^-f; |error| < 2e-5. */
+#define SWISH_FAST_ERROR 2e-4f
+
+#if defined(__AVX512DQ__)
+static const float swish_piece[3][32] __attribute__((aligned(64))) = {
+    {
+        -1.84296426e-06f, -1.12098697e-03f, -1.76244791e-02f, -7.25684329e-02f, -1.71589119e-01f, -2.95752652e-01f, -4.15534721e-01f, -5.07170219e-01f,
+        -5.59714979e-01f, -5.73648241e-01f, -5.56033854e-01f, -5.16412331e-01f, -4.63796841e-01f, -4.05524778e-01f, -3.46918048e-01f, -2.91460982e-01f,
+        -2.41167219e-01f, -1.96971380e-01f, -1.59072224e-01f, -1.27203905e-01f, -1.00836181e-01f, -7.93141374e-02f, -6.19504575e-02f, -4.80824950e-02f,
+        -3.71043734e-02f, -2.84821130e-02f, -2.17577595e-02f, -1.65468053e-02f, -1.25318837e-02f, -9.45472694e-03f, -7.10766054e-03f, -5.71205121e-03f,
+    },
+    {
+        -4.99859040e-01f, -4.90996252e-01f, -4.35906660e-01f, -3.22906596e-01f, -1.76377883e-01f, -3.30699273e-02f, 8.02077319e-02f, 1.53628187e-01f,
+        1.90206007e-01f, 1.98892332e-01f, 1.89417589e-01f, 1.69960756e-01f, 1.46325113e-01f, 1.22225250e-01f, 9.97750315e-02f, 7.99932882e-02f,
+        6.32094918e-02f, 4.93541406e-02f, 3.81516945e-02f, 2.92411608e-02f, 2.22468396e-02f, 1.68165071e-02f, 1.26392787e-02f, 9.45139299e-03f,
+        7.03526262e-03f, 5.21513027e-03f, 3.85134411e-03f, 2.83440332e-03f, 2.07938510e-03f, 1.52103445e-03f, 1.10960511e-03f, 8.72343081e-04f,
+    },
+    {
+        2.48592575e-01f, 2.31183886e-01f, 1.84839989e-01f, 1.26550930e-01f, 7.22524692e-02f, 3.08600415e-02f, 4.06099971e-03f, -1.06520226e-02f,
+        -1.70194952e-02f, -1.83728989e-02f, -1.70986673e-02f, -1.47095835e-02f, -1.20548013e-02f, -9.56269700e-03f, -7.41247699e-03f, -5.64824847e-03f,
+        -4.24787628e-03f, -3.16188462e-03f, -2.33400862e-03f, -1.71111443e-03f, -1.24725981e-03f, -9.04704687e-04f, -6.53461735e-04f, -4.70251242e-04f,
+        -3.37307241e-04f, -2.41247909e-04f, -1.72097359e-04f, -1.22480795e-04f, -8.69839707e-05f, -6.16551299e-05f, -4.36243170e-05f, -3.35402648e-05f,
+    },
+};
+
+INLINE vf v_swish_piece(vf x)
+{
+    __m512  a = _mm512_range_ps((__m512)x, _mm512_set1_ps(12.0f), 0x0a); /* the smaller magnitude, without sign */
+    __m512i i = (__m512i)((vf)a * (31.0f / 12.0f) + ROUNDER);            /* of its low 5 bits the piece is made */
+    vf      c[3];
+
+    for (int k = 0; k < 3; k++)
+        c[k] = (vf)_mm512_permutex2var_ps(_mm512_load_ps(swish_piece[k]), i, _mm512_load_ps(swish_piece[k] + 16));
+    return v_max(x, 0.0f) + ((c[2] * (vf)a + c[1]) * (vf)a + c[0]);
+}
+
+INLINE void v_swish2_fast(vf *x, vf *y)
+{
+    *x = v_swish_piece(*x);
+    *y = v_swish_piece(*y);
+}
+#else
+INLINE vf v_swish_divisor_fast(vf x)
+{
+    x    = v_min(v_max(x, -43.0f), 88.0f);
+    vf t = x * 1.44269504f + ROUNDER;
+    vf f = x * 1.44269504f - (t - ROUNDER);
+
+    vf p = f * -5.51716691e-2f + 2.42611122e-1f;
+    p    = p * f - 6.93260985e-1f;
+    p    = p * f + 9.99928074e-1f;
+    return p * (vf)(0x3f800000u - ((vu)t << 23)) + 1.0f;
+}
+
+INLINE void v_swish2_fast(vf *x, vf *y)
+{
+    vf a = v_swish_divisor_fast(*x), b = v_swish_divisor_fast(*y), r = 1.0f / (a * b);
+
+    *x *= b * r;
+    *y *= a * r;
+}
+#endif
+
+/* Variance of a bounded raw log-variance r (lanes.h): low + span / (1 + e^-r); and its root within 1.5e-4 relative, if
+ * low is at least the least normal number.  2^f on [0, 1) in third degree: 7.5e-5; reciprocal and root: 2^-14 each. */
+INLINE vf v_variance(vf r, float low, float span)
+{
+    return span / (1.0f + v_exp(-r)) + low;
+}
+
+INLINE vf v_sigma_fast(vf r, float low, float span)
+{
+#if defined(__AVX512DQ__)
+    __m512 y = (__m512)(r * -1.44269504f), f = _mm512_reduce_ps(y, 0x09); /* y less the integer below it */
+    vf     p = (vf)f * 7.80245227e-2f + 2.26067155e-1f;
+    p        = p * (vf)f + 6.95833541e-1f;
+    p        = p * (vf)f + 9.99925219e-1f;
+    p        = (vf)_mm512_scalef_ps((__m512)p, y) + 1.0f;
+    p        = (vf)_mm512_rcp14_ps((__m512)p) * span + low;
+    return p * (vf)_mm512_rsqrt14_ps((__m512)p);
+#else
+    return v_sqrt(v_variance(r, low, span));
+#endif
 }
 
 /* sin x and cos x.  Absolute error < 1.5e-7 for |x| <= 1e5; NaN beyond, where a float angle has lost its meaning. */

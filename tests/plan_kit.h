@@ -41,6 +41,7 @@ static inline void kit_defaults(struct kit *k, int nx, int na)
                                     .iterations = 3,
                                     .elites     = 8,
                                     .particles  = 3,
+                                    .exact      = true,
                                     .alpha      = 0.1,
                                     .noise_beta = 2,
                                     .decay      = 1.25,

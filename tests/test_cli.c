@@ -17,7 +17,8 @@
 #include "tests/test.h"
 
 static const char *const VERBS[] = { "run",   "status", "top",  "arm",    "disarm",         "stop",    "reset",
-                                     "trial", "sim",    "plot", "doctor", "bench-cartpole", "bench-rt" };
+                                     "trial", "sim",    "plot", "doctor", "bench",          "bench-cartpole",
+                                     "bench-rt" };
 
 /* --- the program ---------------------------------------------------------------------------------------------- */
 

@@ -197,6 +197,19 @@ TEST(a_task_file_gives_links_axes_and_terms)
     EXPECT(t[3].kind == TERM_EFFORT);
 }
 
+TEST(the_reacher_is_the_paper_s_with_a_goal_that_is_observed)
+{
+    EXPECT(config_load(source("robots/reacher/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT(c.nx == 17 && c.na == 7 && c.nextra == 3 && c.control_hz == 50 && c.trials.steps == 150);
+    EXPECT(strcmp(c.observation[7].name, "goal_x") == 0 &&
+           strcmp(c.observation[10].name, "shoulder_pan.velocity") == 0);
+    EXPECT(c.action[6].low == -20 && c.action[6].high == 20 && c.task.return_at == RETURN_AT_NEXT);
+    EXPECT(c.task.nterm == 2 && c.task.term[0].target_observed && c.task.term[0].weight == 1 &&
+           c.task.term[1].weight == 0.01);
+    for (int i = 0; i < 3; i++)
+        EXPECT(c.task.term[0].target_obs[i] == 7 + i && c.task.term[0].target[i] == 0);
+}
+
 /* --- bad files: a good one with one edit --- */
 
 struct edit {
@@ -478,6 +491,9 @@ static const struct edit tasks[] = {
     { "weight: -1",            "weight: 0",              NULL, "terms[0].weight: value \"0\":", "other than 0" },
     { "scale: [1, 0, 1]",      "scale: [0, 0, 0]",       NULL, "terms[0].scale: value \"[0, 0, 0]\":", "at least one" },
     { "scale: [1, 0, 1]",      "scale: [1, 1]",          NULL, "terms[0].scale: value \"[1, 1]\":", "expected 3 entries" },
+    { "target: [0, 0, 0.6]",   "target_obs: [hinge.position, hinge.position, goal]", NULL, "terms[0].target_obs[2]: value \"goal\":", "slider.position, hinge.position" },
+    { "target: [0, 0, 0.6]",   "target_obs: [hinge.position]", NULL, "terms[0].target_obs: value", "expected 3 entries" },
+    { "kind: effort",          "kind: effort, target_obs: [hinge.position, hinge.position, hinge.position]", NULL, "terms[1].target_obs:", "only on terms of kind frame" },
     { "name: effort",          "name: height",           NULL, "terms[1].name: value \"height\":", "terms[0] has this one" },
     { "kind: effort",          "kind: effort, target: [1]", NULL, "terms[1].target: value \"[1]\":", "only on terms of kind frame and observation" },
     { "kind: effort",          "kind: observation",      NULL, "terms[1].observations: missing:", "a list of observations" },

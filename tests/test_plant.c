@@ -3,6 +3,7 @@
 #include <mujoco/mujoco.h>
 #include <string.h>
 
+#include "daemon/config.h"
 #include "daemon/rt/clock.h"
 #include "daemon/rt/rng.h"
 #include "firmware-bridge/plant.h"
@@ -58,6 +59,145 @@ TEST(the_cart_pole_has_the_published_masses_and_tip)
     sim_close(s);
 }
 
+/* ---- the reacher ----------------------------------------------------------------------------------------------- */
+
+static struct sim *open_reacher(uint64_t seed)
+{
+    struct sim *s = sim_open(
+        &(struct sim_options){ .model  = "robots/reacher/model.xml",
+                               .joints = "shoulder_pan,shoulder_lift,upper_arm_roll,elbow_flex,forearm_roll,wrist_flex,"
+                                         "wrist_roll",
+                               .extra  = "goal_x,goal_y,goal_z",
+                               .seed   = seed },
+        why, sizeof why);
+
+    EXPECT(s != NULL);
+    return s;
+}
+
+/* The hand as the paper's reward has it: along one axis from joint to joint, each flex bending the axis about what the
+ * roll before it has turned.  True for flexes of 0 and below, which is their range. */
+static void published_hand(const double *q, double ee[3])
+{
+    double       c1 = cos(q[0]), s1 = sin(q[0]), c2 = cos(q[1]), s2 = sin(q[1]);
+    double       axis[3] = { c2 * c1, c2 * s1, -s2 }, perp[3] = { -s1, c1, 0 };
+    const double length[2] = { 0.321, 0.16828 };
+
+    ee[0] = 0.1 * c1 + 0.4 * c1 * c2;
+    ee[1] = 0.1 * s1 + 0.4 * s1 * c2 - 0.188;
+    ee[2] = -0.4 * s2;
+    for (int k = 0; k < 2; k++) {
+        double roll = q[2 + 2 * k], hinge = q[3 + 2 * k], across[3], next[3], norm = 0;
+
+        for (int i = 0; i < 3; i++)
+            across[i] = axis[(i + 1) % 3] * perp[(i + 2) % 3] - axis[(i + 2) % 3] * perp[(i + 1) % 3];
+        for (int i = 0; i < 3; i++)
+            next[i] = cos(hinge) * axis[i] + sin(hinge) * (sin(roll) * perp[i] - cos(roll) * across[i]);
+        for (int i = 0; i < 3; i++)
+            perp[i] = next[(i + 1) % 3] * axis[(i + 2) % 3] - next[(i + 2) % 3] * axis[(i + 1) % 3];
+        for (int i = 0; i < 3; i++)
+            norm += perp[i] * perp[i];
+        for (int i = 0; i < 3; i++) {
+            perp[i] /= sqrt(norm);
+            axis[i] = next[i];
+            ee[i] += length[k] * axis[i];
+        }
+    }
+}
+
+TEST(the_reacher_s_hand_is_the_paper_s_and_the_task_s)
+{
+    static struct robot_config c;
+    struct sim                *s = open_reacher(1);
+    const mjModel             *m = sim_model(s);
+    mjData                    *d = mj_makeData(m);
+    struct rng                 r;
+    int                        hand = mj_name2id(m, mjOBJ_SITE, "hand");
+
+    EXPECT(config_load("robots/reacher/robot.yaml", &c, why, sizeof why) == 0);
+    EXPECT(hand >= 0 && m->opt.gravity[2] == 0 && m->opt.timestep == 0.01 && m->opt.integrator == mjINT_RK4);
+    rng_seed(&r, 4);
+    for (int k = 0; k < 200; k++) {
+        float  x[17] = { 0 };
+        double p[3], published[3];
+
+        for (int j = 0; j < 7; j++) {
+            double low  = m->jnt_limited[j] ? m->jnt_range[2 * j] : -3,
+                   high = m->jnt_limited[j] ? m->jnt_range[2 * j + 1] : 3;
+
+            x[j]       = (float)(low + rng_uniform(&r) * (high - low));
+            d->qpos[j] = (double)x[j];
+        }
+        mj_forward(m, d);
+        published_hand(d->qpos, published);
+        task_frame_position(&c.task, 0, x, p);
+        for (int i = 0; i < 3; i++) {
+            EXPECT_NEAR(d->site_xpos[3 * hand + i], published[i], 1e-9);
+            EXPECT_NEAR(d->site_xpos[3 * hand + i], p[i], 1e-9);
+        }
+    }
+    mj_deleteData(d);
+    sim_close(s);
+}
+
+TEST(every_trial_of_the_reacher_has_a_goal_of_its_own_and_starts_straight_and_at_rest)
+{
+    static const double centre[3] = { 0, 0.25, 0 };
+    struct sim         *s         = open_reacher(1);
+    double              sum[3] = { 0 }, squares[3] = { 0 }, q[MAX_JOINTS], dq[MAX_JOINTS], goal[MAX_EXTRA];
+    int                 n = 2000;
+
+    for (int trial = 0; trial < n; trial++) {
+        sim_reset(s, 1, (uint32_t)trial);
+        sim_measure(s, q, dq);
+        for (int j = 0; j < 7; j++)
+            EXPECT(q[j] == 0 && dq[j] == 0);
+        EXPECT(sim_measure_extra(s, goal) == 3);
+        for (int i = 0; i < 3; i++) {
+            sum[i] += goal[i] - centre[i];
+            squares[i] += (goal[i] - centre[i]) * (goal[i] - centre[i]);
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        EXPECT_NEAR(sum[i] / n, 0, 5 * 0.1 / sqrt(n));
+        EXPECT_NEAR(sqrt(squares[i] / n), 0.1, 5 * 0.1 / sqrt(2 * n));
+    }
+    sim_close(s);
+}
+
+TEST(extra_measurements_are_of_the_state_that_is_sent_not_of_the_one_before)
+{
+    struct sim_options o = { .extra = "at_z,speed,at_x" };
+    struct hello       h = { 0 };
+    double             q, dq, extra[MAX_EXTRA], tau = 0;
+
+    o.model = write_model("<worldbody><body><joint name='a' type='slide' axis='1 0 0'/><geom size='.1'/>"
+                          "<site name='tip' pos='2 0 3'/></body></worldbody>"
+                          "<custom><numeric name='limber_reset_std' data='1'/></custom>"
+                          "<sensor><framepos name='at' objtype='site' objname='tip'/><jointvel name='speed' joint='a'/>"
+                          "</sensor>");
+
+    struct sim *s = sim_open(&o, why, sizeof why);
+
+    EXPECT(s != NULL);
+    sim_describe(s, &h);
+    EXPECT(h.nextra == 3 && strcmp(h.extra[0], "at_z") == 0 && strcmp(h.extra[2], "at_x") == 0);
+    for (int i = 0; i < 20; i++) {
+        sim_measure(s, &q, &dq);
+        EXPECT(sim_measure_extra(s, extra) == 3);
+        EXPECT_NEAR(extra[0], 3, 1e-12);
+        EXPECT_NEAR(extra[1], dq, 1e-12);
+        EXPECT_NEAR(extra[2], q + 2, 1e-12);
+        EXPECT(sim_step(s, &tau));
+    }
+    sim_close(s);
+    o.extra = "at_z,height";
+    EXPECT(!sim_open(&o, why, sizeof why));
+    EXPECT_STR(why, "no sensor \"height\"");
+}
+
+/* ---- what it says ---------------------------------------------------------------------------------------------- */
+
 TEST(the_robot_side_says_what_the_model_is)
 {
     struct sim  *s = open_cartpole(0, 1);
@@ -108,7 +248,10 @@ TEST(models_that_cannot_be_driven_are_refused_by_name)
           "limber_damp_kd has 3 values, expected 1 or 1" },
         { "<custom><numeric name='limber_reset_std' data='-1'/></custom>"
           "<worldbody><body><joint name='a' type='hinge'/><geom size='.1'/></body></worldbody>",
-          "limber_reset_std is -1" },
+          "limber_reset_std holds -1" },
+        { "<custom><numeric name='limber_reset_velocity_std' data='1 2'/></custom>"
+          "<worldbody><body><joint name='a' type='hinge'/><geom size='.1'/></body></worldbody>",
+          "limber_reset_velocity_std has 2 values, expected 1 or 1" },
         { "<nonsense/>", "not a model MuJoCo can load" },
     };
 

@@ -30,11 +30,14 @@ static void random_task(struct kit *k, struct rng *r)
     for (int m = 0; m < k->t.nterm; m++) {
         struct task_term *term = &k->t.term[m];
 
-        term->kind   = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_EFFORT);
-        term->form   = (enum term_form)kit_pick(r, FORM_SQUARED, FORM_EXP);
-        term->weight = kit_between(r, -1, 1);
-        term->width  = kit_between(r, 0.5, 2);
-        term->n      = kit_pick(r, 1, k->d.nx);
+        term->kind            = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_EFFORT);
+        term->form            = (enum term_form)kit_pick(r, FORM_SQUARED, FORM_EXP);
+        term->weight          = kit_between(r, -1, 1);
+        term->width           = kit_between(r, 0.5, 2);
+        term->n               = kit_pick(r, 1, k->d.nx);
+        term->target_observed = rng_below(r, 2);
+        for (int i = 0; i < 3; i++)
+            term->target_obs[i] = kit_pick(r, 0, k->d.nx - 1);
         for (int i = 0; i < MAX_TERM_INDEX; i++) {
             term->index[i]  = kit_pick(r, 0, k->d.nx - 1);
             term->target[i] = kit_between(r, -1, 1);

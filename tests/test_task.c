@@ -139,6 +139,29 @@ TEST(a_chain_of_any_joints_agrees_with_turning_the_tip_back_link_by_link)
     }
 }
 
+TEST(a_target_that_is_observed_moves_with_the_observations)
+{
+    struct task fixed = cartpole(), moving = cartpole();
+    struct rng  r;
+
+    moving.term[0].target_observed = true;
+    moving.term[0].target_obs[0]   = 4;
+    moving.term[0].target_obs[1]   = 2;
+    moving.term[0].target_obs[2]   = 3;
+    rng_seed(&r, 3);
+    for (int k = 0; k < 100; k++) {
+        float x[5];
+
+        for (int i = 0; i < 5; i++)
+            x[i] = (float)uniform(&r);
+        for (int i = 0; i < 3; i++) {
+            moving.term[0].target[i] = uniform(&r); /* an offset */
+            fixed.term[0].target[i]  = moving.term[0].target[i] + (double)x[moving.term[0].target_obs[i]];
+        }
+        EXPECT_NEAR(task_obs_cost(&moving, x), task_obs_cost(&fixed, x), 1e-12);
+    }
+}
+
 TEST(nan_in_a_scored_observation_is_nan_cost)
 {
     struct task t    = cartpole();

@@ -1,95 +1,11 @@
-/* Claims about models/train.c, elementwise.c and fast_exp.h. */
+/* Claims about models/train.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/elementwise.h"
-#include "models/fast_exp.h"
+#include "models/kernels.h"
 #include "tests/pendulum.h"
 #include "tests/test.h"
-
-/* ---- elementwise ---- */
-
-TEST(fast_exp_keeps_its_error_bound)
-{
-    double worst = 0;
-
-    for (float x = -87; x <= 87; x += 1.37e-4f) {
-        double want = exp((double)x), err = fabs((double)fast_exp(x) - want) / want;
-
-        worst = err > worst ? err : worst;
-    }
-    EXPECT(worst < 3e-7);
-    EXPECT(fast_exp(0) == 1);
-    EXPECT(isnan(fast_exp(NAN)));
-    EXPECT(fast_exp(INFINITY) == fast_exp(87) && isfinite(fast_exp(1e30f)));
-    EXPECT(fast_exp(-INFINITY) == fast_exp(-87) && fast_exp(-1e30f) > 0);
-}
-
-TEST(swish_gives_value_and_slope)
-{
-    enum { ROWS = 3, WIDTH = 37 }; /* an odd width: vectors and a rest */
-    float z[ROWS * WIDTH], h[ROWS * WIDTH], bias[WIDTH], in[ROWS * WIDTH];
-
-    for (int i = 0; i < ROWS * WIDTH; i++)
-        in[i] = z[i] = -30 + 60.0f * (float)i / (ROWS * WIDTH);
-    for (int i = 0; i < WIDTH; i++)
-        bias[i] = 0.01f * (float)i;
-    elementwise_swish(ROWS, WIDTH, bias, z, h);
-    for (int i = 0; i < ROWS * WIDTH; i++) {
-        double x = (double)(in[i] + bias[i % WIDTH]), eps = 1e-5;
-        double up = (x + eps) / (1 + exp(-x - eps)), down = (x - eps) / (1 + exp(-x + eps));
-
-        EXPECT_NEAR(h[i], x / (1 + exp(-x)), 2e-6 * (1 + fabs(x)));
-        EXPECT_NEAR(z[i], (up - down) / (2 * eps), 2e-6);
-    }
-}
-
-TEST(backward_multiplies_by_the_slope_and_sums_rows)
-{
-    enum { ROWS = 5, WIDTH = 19 };
-    float dh[ROWS * WIDTH], slope[ROWS * WIDTH], db[WIDTH], sum[WIDTH], before[ROWS * WIDTH];
-
-    for (int i = 0; i < ROWS * WIDTH; i++) {
-        before[i] = dh[i] = (float)(i % 7) - 3;
-        slope[i]          = (float)(i % 5) - 1;
-    }
-    elementwise_swish_back(ROWS, WIDTH, slope, dh, db);
-    elementwise_sum_rows(ROWS, WIDTH, dh, sum);
-    for (int i = 0; i < WIDTH; i++) {
-        float want = 0;
-
-        for (int r = 0; r < ROWS; r++) {
-            EXPECT(dh[r * WIDTH + i] == before[r * WIDTH + i] * slope[r * WIDTH + i]);
-            want += before[r * WIDTH + i] * slope[r * WIDTH + i];
-        }
-        EXPECT(db[i] == want && sum[i] == want);
-    }
-}
-
-TEST(adam_follows_the_paper_with_decay_in_the_gradient)
-{
-    enum { N = 21 };
-    float  p[N], m[N] = { 0 }, v[N] = { 0 }, g[N];
-    double rp[N], rm[N] = { 0 }, rv[N] = { 0 };
-
-    for (int i = 0; i < N; i++)
-        rp[i] = (double)(p[i] = 0.1f * (float)(i - 10));
-    for (long t = 1; t <= 50; t++) {
-        for (int i = 0; i < N; i++) {
-            g[i]     = sinf((float)(i * t));
-            double d = (double)g[i] + 0.01 * rp[i];
-
-            rm[i]     = 0.9 * rm[i] + 0.1 * d;
-            rv[i]     = 0.999 * rv[i] + 0.001 * d * d;
-            double mh = rm[i] / (1 - pow(0.9, (double)t)), vh = rv[i] / (1 - pow(0.999, (double)t));
-            rp[i] -= 1e-2 * mh / (sqrt(vh) + 1e-8);
-        }
-        elementwise_adam(N, p, m, v, g, 0.01f, (float)adam_rate(1e-2, t));
-    }
-    for (int i = 0; i < N; i++)
-        EXPECT_NEAR(p[i], rp[i], 2e-5);
-}
 
 /* ---- gradient ---- */
 
@@ -173,7 +89,7 @@ static double slope_of(const struct oracle *o, double *at)
     return (up - down) / (2 * eps);
 }
 
-TEST(gradient_matches_finite_differences_everywhere)
+static void expect_gradient(const char *isa)
 {
     static struct pendulum_data d;
     size_t                      n = 2 * ensemble_params(&tiny);
@@ -187,7 +103,7 @@ TEST(gradient_matches_finite_differences_everywhere)
         c.weight_decay[l] = 0.01 * (l + 1);
     pendulum_collect(&d, 24, 1);
     struct train_data view = pendulum_view(&d);
-    struct trainer   *t    = trainer_new(&tiny, &c, 5);
+    struct trainer   *t    = trainer_new_on(isa, &tiny, &c, 5);
     EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0); /* a normaliser, and weights that are not fresh */
     EXPECT(ensemble_alloc(&e, &tiny) == 0 && n <= 200);
     trainer_export(t, &e);
@@ -214,6 +130,12 @@ TEST(gradient_matches_finite_differences_everywhere)
     }
     ensemble_free(&e);
     trainer_free(t);
+}
+
+TEST(gradient_matches_finite_differences_everywhere)
+{
+    for (const char *const *isa = kernels_isas(); *isa; isa++)
+        expect_gradient(*isa);
 }
 
 /* ---- learning ---- */
@@ -402,6 +324,7 @@ TEST(unusable_data_is_refused)
     pendulum_collect(&d, 1, 3);
     struct train_data one = pendulum_view(&d);
     EXPECT(trainer_fit(t, &one, NULL, NULL, NULL) == -EINVAL);
+    EXPECT(trainer_new_on("avx1024", &pendulum_dims, &c, 1) == NULL);
     c.batch = 0;
     EXPECT(trainer_new(&pendulum_dims, &c, 1) == NULL);
     trainer_free(t);

@@ -1,0 +1,16 @@
+/* bench.h - limber bench WHAT: figures about this machine and this planner (docs/benchmarks.md).  Each gets its own argv
+ * (argv[0] is its name), reports progress on stderr, prints a table or one JSON value, returns the exit code. */
+#ifndef DAEMON_BENCH_H
+#define DAEMON_BENCH_H
+
+#include <stdbool.h>
+
+int bench_plan(int argc, char **argv);
+int bench_train(int argc, char **argv);
+int bench_budget(int argc, char **argv);
+int bench_accuracy(int argc, char **argv);
+
+/* Does this machine hold what robot.yaml asks?  0 it does, 1 it does not. */
+int bench_config(const char *config, bool json, bool quick);
+
+#endif
