@@ -92,7 +92,7 @@ PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core re
 PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core,$(PURE_NAMES)) in_good_weather nothing_moves \
     silence_ends a_stop_latches an_emergency_stop only_reset every_way_into stopping_never)
 PURE_TESTS = tests/main.c tests/dst.c $(PURE_NAMES:%=tests/%.c)
-$B/tests/test_kernels.o: CFLAGS += -fno-tree-vectorize # gcc 12 for aarch64 breaks down over its reductions
+$B/tests/%.o: CFLAGS += -fno-tree-vectorize # gcc 12 for aarch64 breaks down over some reductions in double
 $B/tests/pure: $(PURE_TESTS:%.c=$B/%.o) $(PURE)
 	$(CC) $(LINK) -o $@ $^ -lm -lpthread
 
