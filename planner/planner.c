@@ -76,7 +76,7 @@ static struct planner *layout(struct planner *probe, struct arena *a, const stru
         memset(p, 0, sizeof *p);
     else
         p = probe;
-    p->team = p->rollout.team = p->gradient.team = team_layout(a, c->workers ? c->workers : 1);
+    p->team = p->rollout.team = team_layout(a, c->workers ? c->workers : 1);
     search_layout(&p->search, a, c, d->na);
     rollout_layout(&p->rollout, a, c, d);
     p->proposed = ARENA_ARRAY(a, float, c->proposals * c->horizon * d->na);
@@ -288,6 +288,7 @@ void planner_phases(struct planner *p, int slot, const struct plan_request *req,
     rollout_ticks(r, ticks);
     r->timed = true;
     r->drawn = false;
+    s->bank_its = 0;
     lap(&last);
     planner_prepare(p, req->seed);
     seconds[PHASE_NOISE] = lap(&last);
