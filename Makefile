@@ -64,7 +64,6 @@ MUJOCO  = -L$(MUJOCO_DIR)/lib -Wl,-rpath,$(MUJOCO_DIR)/lib -lmujoco
 else
 MUJOCO  = -lmujoco
 endif
-BLAS    = -lopenblas
 
 all: $(PROGS)
 
@@ -73,25 +72,26 @@ $B/limberd: $B/daemon/limberd.o $B/liblimber.a
 $B/limber: $B/daemon/limber.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
-	$(CC) $(LINK) -o $@ $^ $(BLAS) $(SYSLIBS)
+	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 $B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
-	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(BLAS) $(SYSLIBS)
+	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 
 $B/liblimber.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^
 
 # What needs only libc and libm, and the tests of that.
-PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/firmware-bridge/receiver.o $(patsubst %,$B/%.o,daemon/mode daemon/filter \
-    models/elementwise models/ensemble models/judge models/peak) $B/models/kernels_%,$(OBJ))
-PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core receiver rollout planner ensemble task filter vmath \
-    search team gradient kernels peak mode))
+PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/models/kernels_% $B/firmware-bridge/receiver.o \
+    $(patsubst %,$B/%.o,daemon/mode daemon/filter models/ensemble models/judge models/peak models/train),$(OBJ))
+PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core receiver rollout planner gradient search train \
+    judge kernels team ensemble task filter vmath peak mode))
 # The long simulations of the core take minutes in an emulator.
 PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core,$(PURE_NAMES)) in_good_weather nothing_moves \
     silence_ends a_stop_latches an_emergency_stop only_reset every_way_into stopping_never)
 PURE_TESTS = tests/main.c tests/dst.c $(PURE_NAMES:%=tests/%.c)
+$B/tests/%.o: CFLAGS += -fno-tree-vectorize # gcc 12 for aarch64 breaks down over some reductions in double
 $B/tests/pure: $(PURE_TESTS:%.c=$B/%.o) $(PURE)
 	$(CC) $(LINK) -o $@ $^ -lm -lpthread
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")" || exit 1
 
 run="gcc libc6-dev make libuv1-dev libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libcyaml-dev
      libyaml-dev libmicrohttpd-dev libsystemd-dev libjansson-dev libcurl4-openssl-dev libcairo2-dev zlib1g-dev
-     libopenblas-serial-dev libmujoco-dev fonts-dejavu-core"
+     libmujoco-dev fonts-dejavu-core"
 test="bash clang curl locales sqlite3 systemd"
 aarch64="make protobuf-c-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 

@@ -52,12 +52,8 @@ static const struct bench_verb {
     { "plan", "time of a planning step, as a fraction of the processor's peak", bench_plan },
     { "train", "examples per second of a fit", bench_train },
     { "optimisers", "every planner's search on functions with known optima", optimisers },
-#if __has_include("daemon/bench_budget.c")
     { "budget", "cost reached by every planner for the same number of model evaluations", bench_budget },
-#endif
-#if __has_include("daemon/bench_accuracy.c")
     { "accuracy", "what fast arithmetic does to predictions and to the order of candidates", bench_accuracy },
-#endif
 };
 
 enum { BENCHES = sizeof benches / sizeof *benches };

@@ -2,7 +2,6 @@
  *
  * Limits are tried, not read, where that is possible: a child asks for SCHED_FIFO and locks memory. */
 #include <ctype.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -244,39 +243,6 @@ static void check_isa(struct doctor *d)
             isa);
 }
 
-/* Which kernels it would choose is only told: limber-trainer asks for those of this processor itself. */
-static void check_openblas(struct doctor *d)
-{
-    union { /* ISO C has no cast from object to function pointer */
-        void *symbol;
-        char *(*text)(void);
-        int (*number)(void);
-    } core, config, parallel;
-    void *lib = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-
-    if (!lib) {
-        finding(d, "openblas", LEVEL_BAD, "apt install libopenblas0-serial", "libopenblas.so.0 cannot be loaded");
-        return;
-    }
-    core.symbol     = dlsym(lib, "openblas_get_corename");
-    config.symbol   = dlsym(lib, "openblas_get_config");
-    parallel.symbol = dlsym(lib, "openblas_get_parallel");
-    bool threaded   = parallel.symbol && parallel.number() != 0;
-    char version[32];
-
-    /* "OpenBLAS 0.3.21 NO_AFFINITY ..." */
-    snprintf(version, sizeof version, "%s", config.symbol ? config.text() : "OpenBLAS");
-    char *second = strchr(version, ' ');
-
-    if (second)
-        second[1 + strcspn(second + 1, " ")] = 0;
-    finding(d, "openblas", threaded ? LEVEL_WARN : LEVEL_OK,
-            "apt install libopenblas0-serial: threads of BLAS would take the control thread's core",
-            "%s, %s; by itself %s kernels, the trainer picks %s", version, threaded ? "threaded" : "serial",
-            core.symbol ? core.text() : "unknown", machine_isa());
-    /* not unloaded: its threads, where it has any, would run into nothing */
-}
-
 /* --- the configuration ---------------------------------------------------------------------------------------- */
 
 /* Cuts the path back to the part that exists. */
@@ -381,7 +347,6 @@ int verb_doctor(int argc, char **argv)
     check_simulator(&d, c);
     check_governor(&d);
     check_isa(&d);
-    check_openblas(&d);
     if (c)
         check_store(&d, c);
     free(c);

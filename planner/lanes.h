@@ -35,7 +35,7 @@ struct lanes_net {
     bool              bf16;
     float             in_mean[MAX_IN];
     float             out_std[MAX_OBS];
-    float             var_min[MAX_OBS];  /* out_std^2 e^min_logvar, units of x squared; normal, not 0 */
+    float             var_min[MAX_OBS];  /* out_std^2 e^min_logvar, units of x squared; >= 2^-100     */
     float             var_span[MAX_OBS]; /* out_std^2 e^max_logvar                                    */
     float            *layer[MAX_MEMBERS][MAX_LAYERS + 1];
     float            *pair[MAX_MEMBERS][MAX_LAYERS + 1]; /* NULL without bf16                         */

@@ -157,7 +157,7 @@ void lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct la
     memcpy(n->out_std, e->out_std, sizeof n->out_std);
     for (int i = 0; i < e->dims.nx; i++) {
         double var     = (double)e->out_std[i] * (double)e->out_std[i];
-        n->var_min[i]  = (float)fmax(var * exp((double)e->min_logvar[i]), 0x1p-120); /* v_sigma_fast */
+        n->var_min[i]  = (float)fmax(var * exp((double)e->min_logvar[i]), 0x1p-100); /* v_sigma_fast */
         n->var_span[i] = (float)(var * exp((double)e->max_logvar[i]));
     }
     for (int m = 0; m < e->dims.members; m++) {

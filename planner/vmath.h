@@ -137,7 +137,8 @@ INLINE void v_swish2(vf *x, vf *y)
  *
  * AVX-512: x / (1 + e^-x) = max(x, 0) + e(|x|), e(a) = -a / (1 + e^a), which is a parabola in each of 32 equal pieces of
  * [0, 12], their coefficients in registers (minimax; worst error 9.2e-5), and beyond 12 what it is there, -7.4e-5.
- * Elsewhere: v_swish2 with a polynomial of third degree (relative error 7.5e-5) for 2^-f; |error| < 2e-5. */
+ * Elsewhere: v_swish2 with a polynomial of third degree (relative error 7.5e-5) for 2^-f; |error| < 2e-5,
+ * and < 1e-18 |x| more below -43. */
 #define SWISH_FAST_ERROR 2e-4f
 
 #if defined(__AVX512DQ__)
@@ -200,8 +201,8 @@ INLINE void v_swish2_fast(vf *x, vf *y)
 }
 #endif
 
-/* Variance of a bounded raw log-variance r (lanes.h): low + span / (1 + e^-r); and its root within 1.5e-4 relative, if
- * low is at least the least normal number.  2^f on [0, 1) in third degree: 7.5e-5; reciprocal and root: 2^-14 each. */
+/* Variance of a bounded raw log-variance r (lanes.h): low + span / (1 + e^-r); and its root relative error < 1e-6, or
+ * < 1.5e-4 for the fast one, if low >= 2^-100.  2^f on [0, 1) in third degree: 7.5e-5; reciprocal and root: 2^-14 each. */
 INLINE vf v_variance(vf r, float low, float span)
 {
     return span / (1.0f + v_exp(-r)) + low;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/rt/check.h"
+#include "planner/lanes.h"
 #include "planner/planner.h"
 
 enum { CANARY = 64 };
@@ -157,30 +158,115 @@ static inline struct plan_request kit_request(const struct kit *k, uint64_t id)
     return q;
 }
 
-/* Expected cost of one sequence by ensemble_predict and task.c, with the noise the planner used last; each member's
- * state at the start: members x nx.  Not clamped. */
+/* ensemble_predict as bfloat16 has it: weights rounded with the normaliser folded in as the planner packs them, every
+ * layer's inputs rounded; biases, sums and the head in double.  round: see lanes_round. */
+static inline void kit_predict_bf16(const struct kit *k, int member, const float *x, const float *a, float round(float),
+                                    float *mean, float *var)
+{
+    const struct ensemble *e = &k->e;
+    const float           *w = e->weights + (size_t)member * ensemble_params(&k->d);
+    float                  h[MAX_HIDDEN + MAX_IN];
+    double                 z[MAX_HIDDEN + 2 * MAX_OBS];
+
+    ensemble_features(&k->d, x, a, h);
+    for (int i = 0; i < ensemble_nin(&k->d); i++)
+        h[i] -= e->in_mean[i];
+    for (int l = 0; l <= k->d.layers; l++) {
+        int in, out;
+
+        ensemble_layer(&k->d, l, &in, &out);
+        for (int i = 0; i < out; i++) {
+            double scale = l == k->d.layers && i < k->d.nx ? (double)e->out_std[i] : 1;
+
+            z[i] = scale * (double)w[out * in + i];
+            for (int j = 0; j < in; j++) {
+                double v = scale * (double)w[i * in + j] / (l == 0 ? (double)e->in_std[j] : 1);
+                z[i] += (double)round((float)v) * (double)round(h[j]);
+            }
+        }
+        for (int i = 0; i < out && l < k->d.layers; i++)
+            h[i] = (float)(z[i] / (1 + exp(-z[i])));
+        w += out * (in + 1);
+    }
+    for (int i = 0; i < k->d.nx; i++) {
+        double raw = (double)e->max_logvar[i] - z[k->d.nx + i], s = (double)e->out_std[i];
+        double lv = (double)e->max_logvar[i] - log1p(exp(raw)), low = (double)e->min_logvar[i];
+
+        mean[i] = (float)((double)e->out_mean[i] + z[i]);
+        var[i]  = (float)(s * s * exp(low + log1p(exp(lv - low))));
+    }
+}
+
+static inline void kit_predict(const struct kit *k, int member, const float *x, const float *a, float *mean, float *var)
+{
+    if (k->c.dtype == DTYPE_BF16)
+        kit_predict_bf16(k, member, x, a, lanes_round, mean, var);
+    else
+        ensemble_predict(&k->e, member, x, a, mean, var);
+}
+
+/* The next states (particles x nx) of all particles under one action, by the noise and members of one step. */
+static inline void kit_step(const struct kit *k, int P, int h, const float *a, float *x)
+{
+    const float   *z;
+    const uint8_t *member;
+    int            H = k->c.horizon, nx = k->d.nx, M = k->d.members;
+
+    planner_noise(k->p, &z, &member);
+    for (int p = 0; p < P; p++) {
+        float  mean[MAX_OBS], var[MAX_OBS], *xp = x + p * nx;
+        double m1[MAX_OBS] = { 0 }, m2[MAX_OBS] = { 0 };
+
+        for (int m = 0; m < M && k->c.propagation == PARTICLES_DS; m++) {
+            kit_predict(k, m, xp, a, mean, var);
+            for (int i = 0; i < nx; i++) {
+                m1[i] += (double)mean[i] / M;
+                m2[i] += ((double)var[i] + (double)mean[i] * (double)mean[i]) / M;
+            }
+        }
+        kit_predict(k, member[p * H + h], xp, a, mean, var);
+        for (int i = 0; i < nx; i++) {
+            float noise = k->c.propagation == PARTICLES_MEAN ? 0 : z[(p * H + h) * nx + i];
+
+            if (k->c.propagation == PARTICLES_DS) {
+                mean[i] = (float)m1[i];
+                var[i]  = (float)(m2[i] - m1[i] * m1[i]);
+            }
+            xp[i] += mean[i] + sqrtf(var[i]) * noise;
+        }
+    }
+    for (int i = 0; i < nx && k->c.propagation == PARTICLES_MM; i++) {
+        double m1 = 0, m2 = 0;
+
+        for (int p = 0; p < P; p++)
+            m1 += (double)x[p * nx + i] / P;
+        for (int p = 0; p < P; p++)
+            m2 += ((double)x[p * nx + i] - m1) * ((double)x[p * nx + i] - m1) / P;
+        for (int p = 0; p < P; p++)
+            x[p * nx + i] = (float)(m1 + sqrt(m2) * (double)z[((P + p) * H + h) * nx + i]);
+    }
+}
+
+/* Expected cost of one sequence by plain loops (ensemble_predict, task.c), with the noise the planner used last; each
+ * member's state at the start: members x nx.  Not clamped. */
 static inline double kit_truth(const struct kit *k, const float *start, const float *action)
 {
     const float   *z;
     const uint8_t *member;
-    int            P = planner_noise(k->p, &z, &member), nx = k->d.nx, H = k->c.horizon;
+    int            P = planner_noise(k->p, &z, &member), nx = k->d.nx;
     double         sum = 0;
+    float         *x = malloc((size_t)(P * nx) * sizeof *x);
 
-    for (int p = 0; p < P; p++) {
-        float x[MAX_OBS], mean[MAX_OBS], var[MAX_OBS];
+    for (int p = 0; p < P; p++)
+        memcpy(x + p * nx, start + p % k->d.members * nx, (size_t)nx * sizeof *x);
+    for (int h = 0; h < k->c.horizon; h++) {
+        const float *a = action + h * k->d.na;
 
-        memcpy(x, start + p % k->d.members * nx, (size_t)nx * sizeof *x);
-        for (int h = 0; h < H; h++) {
-            const float *a = action + h * k->d.na;
-
-            ensemble_predict(&k->e, member[p * H + h], x, a, mean, var);
-            for (int i = 0; i < nx; i++) {
-                float noise = k->c.propagation == PARTICLES_MEAN ? 0 : sqrtf(var[i]) * z[(p * H + h) * nx + i];
-                x[i] += mean[i] + noise;
-            }
-            sum += task_obs_cost(&k->t, x) + task_act_cost(&k->t, a, k->d.na);
-        }
+        kit_step(k, P, h, a, x);
+        for (int p = 0; p < P; p++)
+            sum += task_obs_cost(&k->t, x + p * nx) + task_act_cost(&k->t, a, k->d.na);
     }
+    free(x);
     return sum / P;
 }
 

@@ -15,7 +15,7 @@ static bool sweep(uint32_t b, float *x)
     static const float special[] = { 0,        -0.0f,    INFINITY, -INFINITY, NAN,    -NAN,    1,          -1,
                                      FLT_MIN,  -FLT_MIN, FLT_MAX,  -FLT_MAX,  1e-45f, -1e-45f, 88.3f,      -87.3f,
                                      88.7228f, 89,       -88,      -103.9f,   1e5f,   -1e5f,   1.00001e5f, 5e4f };
-    const uint32_t     step      = 7919;
+    const uint32_t     step      = getenv("LIMBER_SOAK") ? 61 : 7919; /* coprime to 2^32 */
 
     for (int i = 0; i < N; i++) {
         uint32_t bits = (b * N + (uint32_t)i) * step;
@@ -93,6 +93,86 @@ TEST(swish_is_within_its_stated_error_of_libm)
         EXPECT(bad == 0);
         EXPECT(worst < 1);
         EXPECT(worst > 0.1); /* the bound says something */
+    }
+}
+
+TEST(fast_swish_is_within_its_stated_error_of_libm_and_its_tails_rise)
+{
+    EACH_ISA(ops)
+    {
+        double worst = 0;
+        int    bad   = 0;
+
+        for (uint32_t b = 0; sweep(b, x); b++) {
+            if (b % 2) /* half of the sweep where swish bends */
+                for (int i = 0; i < N; i++)
+                    x[i] = (float)((i - N / 2) * 0.008 + b * 3e-7);
+            ops->swish_fast(N, x, y);
+            for (int i = 0; i < N; i++) {
+                double in = (double)x[i], want = in < -700 ? 0 : in / (1 + exp(-in));
+
+                if (isnan(x[i]) || x[i] == INFINITY)
+                    bad += isfinite(y[i]);
+                else if (isfinite(x[i]))
+                    worst = fmax(worst, fabs((double)y[i] - want) /
+                                            (2e-4 + 1e-6 * fabs(want) + (in < -43 ? 1e-18 * fabs(in) : 0)));
+            }
+        }
+        EXPECT(bad == 0);
+        EXPECT(worst <= 1);
+        EXPECT(worst > 0.05); /* the bound says something */
+
+        bad = 0;
+        for (int i = 0; i < N; i++)
+            x[i] = 12.5f + (float)i * 0.25f;
+        ops->swish_fast(N, x, y);
+        for (int i = 1; i < N; i++)
+            bad += !(y[i] > y[i - 1]);
+        for (int i = 0; i < N; i++)
+            x[i] = -x[i];
+        ops->swish_fast(N, x, y);
+        for (int i = 0; i < N; i++)
+            bad += !(fabsf(y[i]) <= 1e-4f);
+        EXPECT(bad == 0);
+    }
+}
+
+/* Worst relative error of a standard deviation over all raw log-variances, and values that are not as they should be. */
+static double sigma_error(void sigma(int n, float low, float span, const float *x, float *y), float low, float span,
+                          int *bad)
+{
+    double worst = 0;
+
+    for (uint32_t b = 0; sweep(b, x); b++) {
+        if (b % 2)
+            for (int i = 0; i < N; i++)
+                x[i] = (float)((i - N / 2) * 0.06 + b * 1e-6);
+        sigma(N, low, span, x, y);
+        for (int i = 0; i < N; i++) {
+            double want = sqrt((double)low + (double)span / (1 + exp(-(double)x[i])));
+
+            if (isnan(x[i]))
+                *bad += !isnan(y[i]);
+            else if (isnan(y[i]))
+                ++*bad;
+            else
+                worst = fmax(worst, relative((double)y[i], want));
+        }
+    }
+    return worst;
+}
+
+TEST(sigma_is_within_its_stated_error_of_libm)
+{
+    static const float low[] = { 0x1p-100f, 1e-10f, 4.5e-5f, 0.3f }, span[] = { 1.6f, 0.01f, 1e-30f, 1e6f };
+
+    EACH_ISA(ops)
+    for (int i = 0; i < 4; i++) {
+        int bad = 0;
+
+        EXPECT(sigma_error(ops->sigma, low[i], span[i], &bad) < 1e-6);
+        EXPECT(sigma_error(ops->sigma_fast, low[i], span[i], &bad) < 1.5e-4);
+        EXPECT(bad == 0);
     }
 }
 
