@@ -6,7 +6,7 @@
 #include "daemon/rt/rng.h"
 #include "tests/test.h"
 
-enum { SEEDS = 5 };
+enum { SEEDS = 3 };
 
 static int by_value(const void *a, const void *b)
 {
