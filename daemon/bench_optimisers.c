@@ -10,7 +10,7 @@
 #include "daemon/rt/check.h"
 #include "planner/search.h"
 
-enum { GRADIENT_COST = 3, SEEDS = 11 };
+enum { GRADIENT_COST = 3, SEEDS = 11, HORIZON = 15 };
 
 /* ---- a search by itself ---- */
 
@@ -336,14 +336,16 @@ static double lq_cost(void *ctx, int n, const float *u, double *grad)
 
 /* The planner's defaults, its population or iterations fitted to the budget and its temperature to the optimal cost,
  * which is about 8. */
-static struct planner_config lq_settings(const char *planner, int evaluations)
+static struct planner_config lq_settings(const char *planner, int evaluations, int knots)
 {
     struct planner_config c;
 
     config_planner(planner, BENCH_NU, &c);
-    c.horizon = 15;
+    c.horizon = HORIZON;
     c.lambda  = 1;
     c.kappa   = 0.1;
+    c.knots   = knots;
+    c.spline  = SPLINE_LINEAR;
     if (strcmp(planner, "cmaes") == 0)
         c.iterations = at_least(1, evaluations / c.population);
     else if (strcmp(planner, "gradient") == 0)
@@ -359,9 +361,9 @@ static struct planner_config lq_settings(const char *planner, int evaluations)
     return c;
 }
 
-double bench_lq_ratio(const char *planner, int evaluations, uint64_t seed)
+double bench_lq_ratio(const char *planner, int evaluations, int knots, uint64_t seed)
 {
-    struct planner_config c = lq_settings(planner, evaluations);
+    struct planner_config c = lq_settings(planner, evaluations, knots);
     struct action_bounds  b = { .na   = BENCH_NU,
                                 .low  = { (float)-FORCE, (float)-FORCE },
                                 .high = { (float)FORCE, (float)FORCE } };
@@ -410,7 +412,12 @@ static void print_row(bool json, const char *problem, int dims, const char *plan
         printf(key[0] == 'r' ? " | %.3f" : " | %.1e", value);
 }
 
-static const int DIMS[] = { 10, 30 }, PER_DIM = 400, BUDGETS[] = { 100, 300, 1000 };
+static const int DIMS[] = { 10, 30 }, PER_DIM = 400;
+
+static const struct {
+    int evaluations, knots;
+} LOOPS[] = { { 100, 0 }, { 300, 0 }, { 1000, 0 }, { 300, 5 } };
+enum { LOOP_COUNT = sizeof LOOPS / sizeof *LOOPS };
 
 static void print_head(void)
 {
@@ -418,10 +425,10 @@ static void print_head(void)
     for (int d = 0; d < 2; d++)
         for (int f = 0; f < BENCH_FUNCTIONS; f++)
             printf(" | %s %d", bench_function_name((enum bench_function)f), DIMS[d]);
-    for (int e = 0; e < 3; e++)
-        printf(" | LQ %d", BUDGETS[e]);
+    for (int e = 0; e < LOOP_COUNT; e++)
+        printf(LOOPS[e].knots ? " | LQ %d, %d knots" : " | LQ %d", LOOPS[e].evaluations, LOOPS[e].knots);
     printf(" |\n|---|");
-    for (int i = 0; i < 2 * BENCH_FUNCTIONS + 3; i++)
+    for (int i = 0; i < 2 * BENCH_FUNCTIONS + LOOP_COUNT; i++)
         printf("---|");
     printf("\n");
 }
@@ -443,10 +450,13 @@ int bench_optimisers(bool json)
                 print_row(json, bench_function_name((enum bench_function)f), DIMS[d], *name, PER_DIM * DIMS[d], "gap",
                           median(values));
             }
-        for (int e = 0; e < 3; e++) {
+        for (int e = 0; e < LOOP_COUNT; e++) {
+            int evaluations = LOOPS[e].evaluations, knots = LOOPS[e].knots;
+
             for (int seed = 0; seed < SEEDS; seed++)
-                values[seed] = bench_lq_ratio(*name, BUDGETS[e], (uint64_t)seed);
-            print_row(json, "lq", 30, *name, BUDGETS[e], "ratio", median(values));
+                values[seed] = bench_lq_ratio(*name, evaluations, knots, (uint64_t)seed);
+            print_row(json, knots ? "lq with knots" : "lq", BENCH_NU * (knots ? knots : HORIZON), *name, evaluations,
+                      "ratio", median(values));
         }
         if (!json)
             printf(" |\n");

@@ -30,9 +30,9 @@ double bench_lq_cost(int horizon, const double *x, const float *u, double *grad)
 /* Optimal cost from x on, for ever (Riccati); and the optimal u (BENCH_NU) unless NULL. */
 double bench_lq_best(const double *x, double *u);
 
-/* Closed loop: BENCH_STEPS steps, in each a plan with so many evaluations, of which the first action is done.  Returns the
- * cost of it all, the optimal cost of what follows included, over the optimum: 1 at best. */
-double bench_lq_ratio(const char *planner, int evaluations, uint64_t seed);
+/* Closed loop: BENCH_STEPS steps, in each a plan with so many evaluations, of which the first action is done; knots as in
+ * planner_config.  Returns the cost of it all, the optimal cost of what follows included, over the optimum: 1 at best. */
+double bench_lq_ratio(const char *planner, int evaluations, int knots, uint64_t seed);
 
 /* Prints a table, or a row of JSON for every number.  An exit status. */
 int bench_optimisers(bool json);

@@ -288,6 +288,7 @@ void planner_phases(struct planner *p, int slot, const struct plan_request *req,
     rollout_ticks(r, ticks);
     r->timed = true;
     r->drawn = false;
+    s->bank_its = 0;
     lap(&last);
     planner_prepare(p, req->seed);
     seconds[PHASE_NOISE] = lap(&last);

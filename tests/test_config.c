@@ -139,6 +139,50 @@ TEST(the_papers_recipe_and_planner_bring_their_own_defaults)
     EXPECT(c.trainer.weight_decay[1] == 2.5e-4 && c.trainer.weight_decay[3] == 5e-4);
 }
 
+/* The cart-pole's file with another planner section, in the test's directory. */
+static int load_planner(const char *section)
+{
+    char *text = slurp(source("robots/cartpole/robot.yaml")), *task = slurp(source("robots/cartpole/tasks/swingup.yaml"));
+    char *from = strstr(text, "planner:\n"), *to = strstr(text, "trainer:\n"), all[16 * 1024];
+
+    snprintf(all, sizeof all, "%.*splanner: {%s}\n%s", (int)(from - text), text, section, to);
+    mkdir(in_dir("tasks"), 0700);
+    spill(in_dir("tasks/swingup.yaml"), task, strlen(task));
+    spill(in_dir("robot.yaml"), all, strlen(all));
+    free(text);
+    free(task);
+    return config_load(in_dir("robot.yaml"), &c, why, sizeof why);
+}
+
+TEST(every_planner_runs_by_its_name_alone_and_takes_its_own_keys)
+{
+    const struct planner_config *p = &c.planner;
+
+    for (const char *const *name = planner_names(); *name; name++) {
+        char section[64];
+
+        snprintf(section, sizeof section, "name: %s", *name);
+        EXPECT(load_planner(section) == 0);
+        EXPECT(planner_config_error(p, &c.model) == NULL);
+        EXPECT(p->knots == 0 && p->repeat == 1 && p->proposals == 0 && p->dtype == DTYPE_F32 && !p->exact);
+    }
+    EXPECT(load_planner("name: mppi, lambda: 0.2, anneal: 0.9, execute: best, init_std: 0.3, knots: 5") == 0);
+    EXPECT(p->lambda == 0.2 && p->anneal == 0.9 && p->execute == EXECUTE_BEST && p->init_std[0] == 0.3);
+    EXPECT(p->knots == 5 && p->spline == SPLINE_LINEAR);
+    EXPECT(load_planner("name: pddm, kappa: 3, smoothing: 0.5, iterations: 2, propagation: mm") == 0);
+    EXPECT(p->kappa == 3 && p->smoothing == 0.5 && p->iterations == 2 && p->propagation == PARTICLES_MM);
+    EXPECT(p->init_std[0] == 0.9); /* PDDM's own default */
+    EXPECT(load_planner("name: cmaes, population: 20, propagation: ds") == 0);
+    EXPECT(p->population == 20 && p->propagation == PARTICLES_DS);
+    EXPECT(load_planner("name: gradient, learning_rate: 0.07") == 0 && p->learning_rate == 0.07);
+    EXPECT(load_planner("name: cemgd, steps: 9, polish: 2, first_population: 3000, elites: 12, alpha: 0.2") == 0);
+    EXPECT(p->steps == 9 && p->polish == 2 && p->first_population == 3000 && p->elites == 12 && p->alpha == 0.2);
+    EXPECT(load_planner("name: cemgd, propagation: mm") < 0);
+    EXPECT_STR(why, "planner.propagation: value \"mm\": expected tsinf, ts1 or mean with a planner that uses gradients");
+    EXPECT(load_planner("name: cemgd, polish: 11") < 0);
+    EXPECT_STR(why, "planner.polish");
+}
+
 TEST(every_key_that_a_file_gives_reaches_the_configuration)
 {
     EXPECT(config_load(source("tests/configs/arm/robot.yaml"), &c, why, sizeof why) == 0);
@@ -158,6 +202,8 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.planner.execute == EXECUTE_MEAN && c.planner.alpha == 0.2 && c.planner.noise_beta == 2.5);
     EXPECT(c.planner.init_std[0] == 0.25 && c.planner.init_std[1] == 0.75 && c.planner_budget == 0.5);
     EXPECT(c.planner.decay == 1.5 && c.planner.keep == 0.4);
+    EXPECT(c.planner.knots == 5 && c.planner.spline == SPLINE_CUBIC && c.planner.repeat == 2);
+    EXPECT(c.planner.proposals == 7 && c.planner.dtype == DTYPE_BF16 && c.planner.exact);
     EXPECT(c.trainer.learning_rate == 7.5e-4 && c.trainer.batch == 64 && c.trainer.epochs == 8);
     EXPECT(c.trainer.min_steps == 100 && !c.trainer.warm_start && !c.trainer.bootstrap);
     EXPECT(c.trainer.standardise_targets && !c.trainer.learned_bounds && c.trainer.weight_decay[3] == 0.004);
