@@ -1047,8 +1047,8 @@ TEST(one_generation_of_cmaes_is_that_of_the_tutorial)
 {
     for (int whole = 0; whole < 2; whole++) {
         int                   n = whole ? 5 : SEARCH_FULL + 1, mu = 10;
-        struct planner_config c = settings("cmaes", whole ? 5 : (SEARCH_FULL + 1) / 5, 20, 1);
-        struct action_bounds  b = { .na = whole ? 1 : 5 };
+        struct planner_config c = settings("cmaes", whole ? 5 : (SEARCH_FULL + 1) / 3, 20, 1);
+        struct action_bounds  b = { .na = whole ? 1 : 3 };
         struct lone           l;
         double                w[10], sum = 0, squares = 0, mean[SEARCH_FULL + 1], yw[SEARCH_FULL + 1] = { 0 }, length = 0;
 
