@@ -1036,7 +1036,7 @@ TEST(cmaes_keeps_orthonormal_axes_whose_lengths_are_its_covariance)
                         C += l.s.cma.axes[k * n + i] * pow(l.s.cma.length[k], 2) * l.s.cma.axes[k * n + j];
                     }
                     EXPECT_NEAR(dot, i == j, 1e-10);
-                    EXPECT_NEAR(C, l.s.cma.C[i * n + j], 1e-9 * scale);
+                    EXPECT_NEAR(C, l.s.cma.C[i * n + j], 1e-7 * scale);
                 }
         }
         free(l.memory);
@@ -1049,15 +1049,12 @@ TEST(one_generation_of_cmaes_is_that_of_the_tutorial)
     for (int trial = 0; trial < 4; trial++) {
         int                   whole = trial % 2, n = whole ? 5 : SEARCH_FULL + 1, mu = 10;
         float                 push  = trial < 2 ? 0 : whole ? 2 : 6;
-        struct planner_config c = settings("cmaes", whole ? 5 : (SEARCH_FULL + 1) / 5, 20, 1);
-        struct action_bounds  b = { .na = whole ? 1 : 5 };
+        struct planner_config c = settings("cmaes", n, 20, 1);
+        struct action_bounds  b = { .na = 1, .low = { -50 }, .high = { 50 } }; /* std 5: nothing is clipped */
         struct lone           l;
         double                w[10], sum = 0, squares = 0, mean[SEARCH_FULL + 1], yw[SEARCH_FULL + 1] = { 0 }, length = 0;
 
-        for (int j = 0; j < b.na; j++)
-            b.low[j] = -50, b.high[j] = 50; /* std 5: nothing is clipped */
-        for (int j = 0; j < MAX_ACT; j++)
-            c.init_std[j] = 0.1;
+        c.init_std[0] = 0.1;
         lone_open(&l, &c, &b);
         EXPECT(l.s.n == n && l.s.cma.whole == whole);
         search_sample(&l.s, 0, 3);
