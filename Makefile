@@ -87,8 +87,8 @@ PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/models/kernels_% 
     $(patsubst %,$B/%.o,daemon/mode daemon/filter models/ensemble models/judge models/peak models/train),$(OBJ))
 PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core receiver rollout planner gradient search train \
     judge kernels team ensemble task filter vmath peak mode))
-# The long simulations of the core take minutes in an emulator.
-PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core,$(PURE_NAMES)) in_good_weather nothing_moves \
+# The long simulations of the core, and whole fits, take minutes in an emulator.
+PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core test_train test_judge,$(PURE_NAMES)) in_good_weather nothing_moves \
     silence_ends a_stop_latches an_emergency_stop only_reset every_way_into stopping_never)
 PURE_TESTS = tests/main.c tests/dst.c $(PURE_NAMES:%=tests/%.c)
 $B/tests/%.o: CFLAGS += -fno-tree-vectorize # gcc 12 for aarch64 breaks down over some reductions in double

@@ -180,11 +180,13 @@ static void print_head(void)
 
 static void print_row(const json_t *r)
 {
-    printf("%-15s %-9s %-5s %-5s %-8s %3ld%-2s %9.3f %9.3f %9.3f %9.3f %8.1f %5.1f%% %5.1f%%\n", js_str(r, "shape", ""),
+    printf("%-15s %-9s %-5s %-5s %-8s %3ld%-2s %9.3f %9.3f %9.3f %9.3f %8.1f %5.1f%%", js_str(r, "shape", ""),
            js_str(r, "planner", ""), js_str(r, "dtype", ""), js_str(r, "activation", ""), js_str(r, "isa", ""),
            js_int(r, "cores"), js_true(r, "realtime") ? "rt" : "", js_num(r, "ms_p50"), js_num(r, "ms_p99"),
-           js_num(r, "ms_p999"), js_num(r, "ms_max"), js_num(r, "gflops"), 100 * js_num(r, "peak_fraction"),
-           100 * js_num(r, "peak_fraction_cpu"));
+           js_num(r, "ms_p999"), js_num(r, "ms_max"), js_num(r, "gflops"), 100 * js_num(r, "peak_fraction"));
+    if (js_int(r, "cores") == 1)
+        printf(" %5.1f%%", 100 * js_num(r, "peak_fraction_cpu"));
+    printf("\n");
     const json_t *phases = js_at(r, "phases"), *value;
     const char   *key;
 

@@ -23,7 +23,7 @@
 
 enum {
     SEARCH_POLISH = 16,       /* CEM-GD polishes at most so many                                            */
-    SEARCH_FULL   = 40,       /* CMA-ES: dimensions up to which it learns the whole covariance              */
+    SEARCH_FULL   = 32,       /* CMA-ES: dimensions up to which it learns the whole covariance              */
     SEARCH_BANK   = 16 << 20, /* bytes of noise drawn ahead at most; what is beyond is drawn when it is due */
 };
 

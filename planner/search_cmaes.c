@@ -214,7 +214,7 @@ static void find_axes(struct search *s)
             for (int q = p + 1; q < n; q++) {
                 double apq = A[p * n + q];
 
-                if (fabs(apq) <= 1e-10 * trace / n) /* far below what C is known to */
+                if (fabs(apq) <= 1e-11 * trace / n)
                     continue;
                 double theta = (A[q * n + q] - A[p * n + p]) / (2 * apq);
                 double t     = (theta < 0 ? -1 : 1) / (fabs(theta) + sqrt(theta * theta + 1));

@@ -231,10 +231,12 @@ TEST(what_a_deadline_leaves_are_the_costs_of_the_first_candidates)
     k.c.particles  = 6;
     kit_model(&k, 4);
     struct arena probe = ARENA_PROBE;
+    team_layout(&probe, 1);
     rollout_layout(&rollout, &probe, &k.c, &k.d);
     void        *memory = aligned_alloc(64, (probe.used + 63) / 64 * 64);
     struct arena arena  = { .base = memory, .size = probe.used };
     memset(memory, 0, probe.used);
+    rollout.team = team_layout(&arena, 1);
     rollout_layout(&rollout, &arena, &k.c, &k.d);
     rollout.ops  = lanes_find(NULL);
     rollout.task = k.t;

@@ -1036,7 +1036,7 @@ TEST(cmaes_keeps_orthonormal_axes_whose_lengths_are_its_covariance)
                         C += l.s.cma.axes[k * n + i] * pow(l.s.cma.length[k], 2) * l.s.cma.axes[k * n + j];
                     }
                     EXPECT_NEAR(dot, i == j, 1e-10);
-                    EXPECT_NEAR(C, l.s.cma.C[i * n + j], 1e-7 * scale);
+                    EXPECT_NEAR(C, l.s.cma.C[i * n + j], 1e-9 * scale);
                 }
         }
         free(l.memory);
