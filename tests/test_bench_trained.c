@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/bench.h"
 #include "daemon/bench_trained.h"
 #include "daemon/cli_json.h"
 #include "daemon/cli_plot.h"
@@ -141,10 +142,10 @@ static void make_run(const char *dir)
     EXPECT(s && store_begin(s) == 0 && store_trial_begin(s, &trial) == 0 && store_model(s, &model) == 0);
     rng_seed(&r, 1);
     for (uint32_t i = 0; i < 40; i++) {
-        struct transition t = { .trial = 1, .step = i, .model_version = i >= 10 ? 2 : 0 };
+        struct transition t = { .trial = 1, .step = i < 30 ? i : i + 100, .model_version = i >= 10 ? 2 : 0 };
 
         for (int k = 0; k < c.nx; k++)
-            t.x[k] = t.y[k] = (float)(i < 10 ? 100 : rng_normal(&r)); /* states without a plan are not taken */
+            t.x[k] = t.y[k] = (float)(i < 10 || i >= 30 ? 100 : rng_normal(&r)); /* without a plan, or late: not taken */
         EXPECT(store_transition(s, trial.id, &t) == 0);
     }
     EXPECT(store_commit(s) == 0);
