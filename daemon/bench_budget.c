@@ -29,8 +29,8 @@ enum { PLANNERS_MAX = 16, BUDGETS = 8, SIZES = 4, TRIES = 2 * SIZES, JUDGE_SEEDS
 
 static const double BUDGET[BUDGETS]   = { 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5 };
 static const double ITERATIONS[SIZES] = { 0.2, 0.5, 1, 2.5 }; /* of the planner's default */
-static const double OTHER             = 10;                   /* tried beside the default: so many times hotter, or slower */
-static const double GRADIENT_ROWS     = 3;                    /* what an evaluation with a gradient costs */
+static const double OTHER             = 10; /* tried beside the default: so many times hotter, or slower */
+static const double GRADIENT_ROWS     = 3;  /* what an evaluation with a gradient costs */
 
 /* One planner with one size of search, on all states. */
 struct attempt {
