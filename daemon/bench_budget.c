@@ -299,14 +299,16 @@ static json_t *report(const struct budget_bench *b)
             const struct attempt *a = chosen(b, k, i);
 
             if (a)
-                json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:o, s:o, s:o, s:o}", "what",
-                                                      "budget", "robot", b->t.config.robot, "planner", b->name[k],
-                                                      "budget", BUDGET[i], "rows", a->rows, "population",
-                                                      a->config.population, "iterations", a->config.iterations,
-                                                      "gap_p50", js_real(over_half(b, a, 1, false, 0.5)), "gap_p25",
-                                                      js_real(over_half(b, a, 1, false, 0.25)), "gap_p75",
-                                                      js_real(over_half(b, a, 1, false, 0.75)), "cost_p50",
-                                                      js_real(over_half(b, a, 1, true, 0.5))));
+                json_array_append_new(
+                    rows,
+                    json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "what",
+                              "budget", "robot", b->t.config.robot, "planner", b->name[k], "budget", BUDGET[i], "rows",
+                              a->rows, "population", a->config.population, "iterations", a->config.iterations, "lambda",
+                              a->config.lambda, "kappa", a->config.kappa, "learning_rate", a->config.learning_rate,
+                              "gap_p50", js_real(over_half(b, a, 1, false, 0.5)), "gap_p25",
+                              js_real(over_half(b, a, 1, false, 0.25)), "gap_p75",
+                              js_real(over_half(b, a, 1, false, 0.75)), "cost_p50",
+                              js_real(over_half(b, a, 1, true, 0.5))));
         }
     return json_pack("{s:o, s:s, s:I, s:i, s:i, s:o}", "machine", machine_json(NULL), "robot", b->t.config.robot,
                      "model_version", (json_int_t)b->t.model.version, "transitions", b->t.transitions, "states", b->t.n,
