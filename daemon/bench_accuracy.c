@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/bench.h"
 #include "daemon/bench_trained.h"
 #include "daemon/cli.h"
 #include "daemon/cli_json.h"

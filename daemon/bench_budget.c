@@ -2,7 +2,7 @@
  *
  * One trained model, the same states for all.  A planner starts from nothing (no warm start, no deadline), with its own
  * defaults but for the size of its search: for every budget of rows (a row is one evaluation of one net) several numbers
- * of iterations are tried, and two temperatures where there is one, the population made to fit the budget; the best of
+ * of iterations are tried, and two temperatures or gradient steps where there are any, the population made to fit the budget; the best of
  * them by the median over one half of the states stands for the planner; what is reported is the other half.  The sequence that it returns is then judged by
  * another, larger set of particles and other noise on the same model: a planner's own estimate flatters it.
  *
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/bench.h"
 #include "daemon/bench_trained.h"
 #include "daemon/cli.h"
 #include "daemon/cli_json.h"
@@ -28,8 +29,8 @@ enum { PLANNERS_MAX = 16, BUDGETS = 8, SIZES = 4, TRIES = 2 * SIZES, JUDGE_SEEDS
 
 static const double BUDGET[BUDGETS]   = { 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5 };
 static const double ITERATIONS[SIZES] = { 0.2, 0.5, 1, 2.5 }; /* of the planner's default */
-static const double HOTTER            = 10;                   /* times the default temperature, tried beside it */
-static const double GRADIENT_ROWS     = 3;                    /* what an evaluation with a gradient costs */
+static const double OTHER             = 10; /* tried beside the default: so many times hotter, or slower */
+static const double GRADIENT_ROWS     = 3;  /* what an evaluation with a gradient costs */
 
 /* One planner with one size of search, on all states. */
 struct attempt {
@@ -146,19 +147,21 @@ static void try_it(struct budget_bench *b, struct attempt *a, uint64_t seed)
     free(memory);
 }
 
-/* The m-th variation of a planner: its iterations (and gradient steps), then the same hotter if it has a temperature. */
+/* The m-th variation of a planner: its iterations (and gradient steps); then the same with another value of the setting
+ * that depends on the task's scale, where it has one: a temperature, the step of a gradient. */
 static bool vary(struct planner_config *c, int m)
 {
-    double by   = ITERATIONS[m % SIZES];
-    bool   heat = m >= SIZES;
+    double by    = ITERATIONS[m % SIZES];
+    bool   other = m >= SIZES;
 
-    if (heat && c->lambda == 0 && c->kappa == 0)
+    if (other && c->lambda == 0 && c->kappa == 0 && c->learning_rate == 0)
         return false;
     c->iterations = (int)lround(by * c->iterations);
     c->iterations = c->iterations < 1 ? 1 : c->iterations;
     c->steps      = c->steps > 0 ? 1 + (int)lround(by * (c->steps - 1)) : 0;
-    c->lambda *= heat ? HOTTER : 1;
-    c->kappa /= heat ? HOTTER : 1;
+    c->lambda *= other ? OTHER : 1;
+    c->kappa /= other ? OTHER : 1;
+    c->learning_rate /= other ? OTHER : 1;
     return true;
 }
 
@@ -296,14 +299,16 @@ static json_t *report(const struct budget_bench *b)
             const struct attempt *a = chosen(b, k, i);
 
             if (a)
-                json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:o, s:o, s:o, s:o}", "what",
-                                                      "budget", "robot", b->t.config.robot, "planner", b->name[k],
-                                                      "budget", BUDGET[i], "rows", a->rows, "population",
-                                                      a->config.population, "iterations", a->config.iterations,
-                                                      "gap_p50", js_real(over_half(b, a, 1, false, 0.5)), "gap_p25",
-                                                      js_real(over_half(b, a, 1, false, 0.25)), "gap_p75",
-                                                      js_real(over_half(b, a, 1, false, 0.75)), "cost_p50",
-                                                      js_real(over_half(b, a, 1, true, 0.5))));
+                json_array_append_new(
+                    rows,
+                    json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "what",
+                              "budget", "robot", b->t.config.robot, "planner", b->name[k], "budget", BUDGET[i], "rows",
+                              a->rows, "population", a->config.population, "iterations", a->config.iterations, "lambda",
+                              a->config.lambda, "kappa", a->config.kappa, "learning_rate", a->config.learning_rate,
+                              "gap_p50", js_real(over_half(b, a, 1, false, 0.5)), "gap_p25",
+                              js_real(over_half(b, a, 1, false, 0.25)), "gap_p75",
+                              js_real(over_half(b, a, 1, false, 0.75)), "cost_p50",
+                              js_real(over_half(b, a, 1, true, 0.5))));
         }
     return json_pack("{s:o, s:s, s:I, s:i, s:i, s:o}", "machine", machine_json(NULL), "robot", b->t.config.robot,
                      "model_version", (json_int_t)b->t.model.version, "transitions", b->t.transitions, "states", b->t.n,
@@ -358,7 +363,7 @@ static int draw(const struct budget_bench *b, const struct trained_flags *f)
                                                  "over the states of (cost - best) / (cost of doing nothing - best)",
                                         .x     = "model evaluations per plan (rows of one net)",
                                         .y     = "gap",
-                                        .y_min = 1e-3,
+                                        .y_min = 1e-4,
                                         .line  = line,
                                         .lines = b->planners },
                    why, sizeof why);

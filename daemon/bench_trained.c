@@ -47,8 +47,9 @@ static int learn_now(const struct trained_flags *f, char *dir, size_t n)
 /* ---- model and states ---- */
 
 struct rows {
-    int    nx, n, room;
-    float *x;
+    int      nx, n, room;
+    uint32_t steps; /* of a trial, the states of which are taken */
+    float   *x;
 };
 
 static bool take_state(void *ctx, int64_t trial_id, const struct transition *t)
@@ -56,8 +57,8 @@ static bool take_state(void *ctx, int64_t trial_id, const struct transition *t)
     struct rows *r = ctx;
 
     (void)trial_id;
-    if (t->model_version == 0)
-        return true; /* the random trial's states are not what plans are made for */
+    if (t->model_version == 0 || t->step >= r->steps)
+        return true; /* of the random trial; or late in one, where there may be nothing left to do */
     if (r->n == r->room) {
         r->room = r->room ? 2 * r->room : 1024;
         r->x    = realloc(r->x, sizeof *r->x * (size_t)r->room * (size_t)r->nx);
@@ -93,7 +94,7 @@ static int say(int code, const char *why)
 static int read_store(struct trained *t, const struct trained_flags *f, const char *store, const char *run)
 {
     struct store_schema schema;
-    struct rows         rows   = { .nx = t->config.nx };
+    struct rows         rows   = { .nx = t->config.nx, .steps = (uint32_t)(1 + t->config.trials.steps / 3) };
     struct model_row    newest = { 0 };
     char                why[700];
 

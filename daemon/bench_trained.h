@@ -10,9 +10,6 @@
 #include "daemon/config.h"
 #include "models/ensemble.h"
 
-int bench_budget(int argc, char **argv);
-int bench_accuracy(int argc, char **argv);
-
 /* Where the model comes from: a run's directory, or model and store by name, or (all NULL) a run in lockstep. */
 struct trained_flags {
     const char *config, *run, *model, *store, *out;
@@ -53,7 +50,7 @@ struct trained {
     char                 file[PATH_SIZE]; /* the model's                                            */
     int                  transitions;     /* in the store                                           */
     int                  n;               /* states                                                 */
-    float               *x;               /* n x nx: evenly over what happened in planned trials    */
+    float               *x;               /* n x nx: evenly over the first thirds of planned trials */
 };
 
 /* Reads or makes everything.  0, or an exit code after saying what is wrong; trained_close in any case. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/bench.h"
 #include "daemon/bench_trained.h"
 #include "daemon/cli_json.h"
 #include "daemon/cli_plot.h"
@@ -141,10 +142,11 @@ static void make_run(const char *dir)
     EXPECT(s && store_begin(s) == 0 && store_trial_begin(s, &trial) == 0 && store_model(s, &model) == 0);
     rng_seed(&r, 1);
     for (uint32_t i = 0; i < 40; i++) {
-        struct transition t = { .trial = 1, .step = i, .model_version = i >= 10 ? 2 : 0 };
+        struct transition t = { .trial = 1, .step = i < 30 ? i : i + 100, .model_version = i >= 10 ? 2 : 0 };
 
         for (int k = 0; k < c.nx; k++)
-            t.x[k] = t.y[k] = (float)(i < 10 ? 100 : rng_normal(&r)); /* states without a plan are not taken */
+            t.x[k] = t.y[k] =
+                (float)(i < 10 || i >= 30 ? 100 : rng_normal(&r)); /* without a plan, or late: not taken */
         EXPECT(store_transition(s, trial.id, &t) == 0);
     }
     EXPECT(store_commit(s) == 0);
@@ -165,6 +167,21 @@ static json_t *run_bench(int (*bench)(int, char **), const char *name, char **ar
     EXPECT(rc == 0);
     snprintf(path, sizeof path, "%s/%s", test_dir(), name);
     return json_load_file(path, 0, &error);
+}
+
+TEST(states_to_plan_from_are_those_early_in_a_planned_trial)
+{
+    char                 run[300];
+    struct trained       t;
+    struct trained_flags f = { .config = "robots/cartpole/robot.yaml", .run = run, .states = 20, .seed = 4 };
+
+    snprintf(run, sizeof run, "%s/run3", test_dir());
+    make_run(run);
+    EXPECT(trained_open(&t, &f) == 0);
+    EXPECT(t.n == 20 && t.transitions == 40 && t.model.version == 3);
+    for (int i = 0; i < t.n * t.config.nx; i++)
+        EXPECT(fabsf(t.x[i]) < 50); /* 100: without a plan, or late */
+    trained_close(&t);
 }
 
 TEST(planners_are_compared_at_equal_budgets_on_a_stored_model)
