@@ -602,10 +602,11 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
     return 0;
 }
 
+/* Not those of signals: a second SIGTERM would otherwise kill before the store is closed. */
 static void close_handle(uv_handle_t *h, void *unused)
 {
     (void)unused;
-    if (!uv_is_closing(h))
+    if (!uv_is_closing(h) && uv_handle_get_type(h) != UV_SIGNAL)
         uv_close(h, NULL);
 }
 
