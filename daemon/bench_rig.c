@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemon/rt/check.h"
@@ -296,13 +297,14 @@ int bench_measure(const struct bench_run *run, struct bench_result *out)
         return -EINVAL;
     if ((bad = bench_model(&e, &run->dims, 1)) != 0)
         return bad;
-    size_t size   = (planner_memsize(&run->config, &run->dims) + 63) / 64 * 64;
-    void  *memory = aligned_alloc(64, size);
+    size_t size   = (planner_memsize(&run->config, &run->dims) + HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
+    void  *memory = aligned_alloc(HUGE_PAGE, size); /* as limberd does */
 
     g.ns      = calloc((size_t)run->max_steps, sizeof *g.ns);
     g.cpu     = calloc((size_t)run->max_steps, sizeof *g.cpu);
     g.prepare = calloc((size_t)run->max_steps, sizeof *g.prepare);
     if (memory && g.ns && g.cpu && g.prepare) {
+        (void)madvise(memory, size, MADV_HUGEPAGE);
         memset(memory, 0, size);
         struct arena a = { .base = memory, .size = size };
 

@@ -226,14 +226,15 @@ static int lay_out(struct daemon *d)
     ARENA_ARRAY(&arena, struct shared, 1);
     ARENA_ARRAY(&arena, struct control_loop, 1);
     size_t fixed = (arena.used + 63) & ~(size_t)63;
-    arena.size   = fixed + planner_memsize(&c->planner, &c->model) + 4096;
-    arena.base   = mmap(NULL, arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (arena.base == MAP_FAILED) {
+    arena.size   = (fixed + planner_memsize(&c->planner, &c->model) + HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
+    arena.base   = aligned_alloc(HUGE_PAGE, arena.size);
+    if (!arena.base) {
         fprintf(stderr, "limberd: no memory for %zu KiB: %s\n", arena.size / 1024, strerror(errno));
         return EX_OSERR;
     }
-    /* Every page present before the threads begin; and not shared with the trainer's fork, after which each first
-     * write would fault for a copy. */
+    /* Large pages, as looking up small ones would hold up the planner; every page present before the threads begin; and
+     * not shared with the trainer's fork, after which each first write would fault for a copy. */
+    (void)madvise(arena.base, arena.size, MADV_HUGEPAGE);
     memset(arena.base, 0, arena.size);
     madvise(arena.base, arena.size, MADV_DONTFORK);
     arena.used         = 0;

@@ -24,7 +24,7 @@
 #define BOUNDS_PULL 0.01f /* weight of the learned bounds in the loss, PETS code */
 #define STD_MIN     1e-12 /* a component that varies less counts as constant, PETS code */
 
-enum { FIT_SEED = 2, PROGRESS_STEPS = 50, HUGE_PAGE = 2 << 20 };
+enum { FIT_SEED = 2, PROGRESS_STEPS = 50 };
 
 struct trainer {
     struct train_config   c;

@@ -16,6 +16,9 @@ struct arena {
     size_t   used; /* bytes handed out, padding included */
 };
 
+/* A block of megabytes begins on a large page (bytes; x86-64 and most of aarch64) and is advised MADV_HUGEPAGE. */
+enum { HUGE_PAGE = 2 << 20 };
+
 #define ARENA_PROBE ((struct arena){ .size = SIZE_MAX / 2 })
 #define ARENA_ARRAY(a, T, n) ((T *)arena_take((a), (size_t)(n) * sizeof(T)))
 
