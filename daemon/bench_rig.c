@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/rt/arena.h"
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
 #include "models/peak.h"
@@ -141,6 +142,35 @@ static void step(struct rig *g, uint64_t id, struct plan *plan, int n)
     g->cpu[n]     = cpu_ns() - spent;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Steps one by one, each between two measurements of the peak. */
+static void pair(struct rig *g)
+{
+    enum { MOST = 1000 };
+    double      near[MOST], flops = bench_row_flops(&g->run->dims);
+    bool        bf16 = g->run->config.dtype == DTYPE_BF16 && g->out->peak_bf16 > 0;
+    struct plan plan;
+    int         n = g->run->paired < MOST ? g->run->paired : MOST;
+    double      before = bf16 ? peak_bf16_gflops() : peak_f32_gflops();
+
+    for (int i = 0; i < n; i++) {
+        step(g, (uint64_t)i + 1, &plan, 0);
+        double after = bf16 ? peak_bf16_gflops() : peak_f32_gflops();
+
+        near[i] = (double)plan.rows * flops / (double)g->ns[0] / (before > after ? before : after);
+        before  = after;
+    }
+    qsort(near, (size_t)n, sizeof *near, by_size);
+    g->out->near_p50 = near[n / 2];
+    g->out->near_p90 = near[n * 9 / 10];
+}
+
 static void *lead(void *arg)
 {
     struct rig             *g   = arg;
@@ -153,6 +183,11 @@ static void *lead(void *arg)
     realtime_thread_begin();
     measure_peak(out);
     step(g, id++, &plan, 0); /* caches, branches, the first reset */
+    if (run->paired) {
+        pair(g);
+        atomic_store(&g->done, true);
+        return NULL;
+    }
     uint64_t begun = clock_now_ns(), peaked = begun, due = begun, period = (uint64_t)(run->pause * (double)g->ns[0]);
     int      n = 0;
 
@@ -311,7 +346,7 @@ int bench_measure(const struct bench_run *run, struct bench_result *out)
         g.p = planner_init(&a, &run->config, &run->dims, &run->task, &run->bounds, run->isa);
         planner_pack(g.p, SLOT, &e);
         bad = run_threads(&g);
-        if (!bad)
+        if (!bad && !run->paired)
             summarise(&g);
     } else {
         bad = -ENOMEM;

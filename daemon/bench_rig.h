@@ -21,6 +21,7 @@ struct bench_run {
     double                seconds;   /* after min_steps, no further step once so long has passed           */
     double                cut_s;     /* a step that takes longer is cut and ends the measurement; 0: never */
     bool                  phases;
+    int                   paired;    /* instead of all that: so many steps with the peak measured between them */
 };
 
 /* Times are of a whole planning step, milliseconds: planner_step, then planner_prepare for the next one. */
@@ -32,6 +33,9 @@ struct bench_result {
     double rows, flops;            /* of a step; useful multiply-adds only, counted as two */
     double peak_f32, peak_bf16;    /* GFLOP/s, best of at least five during the run        */
     int    peaks;                  /* measurements of each                                 */
+    double near_p50, near_p90;     /* paired: speed of a step as a fraction of the better of the peaks just before and
+                                      just after it.  Others on the machine come and go within milliseconds: this leaves
+                                      them out on both sides, the 90th percentile nearly all of them */
     bool   cut;
     bool   phased;                 /* phase[] is filled                                    */
     double phase[PLAN_PHASES];     /* ms                                                   */

@@ -340,12 +340,20 @@ static __attribute__((noinline)) vf cost_slope(const struct task *t, const float
         case TERM_FRAME:
             chain_ahead(&chain, &t->frame[term->frame], x);
             for (int i = 0; i < 3; i++) {
-                d[i] = (chain.p[i] - (float)term->target[i]) * (float)term->scale[i];
+                d[i] = chain.p[i] - (float)term->target[i];
+                if (term->target_observed)
+                    d[i] -= v_load(x + term->target_obs[i] * TILE);
+                d[i] *= (float)term->scale[i];
                 d2 += d[i] * d[i];
             }
             cost += form_cost(term, d2, &slope);
             for (int i = 0; i < 3; i++)
                 d[i] *= slope * (float)term->scale[i];
+            for (int i = 0; term->target_observed && i < 3; i++) {
+                float *to = dx + term->target_obs[i] * TILE;
+
+                v_store(to, v_load(to) - d[i]);
+            }
             chain_back(&chain, &t->frame[term->frame], d, dx);
             break;
         case TERM_EFFORT:

@@ -86,6 +86,11 @@ static void true_position(const struct task_frame *f, const double *x, double p[
     }
 }
 
+static double observed(const struct task_term *term, const double *x, int i)
+{
+    return term->target_observed ? x[term->target_obs[i]] : 0;
+}
+
 static double true_cost(const struct task *t, const double *x, const double *a, int na)
 {
     double cost = 0;
@@ -98,7 +103,7 @@ static double true_cost(const struct task *t, const double *x, const double *a, 
             true_position(&t->frame[term->frame], x, p);
         for (int i = 0; i < (term->kind == TERM_EFFORT ? na : term->kind == TERM_FRAME ? 3 : term->n); i++) {
             double d = term->kind == TERM_EFFORT  ? a[i]
-                       : term->kind == TERM_FRAME ? (p[i] - term->target[i]) * term->scale[i]
+                       : term->kind == TERM_FRAME ? (p[i] - term->target[i] - observed(term, x, i)) * term->scale[i]
                                                   : (x[term->index[i]] - term->target[i]) * term->scale[i];
             d2 += d * d;
         }
@@ -246,8 +251,11 @@ static void random_rig(struct rig *g, struct rng *r, uint64_t seed)
         term->weight = kit_between(r, -1, 1);
         term->width  = kit_between(r, 0.5, 2);
         term->n      = kit_pick(r, 1, k->d.nx);
+        for (int i = 0; i < 3; i++)
+            term->target_obs[i] = kit_pick(r, 0, k->d.nx - 1); /* one may be named twice */
+        term->target_observed = rng_below(r, 2);
         for (int i = 0; i < MAX_TERM_INDEX; i++) {
-            term->index[i]  = kit_pick(r, 0, k->d.nx - 1); /* one may be named twice */
+            term->index[i]  = kit_pick(r, 0, k->d.nx - 1);
             term->target[i] = kit_between(r, -1, 1);
             term->scale[i]  = kit_between(r, -1, 1);
         }
