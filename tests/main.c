@@ -14,6 +14,13 @@ int          test_failures;
 
 static char dir[256], build_dir[512];
 
+int test_rounds(int usual, int soak)
+{
+    if (getenv("LIMBER_SOAK"))
+        return soak;
+    return getenv("LIMBER_QUICK") ? (usual + 9) / 10 : usual;
+}
+
 bool test_contains(const char *text, const char *part)
 {
     return strstr(text, part) != NULL;

@@ -54,6 +54,10 @@ const char *test_build_dir(void);
         }                                                                                                  \
     } while (0)
 
+/* How often a test with random inputs tries: `usual`, or `soak` under LIMBER_SOAK, or a tenth of `usual` under
+ * LIMBER_QUICK (in an emulator). */
+int test_rounds(int usual, int soak);
+
 bool test_contains(const char *text, const char *part);
 
 #endif

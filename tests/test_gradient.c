@@ -302,7 +302,7 @@ static void expect_gradient(const struct rig *g, struct rng *r, const float *a, 
 TEST(every_instruction_set_gives_the_gradient_of_central_differences_for_any_shape)
 {
     struct rng r;
-    int        trials = getenv("LIMBER_SOAK") ? 4000 : 40;
+    int        trials = test_rounds(40, 4000);
 
     rng_seed(&r, 51);
     for (int trial = 0; trial < trials; trial++) {

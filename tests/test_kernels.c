@@ -23,7 +23,7 @@ TEST(exp_inverse_and_log1p_keep_their_error_bounds_on_every_isa)
 {
     static float x[SOME] __attribute__((aligned(64))), e[SOME] __attribute__((aligned(64)));
     static float inv[SOME] __attribute__((aligned(64))), l[SOME] __attribute__((aligned(64)));
-    int          rounds = getenv("LIMBER_SOAK") ? 2000 : 200;
+    int          rounds = test_rounds(200, 2000);
 
     EACH_ISA(k)
     {
@@ -249,7 +249,7 @@ TEST(layers_forward_and_backward_agree_with_plain_loops_on_every_isa_and_odd_siz
 {
     static const int sizes[][3] = { { 1, 1, 1 },   { 32, 24, 200 }, { 33, 27, 34 },  { 31, 200, 36 },
                                     { 4, 12, 20 }, { 64, 16, 16 },  { 100, 65, 129 } };
-    int              extra = getenv("LIMBER_SOAK") ? 3000 : 30, fixed = (int)(sizeof sizes / sizeof *sizes);
+    int              extra = test_rounds(30, 3000), fixed = (int)(sizeof sizes / sizeof *sizes);
     struct rng       r;
 
     rng_seed(&r, 11);

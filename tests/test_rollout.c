@@ -91,7 +91,7 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
     double     off[2] = { 0 };
 
     rng_seed(&r, 11);
-    for (int trial = 0; trial < (getenv("LIMBER_SOAK") ? 4000 : 60); trial++) {
+    for (int trial = 0; trial < test_rounds(60, 4000); trial++) {
         struct kit k;
 
         random_kit(&k, &r, (uint64_t)trial);
@@ -149,11 +149,11 @@ TEST(a_candidate_costs_the_same_bits_wherever_it_stands_in_the_population)
             float *a = random_actions(&k, &r, 90);
 
             planner_evaluate(k.p, 0, x, 5, 90, a, cost);
-            for (int c = 0; c < 90; c++) {
+            for (int c = 0; c < test_rounds(90, 90); c++) {
                 planner_evaluate(k.p, 0, x, 5, 1, a + c * k.c.horizon * k.d.na, other);
                 EXPECT(other[0] == cost[c]);
             }
-            for (int n = 1; n <= 2 * LANES_TILE + 1; n++) {
+            for (int n = 1; n <= 2 * LANES_TILE + 1; n += 650 / test_rounds(650, 650)) {
                 planner_evaluate(k.p, 0, x, 5, n, a, other);
                 EXPECT(memcmp(other, cost, (size_t)n * sizeof *cost) == 0);
             }

@@ -369,7 +369,7 @@ static bool inside(const struct search *s, const float *act, int sequences)
 TEST(candidates_and_plans_are_finite_and_within_any_bounds_whatever_the_costs_are)
 {
     struct rng r;
-    int        rounds = getenv("LIMBER_SOAK") ? 200 : 2;
+    int        rounds = test_rounds(2, 200);
 
     rng_seed(&r, 9);
     EACH_ROW_AND_SHAPE(name, shape)
