@@ -236,6 +236,7 @@ static int lay_out(struct daemon *d)
      * not shared with the trainer's fork, after which each first write would fault for a copy. */
     (void)madvise(arena.base, arena.size, MADV_HUGEPAGE);
     memset(arena.base, 0, arena.size);
+    (void)madvise(arena.base, arena.size, MADV_NOHUGEPAGE); /* no collapsing of small pages later: that makes them fault */
     madvise(arena.base, arena.size, MADV_DONTFORK);
     arena.used         = 0;
     d->shared          = ARENA_ARRAY(&arena, struct shared, 1);
