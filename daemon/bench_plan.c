@@ -344,7 +344,7 @@ static int every_isa(struct bench *b)
 {
     int rc = EXIT_OK;
 
-    for (const char *const *isa = planner_isas() + 1; *isa && rc == EXIT_OK; isa++)
+    for (const char *const *isa = isa_names() + 1; *isa && rc == EXIT_OK; isa++)
         for (int i = 0; i < SHAPES && rc == EXIT_OK; i++) {
             const struct shape *s       = &shapes[i];
             bool                portable = !strcmp(*isa, "portable");
@@ -436,7 +436,7 @@ static const json_t *plain_row(const struct bench *b, const char *shape)
 
     json_array_foreach(b->rows, i, r)
         if (!strcmp(js_str(r, "shape", ""), shape) && !strcmp(js_str(r, "dtype", ""), "f32") && js_int(r, "cores") == 1 &&
-            !strcmp(js_str(r, "activation", ""), "fast") && !strcmp(js_str(r, "isa", ""), planner_isas()[0]) &&
+            !strcmp(js_str(r, "activation", ""), "fast") && !strcmp(js_str(r, "isa", ""), isa_names()[0]) &&
             !js_true(r, "realtime"))
             return r;
     return NULL;

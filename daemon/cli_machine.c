@@ -42,7 +42,7 @@ void machine_cpu(char *out, size_t n)
 
 const char *machine_isa(void)
 {
-    return planner_isas()[0];
+    return isa_names()[0];
 }
 
 json_t *machine_json(const char *isa)

@@ -134,12 +134,12 @@ static int configure(struct daemon *d)
         c->trials.count = d->options.trials;
     c->trainer.flat_out = c->trainer.flat_out || d->options.train_flat_out;
     if (d->options.planner_isa) {
-        const char *const *isa = planner_isas();
+        const char *const *isa = isa_names();
         while (*isa && strcmp(*isa, d->options.planner_isa) != 0)
             isa++;
         if (!*isa) {
             fprintf(stderr, "limberd: --planner-isa: value \"%s\": this processor has", d->options.planner_isa);
-            for (isa = planner_isas(); *isa; isa++)
+            for (isa = isa_names(); *isa; isa++)
                 fprintf(stderr, " %s", *isa);
             fputs("\n", stderr);
             return EX_USAGE;

@@ -5,12 +5,7 @@
  * gcc and clang, x86 and ARM; strict IEEE but for contraction to fused multiply-add, so NaN ends up in the weights. */
 #include "models/kernels.h"
 
-#include <math.h>
-#include <stdint.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -25,60 +20,24 @@
 #define UNITS 4
 #define DEEP  4
 #endif
+#include "models/vectors.h"
+
 #define BT   2
 #define TILE (LANES * BT)
 
 enum { BLOCK = 48 * 1024, BLOCK_STEP = 48 }; /* floats of weights: 192 KiB; a multiple of LANES, UNITS and DEEP */
 
-#define TEXT_(a)    #a
-#define TEXT(a)     TEXT_(a)
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
-#define INLINE      static inline __attribute__((always_inline))
-#define APART       static __attribute__((noinline)) /* its constants would push sums out of the registers */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
+#define APART static __attribute__((noinline)) /* its constants would push sums out of the registers */
 
 _Static_assert(LANES <= KERNELS_LANES && TILE <= KERNELS_TILE, "sizes promised in kernels.h");
 _Static_assert(BLOCK_STEP % LANES == 0 && BLOCK_STEP % DEEP == 0, "blocks end where tiles end");
 _Static_assert(LANES % UNITS == 0, "a forward tile stays in its panel");
 
-typedef float    vf __attribute__((vector_size(4 * LANES), may_alias));
-typedef int32_t  vi __attribute__((vector_size(4 * LANES), may_alias));
-typedef uint32_t vu __attribute__((vector_size(4 * LANES), may_alias));
-
 /* ---- vectors ---- */
 
-INLINE vf v_set(float x)
-{
-    return x - (vf){ 0 };
-}
-
-INLINE vf v_load(const float *p)
-{
-    return *(const vf *)p;
-}
-
-INLINE void v_store(float *p, vf x)
-{
-    *(vf *)p = x;
-}
-
-INLINE vf v_abs(vf x)
-{
-    return (vf)((vi)x & 0x7fffffff);
-}
-
-/* The smaller and the larger of two, where x may be NaN and then comes out; square root; inverse.  Division and square root
- * are slow on 16 lanes, so there an estimate of 14 bits and one step of Newton: relative error < 2e-7.
- * v_inverse: |x| in [1e-37, 1e37].  v_sqrt: 0 <= x; below 1e-30 it is up to 1e-15 too large. */
+/* Square root and inverse.  Both are slow on 16 lanes, so there an estimate of 14 bits and one step of Newton: relative
+ * error < 2e-7.  v_inverse: |x| in [1e-37, 1e37].  v_root: 0 <= x; below 1e-30 it is up to 1e-15 too large. */
 #if defined(__AVX512F__)
-#define v_min(x, high) ((vf)_mm512_min_ps((__m512)v_set(high), (__m512)(x)))
-#define v_max(x, low)  ((vf)_mm512_max_ps((__m512)v_set(low), (__m512)(x)))
-
 INLINE vf v_inverse(vf x)
 {
     vf r = (vf)_mm512_rcp14_ps((__m512)x);
@@ -86,67 +45,28 @@ INLINE vf v_inverse(vf x)
     return r * (2.0f - x * r);
 }
 
-INLINE vf v_sqrt(vf x)
+INLINE vf v_root(vf x)
 {
     vf y = x + 1e-30f, r = (vf)_mm512_rsqrt14_ps((__m512)y), s = y * r;
 
     return s + 0.5f * r * (y - s * s);
 }
 #else
-#if defined(__AVX2__)
-#define v_min(x, high) ((vf)_mm256_min_ps((__m256)v_set(high), (__m256)(x)))
-#define v_max(x, low)  ((vf)_mm256_max_ps((__m256)v_set(low), (__m256)(x)))
-#define v_sqrt(x)      ((vf)_mm256_sqrt_ps((__m256)(x)))
-#elif defined(__SSE2__)
-#define v_min(x, high) ((vf)_mm_min_ps((__m128)v_set(high), (__m128)(x)))
-#define v_max(x, low)  ((vf)_mm_max_ps((__m128)v_set(low), (__m128)(x)))
-#define v_sqrt(x)      ((vf)_mm_sqrt_ps((__m128)(x)))
-#else
-INLINE vf v_min(vf x, float high)
-{
-    vi above = x > high;
-
-    return (vf)((above & (vi)v_set(high)) | (~above & (vi)x));
-}
-
-INLINE vf v_max(vf x, float low)
-{
-    vi below = x < low;
-
-    return (vf)((below & (vi)v_set(low)) | (~below & (vi)x));
-}
-
-INLINE vf v_sqrt(vf x)
-{
-    for (int i = 0; i < LANES; i++)
-        x[i] = sqrtf(x[i]);
-    return x;
-}
-#endif
-
 INLINE vf v_inverse(vf x)
 {
     return 1.0f / x;
 }
+
+INLINE vf v_root(vf x)
+{
+    return v_sqrt(x);
+}
 #endif
 
-/* e^x = 2^n e^r, x = n ln 2 + r, |r| <= ln 2 / 2; Taylor's remainder of e^r is below 1.2e-7.  Relative error < 3e-7 for
- * |x| <= 87; beyond, the result stays at exp(+-87). */
+/* e^x, always finite: beyond |x| = 87 it stays at e^(+-87).  Relative error < 3e-7. */
 INLINE vf v_exp(vf x)
 {
-    x    = v_min(v_max(x, -87.0f), 87.0f);
-    vf t = x * 1.44269504f + 12582912.0f; /* adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits */
-    vf n = t - 12582912.0f;
-    vf r = x - n * 0.693359375f; /* ln 2 in two parts, the first exact in 9 bits */
-    r    = r + n * 2.12194440e-4f;
-
-    vf p = r * (1.0f / 720) + 1.0f / 120;
-    p    = p * r + 1.0f / 24;
-    p    = p * r + 1.0f / 6;
-    p    = p * r + 0.5f;
-    p    = p * r + 1.0f;
-    p    = p * r + 1.0f;
-    return p * (vf)(((vu)t << 23) + 0x3f800000u);
+    return v_exp_within(v_min(v_max(x, -87.0f), 87.0f));
 }
 
 /* log(1 + x) for x in [0, 1]: 2 artanh(s), s = x / (2 + x) <= 1/3.  Relative error < 5e-7; series cut at s^14 / 15. */
@@ -336,7 +256,7 @@ INLINE void adam_vector(float *p, float *m, float *v, vf g, float decay, float r
 
     v_store(m, a);
     v_store(v, b);
-    v_store(p, v_load(p) - rate * a * v_inverse(v_sqrt(b) + 1e-8f));
+    v_store(p, v_load(p) - rate * a * v_inverse(v_root(b) + 1e-8f));
 }
 
 /* Whole vectors from `at` on. */

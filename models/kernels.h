@@ -19,6 +19,8 @@
 
 #include <stddef.h>
 
+#include "models/isa.h"
+
 enum { KERNELS_LANES = 16, KERNELS_TILE = 32 }; /* the largest `lanes`, `tile`: sizes of arrays that suit all */
 
 /* The parameters of one layer and what becomes of their gradient: Adam's step (Kingma & Ba 2015, beta 0.9 and 0.999,
@@ -56,9 +58,6 @@ struct kernels {
     /* For tests: y = e^x, its inverse, and log(1 + x) for x in [0, 1], as used inside; n a multiple of KERNELS_LANES. */
     void (*functions)(int n, const float *x, float *exp, float *inverse, float *log1p);
 };
-
-/* NULL-terminated names of what this CPU can run, best first. */
-const char *const *kernels_isas(void);
 
 /* The kernels of that name, the best for NULL; NULL if this CPU cannot run them. */
 const struct kernels *kernels_find(const char *isa);
@@ -106,6 +105,8 @@ double adam_rate(double learning_rate, long t);
 extern const struct kernels kernels_portable;
 #ifdef __x86_64__
 extern const struct kernels kernels_avx2, kernels_avx512;
+#elif defined(__aarch64__)
+extern const struct kernels kernels_neon;
 #endif
 
 #endif

@@ -1,7 +1,10 @@
 /* peak.c - bursts of independent multiply-adds.  Assembly, as a compiler would see that nobody needs the sums. */
 #include "models/peak.h"
 
+#include <string.h>
+
 #include "daemon/rt/clock.h"
+#include "models/isa.h"
 
 enum { BURSTS = 4, BURST_MFLOP = 100 };
 
@@ -94,34 +97,24 @@ static double best_of(void (*burst)(long rounds), int flop)
     return best;
 }
 
-static int lanes(void)
-{
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f"))
-        return 16;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return 8;
-#endif
-    return 4;
-}
-
+/* On the best of this CPU's instruction sets.  AVX-512 without the parts that isa.c asks for counts as AVX2. */
 double peak_f32_gflops(void)
 {
-    int flop = 2 * 12 * 2 * lanes();
-
 #if defined(__x86_64__)
-    return best_of(lanes() == 16 ? burst_avx512 : lanes() == 8 ? burst_avx2 : burst_portable, flop);
+    if (!strcmp(peak_isa(), "avx512"))
+        return best_of(burst_avx512, 2 * 12 * 2 * 16);
+    if (!strcmp(peak_isa(), "avx2"))
+        return best_of(burst_avx2, 2 * 12 * 2 * 8);
 #elif defined(__aarch64__)
-    return best_of(burst_neon, flop);
-#else
-    return best_of(burst_portable, flop);
+    return best_of(burst_neon, 2 * 12 * 2 * 4);
 #endif
+    return best_of(burst_portable, 2 * 12 * 2 * 4);
 }
 
 double peak_bf16_gflops(void)
 {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512bf16"))
+    if (isa_bf16())
         return best_of(burst_bf16, 2 * 12 * 4 * 16);
 #endif
     return 0;
@@ -129,9 +122,5 @@ double peak_bf16_gflops(void)
 
 const char *peak_isa(void)
 {
-#ifdef __aarch64__
-    return "neon";
-#else
-    return lanes() == 16 ? "avx512" : lanes() == 8 ? "avx2" : "portable";
-#endif
+    return isa_names()[0];
 }

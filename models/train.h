@@ -34,7 +34,7 @@ struct trainer;
 struct trainer *trainer_new(const struct model_dims *d, const struct train_config *c, uint64_t seed);
 void            trainer_free(struct trainer *t);
 
-/* The same with the kernels of that name (kernels_isas()), also NULL if this CPU cannot run them. */
+/* The same with the kernels of that name (isa_names()), also NULL if this CPU cannot run them. */
 struct trainer *trainer_new_on(const char *isa, const struct model_dims *d, const struct train_config *c,
                                uint64_t seed);
 

@@ -161,7 +161,7 @@ int train_bench(const struct train_bench *b)
 
     if (!kernels_find(b->isa)) {
         fprintf(stderr, "limber-trainer: this CPU has no \"%s\"; it has", b->isa);
-        for (const char *const *isa = kernels_isas(); *isa; isa++)
+        for (const char *const *isa = isa_names(); *isa; isa++)
             fprintf(stderr, " %s", *isa);
         fprintf(stderr, "\n");
         return -EINVAL;

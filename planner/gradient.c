@@ -95,37 +95,6 @@ static __attribute__((noinline)) void swish_slope(float *y, float *slope, int un
         }
 }
 
-INLINE void features_ahead(float *in, const struct gradient_net *net, const float *x, const float *act, float *angle,
-                           const int bt)
-{
-    const float *mean = net->in_mean;
-
-    for (int i = 0; i < net->dims.nx; i++, x += TILE) {
-        if (net->dims.input[i] == INPUT_ANGLE) {
-            for (int j = 0; j < bt * LANES; j += LANES) {
-                vf s, c;
-
-                v_sincos(v_load(x + j), &s, &c);
-                v_store(angle + j, s);
-                v_store(angle + TILE + j, c);
-                v_store(in + j, s - mean[0]);
-                v_store(in + TILE + j, c - mean[1]);
-            }
-            angle += 2 * TILE;
-            in += 2 * TILE;
-            mean += 2;
-        } else {
-            for (int j = 0; j < bt * LANES; j += LANES)
-                v_store(in + j, v_load(x + j) - mean[0]);
-            in += TILE;
-            mean++;
-        }
-    }
-    for (int i = 0; i < net->dims.na; i++, act += TILE, in += TILE, mean++)
-        for (int j = 0; j < bt * LANES; j += LANES)
-            v_store(in + j, v_load(act + j) - mean[0]);
-}
-
 /* x becomes the next state; what the way back needs goes to the tape. */
 INLINE void step_ahead(const struct gradient_job *job, int member, const float *act, const float *z, struct tape t,
                        const int bt)
@@ -135,7 +104,7 @@ INLINE void step_ahead(const struct gradient_job *job, int member, const float *
     int                        nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
     float                     *from = job->buf[0], *to = job->buf[1];
 
-    features_ahead(from, net, job->x, act, t.angle, bt);
+    features(from, &net->dims, net->in_mean, job->x, act, t.angle, bt);
     for (int l = 0; l < layers; l++) {
         float *was = from;
 
@@ -214,33 +183,6 @@ struct chain {
     vf joint[MAX_LINKS][3], axis[MAX_LINKS][3];
 };
 
-INLINE void chain_move(struct chain *c, const double v[3], vf by)
-{
-    for (int i = 0; i < 3; i++)
-        c->p[i] += (c->R[i][0] * (float)v[0] + c->R[i][1] * (float)v[1] + c->R[i][2] * (float)v[2]) * by;
-}
-
-/* R = R (cos q I + (1 - cos q) a a' + sin q [a]x)   (Rodrigues) */
-INLINE void chain_turn(struct chain *c, const double axis[3], vf q)
-{
-    float a[3] = { (float)axis[0], (float)axis[1], (float)axis[2] };
-    vf    sine, cosine, T[3][3];
-
-    v_sincos(q, &sine, &cosine);
-    for (int i = 0; i < 3; i++) {
-        int k = (i + 1) % 3, l = (i + 2) % 3;
-
-        T[i][i] = (1.0f - cosine) * (a[i] * a[i]) + cosine;
-        T[i][k] = (1.0f - cosine) * (a[i] * a[k]) - sine * a[l];
-        T[i][l] = (1.0f - cosine) * (a[i] * a[l]) + sine * a[k];
-    }
-    for (int i = 0; i < 3; i++) {
-        vf r[3] = { c->R[i][0], c->R[i][1], c->R[i][2] };
-
-        for (int k = 0; k < 3; k++)
-            c->R[i][k] = r[0] * T[0][k] + r[1] * T[1][k] + r[2] * T[2][k];
-    }
-}
 
 static __attribute__((noinline)) void chain_ahead(struct chain *c, const struct task_frame *f, const float *x)
 {
@@ -253,7 +195,7 @@ static __attribute__((noinline)) void chain_ahead(struct chain *c, const struct 
         const struct task_link *link = &f->link[l];
         const double           *a    = link->axis;
 
-        chain_move(c, link->offset, v_set(1));
+        advance(c->p, c->R, true, link->offset, v_set(1));
         if (link->obs < 0)
             continue;
         for (int i = 0; i < 3; i++) {
@@ -262,11 +204,11 @@ static __attribute__((noinline)) void chain_ahead(struct chain *c, const struct 
         }
         vf q = v_load(x + link->obs * TILE);
         if (link->type == JOINT_PRISMATIC)
-            chain_move(c, a, q);
+            advance(c->p, c->R, true, a, q);
         else
-            chain_turn(c, a, q);
+            turn(c->R, true, a, q);
     }
-    chain_move(c, f->tip, v_set(1));
+    advance(c->p, c->R, true, f->tip, v_set(1));
 }
 
 /* dx += (dp / dx)' dp:  a slide moves the tip along its axis, a turn by axis x (tip - joint). */

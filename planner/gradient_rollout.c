@@ -96,25 +96,19 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
 /* One layer: W (out x in) and b, both ways, with everything folded in that lanes.h names. */
 static void pack_layer(int panel, const struct ensemble *e, int l, const float *W, float *ahead, float *back)
 {
-    int nx = e->dims.nx, in, out;
+    int in, out;
 
     ensemble_layer(&e->dims, l, &in, &out);
-    const float *b = W + (size_t)in * (size_t)out;
-
     memset(ahead, 0, (size_t)(padded(out) * (in + 1)) * sizeof *ahead);
     memset(back, 0, (size_t)(padded(in) * (out + 1)) * sizeof *back);
     for (int i = 0; i < out; i++) {
-        bool   last  = l == e->dims.layers;
-        double scale = last && i < nx ? (double)e->out_std[i] : 1;
-        double shift = !last ? 0 : i < nx ? (double)e->out_mean[i] : -(double)e->max_logvar[i - nx];
-        float *row   = ahead + padded(out) + i / panel * panel * in + i % panel;
+        float *row = ahead + padded(out) + i / panel * panel * in + i % panel;
 
-        ahead[i] = (float)(scale * (double)b[i] + shift);
+        ahead[i] = lanes_weight(e, l, W, i, in);
         for (int k = 0; k < in; k++) {
-            double v      = scale * (double)W[(size_t)i * (size_t)in + (size_t)k];
             float *column = back + padded(in) + k / panel * panel * out + k % panel;
 
-            row[k * panel] = column[i * panel] = (float)(l == 0 ? v / (double)e->in_std[k] : v);
+            row[k * panel] = column[i * panel] = lanes_weight(e, l, W, i, k);
         }
     }
 }
@@ -127,11 +121,7 @@ void gradient_pack(struct gradient *g, int slot, const struct ensemble *e, const
     n->dims = e->dims;
     n->nin  = ensemble_nin(&e->dims);
     memcpy(n->in_mean, e->in_mean, sizeof n->in_mean);
-    for (int i = 0; i < e->dims.nx; i++) {
-        double var     = (double)e->out_std[i] * (double)e->out_std[i];
-        n->var_min[i]  = (float)(var * exp((double)e->min_logvar[i]));
-        n->var_span[i] = (float)(var * exp((double)e->max_logvar[i]));
-    }
+    lanes_variance(e, n->var_min, n->var_span);
     const float *W = e->weights;
 
     for (int m = 0; m < e->dims.members; m++)

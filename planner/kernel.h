@@ -26,18 +26,7 @@
 
 #include "planner/vmath.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-
 #define TILE (LANES * BT)
-
-#define TEXT_(a)    #a
-#define TEXT(a)     TEXT_(a)
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
 
 _Static_assert(PANEL % 4 == 0, "swish goes in pairs, and half a panel must be even too");
 _Static_assert(TILE <= LANES_TILE && LANES_PANEL % PANEL == 0, "sizes promised in lanes.h");
@@ -169,22 +158,27 @@ INLINE void layer(float *y, const float *x, const float *p, int in, int out, int
         tile_outputs(y + n * TILE, x, p + n, w, in, PANEL / 2, bt);
 }
 
-/* The net's input from state and action: features, less their means. */
-INLINE void features(float *in, const struct lanes_net *net, const float *x, const float *act, const int bt)
+/* The net's input from state and action: features, less their means.  angle: NULL, or where each angle's sine and cosine
+ * are left. */
+INLINE void features(float *in, const struct model_dims *d, const float *mean, const float *x, const float *act, float *angle,
+                     const int bt)
 {
-    const float *mean = net->in_mean;
-
-    for (int i = 0; i < net->dims.nx; i++, x += TILE) {
-        if (net->dims.input[i] == INPUT_ANGLE) {
+    for (int i = 0; i < d->nx; i++, x += TILE) {
+        if (d->input[i] == INPUT_ANGLE) {
             for (int j = 0; j < bt; j++) {
                 vf s, c;
 
                 v_sincos(v_load(x + j * LANES), &s, &c);
+                if (angle) {
+                    v_store(angle + j * LANES, s);
+                    v_store(angle + TILE + j * LANES, c);
+                }
                 v_store(in + j * LANES, s - mean[0]);
                 v_store(in + TILE + j * LANES, c - mean[1]);
             }
             in += 2 * TILE;
             mean += 2;
+            angle = angle ? angle + 2 * TILE : NULL;
         } else {
             for (int j = 0; j < bt; j++)
                 v_store(in + j * LANES, v_load(x + j * LANES) - mean[0]);
@@ -192,7 +186,7 @@ INLINE void features(float *in, const struct lanes_net *net, const float *x, con
             mean++;
         }
     }
-    for (int i = 0; i < net->dims.na; i++, act += TILE, in += TILE, mean++)
+    for (int i = 0; i < d->na; i++, act += TILE, in += TILE, mean++)
         for (int j = 0; j < bt; j++)
             v_store(in + j * LANES, v_load(act + j * LANES) - mean[0]);
 }
@@ -309,7 +303,7 @@ INLINE const float *net_outputs(const struct lanes_job *job, int member, const f
     int                     hidden = net->dims.hidden, layers = net->dims.layers, in = net->nin;
     float                  *from = job->buf[0], *to = job->buf[1];
 
-    features(from, net, x, act, bt);
+    features(from, &net->dims, net->in_mean, x, act, NULL, bt);
 #if defined(__AVX512BF16__)
     if (net->bf16)
         return pair_outputs(job, member, outputs, bt);

@@ -13,6 +13,7 @@
 #define PLANNER_LANES_H
 
 #include "models/ensemble.h"
+#include "models/isa.h"
 #include "planner/planner.h"
 
 enum {
@@ -106,9 +107,6 @@ extern const struct lanes_ops lanes_ops_avx2, lanes_ops_avx512, lanes_ops_avx512
 extern const struct lanes_ops lanes_ops_neon;
 #endif
 
-/* Instruction sets this CPU can run, best first, NULL-terminated. */
-const char *const *lanes_isas(void);
-
 /* NULL: the best.  NULL is returned for one this CPU cannot run. */
 const struct lanes_ops *lanes_find(const char *isa);
 
@@ -124,6 +122,11 @@ void lanes_seed(struct lanes_rng *r, uint64_t seed);
 size_t lanes_layer_params(const struct model_dims *d, int l);
 size_t lanes_params(const struct model_dims *d);
 int    lanes_width(const struct model_dims *d);
+
+/* What is folded in, for whoever packs.  lanes_weight: of output i by input k of layer l, whose parameters in e begin at W;
+ * k = the number of inputs: the bias.  lanes_variance: nx numbers each, see struct lanes_net. */
+float lanes_weight(const struct ensemble *e, int l, const float *W, int i, int k);
+void  lanes_variance(const struct ensemble *e, float *var_min, float *var_span);
 
 /* Packs e into n, whose bf16 and layer pointers are set, and pair's if ops->pairs and bf16. */
 void lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct lanes_net *n);

@@ -5,49 +5,29 @@
 #include "daemon/rt/check.h"
 #include "planner/lanes.h"
 
-#if defined(__x86_64__)
-static const struct lanes_ops *const all_ops[] = { &lanes_ops_avx512, &lanes_ops_avx2, &lanes_ops_portable };
-static const char *const             all_isas[] = { "avx512", "avx2", "portable", NULL };
-#elif defined(__aarch64__)
-static const struct lanes_ops *const all_ops[] = { &lanes_ops_neon, &lanes_ops_portable };
-static const char *const             all_isas[] = { "neon", "portable", NULL };
-#else
-static const struct lanes_ops *const all_ops[] = { &lanes_ops_portable };
-static const char *const             all_isas[] = { "portable", NULL };
-#endif
-
-/* How many of the above this CPU cannot run: always the first. */
-static int beyond(void)
-{
-#if defined(__x86_64__)
-    bool avx2   = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-
-    return avx512 ? 0 : avx2 ? 1 : 2;
-#else
-    return 0; /* every aarch64 has NEON */
-#endif
-}
-
-const char *const *lanes_isas(void)
-{
-    return all_isas + beyond();
-}
-
 const struct lanes_ops *lanes_find(const char *isa)
 {
-    int i = beyond();
+    static const struct lanes_ops *const all[] = {
+#if defined(__x86_64__)
+        &lanes_ops_avx512,
+        &lanes_ops_avx2,
+#elif defined(__aarch64__)
+        &lanes_ops_neon,
+#endif
+        &lanes_ops_portable,
+    };
+    int found = isa_find(isa);
 
-    while (isa && all_isas[i] && strcmp(all_isas[i], isa) != 0)
-        i++;
-    return all_isas[i] ? all_ops[i] : NULL;
+    for (size_t i = 0; found >= 0 && i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i]->isa, isa_names()[found]))
+            return all[i];
+    return NULL;
 }
 
 const struct lanes_ops *lanes_bf16(const struct lanes_ops *ops)
 {
 #if defined(__x86_64__)
-    if (ops == &lanes_ops_avx512 && __builtin_cpu_supports("avx512bf16"))
+    if (ops == &lanes_ops_avx512 && isa_bf16())
         return &lanes_ops_avx512bf16;
 #endif
     return ops;
@@ -107,28 +87,50 @@ int lanes_width(const struct model_dims *d)
     return width;
 }
 
+float lanes_weight(const struct ensemble *e, int l, const float *W, int i, int k)
+{
+    int in, out, nx = e->dims.nx;
+
+    ensemble_layer(&e->dims, l, &in, &out);
+    bool   mean  = l == e->dims.layers && i < nx;
+    double scale = mean ? (double)e->out_std[i] : 1;
+
+    if (k == in) {
+        double shift = l < e->dims.layers ? 0 : mean ? (double)e->out_mean[i] : -(double)e->max_logvar[i - nx];
+
+        return (float)(scale * (double)W[(size_t)in * (size_t)out + (size_t)i] + shift);
+    }
+    double v = scale * (double)W[(size_t)i * (size_t)in + (size_t)k];
+
+    return (float)(l == 0 ? v / (double)e->in_std[k] : v);
+}
+
+void lanes_variance(const struct ensemble *e, float *var_min, float *var_span)
+{
+    for (int i = 0; i < e->dims.nx; i++) {
+        double var  = (double)e->out_std[i] * (double)e->out_std[i];
+        var_min[i]  = (float)fmax(var * exp((double)e->min_logvar[i]), 0x1p-100); /* v_sigma_fast */
+        var_span[i] = (float)(var * exp((double)e->max_logvar[i]));
+    }
+}
+
 /* One layer: W (out x in) and b, into biases and panels, with everything folded in that lanes.h names.  pair: NULL, or
  * the same in pairs. */
 static void pack_layer(const struct lanes_ops *ops, const struct ensemble *e, int l, const float *W, bool bf16, float *to,
                        float *pair)
 {
-    int nx = e->dims.nx, in, out;
+    int in, out;
 
     ensemble_layer(&e->dims, l, &in, &out);
-    const float *b = W + (size_t)in * (size_t)out;
-    float       *w = to + padded(out);
+    float *w = to + padded(out);
 
     memset(to, 0, (size_t)padded(out) * (size_t)(in + 1) * sizeof *to);
     for (int i = 0; i < out; i++) {
-        bool   last  = l == e->dims.layers;
-        double scale = last && i < nx ? (double)e->out_std[i] : 1;
-        double shift = !last ? 0 : i < nx ? (double)e->out_mean[i] : -(double)e->max_logvar[i - nx];
         float *panel = w + (size_t)(i / ops->panel * ops->panel) * (size_t)in;
 
-        to[i] = (float)(scale * (double)b[i] + shift);
+        to[i] = lanes_weight(e, l, W, i, in);
         for (int k = 0; k < in; k++) {
-            double v = scale * (double)W[(size_t)i * (size_t)in + (size_t)k];
-            float  f = (float)(l == 0 ? v / (double)e->in_std[k] : v);
+            float f = lanes_weight(e, l, W, i, k);
 
             panel[k * ops->panel + i % ops->panel] = bf16 ? lanes_round(f) : f;
         }
@@ -155,11 +157,7 @@ void lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct la
     n->nin     = ensemble_nin(&e->dims);
     memcpy(n->in_mean, e->in_mean, sizeof n->in_mean);
     memcpy(n->out_std, e->out_std, sizeof n->out_std);
-    for (int i = 0; i < e->dims.nx; i++) {
-        double var     = (double)e->out_std[i] * (double)e->out_std[i];
-        n->var_min[i]  = (float)fmax(var * exp((double)e->min_logvar[i]), 0x1p-100); /* v_sigma_fast */
-        n->var_span[i] = (float)(var * exp((double)e->max_logvar[i]));
-    }
+    lanes_variance(e, n->var_min, n->var_span);
     for (int m = 0; m < e->dims.members; m++) {
         const float *W = e->weights + (size_t)m * ensemble_params(&e->dims);
 

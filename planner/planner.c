@@ -62,11 +62,6 @@ const char *const *planner_names(void)
     return search_names();
 }
 
-const char *const *planner_isas(void)
-{
-    return lanes_isas();
-}
-
 static struct planner *layout(struct planner *probe, struct arena *a, const struct planner_config *c,
                               const struct model_dims *d)
 {

@@ -10,6 +10,7 @@
 
 #include "daemon/rt/arena.h"
 #include "models/ensemble.h"
+#include "models/isa.h"
 #include "planner/task.h"
 #include "planner/team.h"
 
@@ -122,9 +123,8 @@ typedef void planner_publish(void *ctx, const struct plan *plan);
 /* Why this configuration cannot run with this model, or NULL: unknown name, sizes out of range, ... */
 const char *planner_config_error(const struct planner_config *c, const struct model_dims *d);
 
-/* Names of all planners, NULL-terminated; and of instruction sets this CPU can run, best first. */
+/* Names of all planners, NULL-terminated. */
 const char *const *planner_names(void);
-const char *const *planner_isas(void);
 
 /* Bytes that planner_init will take; dims and config must have passed planner_config_error. */
 size_t planner_memsize(const struct planner_config *c, const struct model_dims *d);

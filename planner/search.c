@@ -82,6 +82,37 @@ void search_begin_var(struct search *s)
         s->var[i] = (float)(search_std(s, i) * search_std(s, i));
 }
 
+void search_draw(struct search *s, int n, const float *z)
+{
+    for (int c = 0; c < n; c++) {
+        const float *from = search_noise(s, z, c);
+        float       *x    = search_row(s, s->x, c);
+
+        for (int i = 0; i < s->n; i++)
+            x[i] = search_clip(s, i, s->mean[i] + s->std[i] * from[i]);
+    }
+}
+
+void search_anneal(struct search *s, int it)
+{
+    double shrunk = pow(s->config.anneal, it);
+
+    for (int i = 0; i < s->n; i++)
+        s->std[i] = (float)(search_std(s, i) * shrunk);
+}
+
+const char *search_weighted_error(const struct planner_config *c, int na)
+{
+    if (!(c->anneal > 0 && c->anneal <= 1))
+        return "anneal: expected more than 0 and at most 1";
+    return search_init_std_error(c, na);
+}
+
+void search_weighted_layout(struct search *s, struct arena *a)
+{
+    s->score = ARENA_ARRAY(a, double, s->rows);
+}
+
 void search_refit_elites(struct search *s)
 {
     int    elites = s->elites;

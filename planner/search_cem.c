@@ -29,13 +29,7 @@ static int sample(struct search *s, int it, int n, const float *z)
         var       = to_high * to_high < var ? to_high * to_high : var;
         s->std[i] = (float)sqrt(var);
     }
-    for (int c = 0; c < n; c++) {
-        const float *from = search_noise(s, z, c);
-        float       *x    = search_row(s, s->x, c);
-
-        for (int i = 0; i < s->n; i++)
-            x[i] = search_clip(s, i, s->mean[i] + s->std[i] * from[i]);
-    }
+    search_draw(s, n, z);
     return n;
 }
 

@@ -31,13 +31,7 @@ static int sample(struct search *s, int it, int n, const float *z)
 {
     for (int i = 0; i < s->n; i++)
         s->std[i] = sqrtf(s->var[i]);
-    for (int c = 0; c < n; c++) {
-        const float *from = search_noise(s, z, c);
-        float       *x    = search_row(s, s->x, c);
-
-        for (int i = 0; i < s->n; i++)
-            x[i] = search_clip(s, i, s->mean[i] + s->std[i] * from[i]);
-    }
+    search_draw(s, n, z);
 
     /* Last step's elites, moved on in time, take the place of drawn candidates; their new last actions stay drawn. */
     if (it == 0)

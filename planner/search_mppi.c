@@ -12,29 +12,13 @@ static const char *error(const struct planner_config *c, int na)
 {
     if (!(c->lambda > 0 && c->lambda <= 1e9))
         return "lambda: expected more than 0";
-    if (!(c->anneal > 0 && c->anneal <= 1))
-        return "anneal: expected more than 0 and at most 1";
-    return search_init_std_error(c, na);
-}
-
-static void layout(struct search *s, struct arena *a)
-{
-    s->score = ARENA_ARRAY(a, double, s->rows);
+    return search_weighted_error(c, na);
 }
 
 static int sample(struct search *s, int it, int n, const float *z)
 {
-    double shrunk = pow(s->config.anneal, it);
-
-    for (int i = 0; i < s->n; i++)
-        s->std[i] = (float)(search_std(s, i) * shrunk);
-    for (int c = 0; c < n; c++) {
-        const float *from = search_noise(s, z, c);
-        float       *x    = search_row(s, s->x, c);
-
-        for (int i = 0; i < s->n; i++)
-            x[i] = search_clip(s, i, s->mean[i] + s->std[i] * from[i]);
-    }
+    search_anneal(s, it);
+    search_draw(s, n, z);
     return n;
 }
 
@@ -61,7 +45,7 @@ const struct search_kind search_mppi = {
     .error       = error,
     .ranked      = search_one,
     .draws       = search_population,
-    .layout      = layout,
+    .layout      = search_weighted_layout,
     .begin       = search_begin_var,
     .sample      = sample,
     .refit       = refit,

@@ -63,6 +63,14 @@ const char *search_no_error(const struct planner_config *c, int na);
 const char *search_init_std_error(const struct planner_config *c, int na);
 const char *search_elites_error(const struct planner_config *c); /* alpha and elites */
 
+/* The first n candidates: mean + std times their noise, within the bounds. */
+void search_draw(struct search *s, int n, const float *z);
+
+/* mppi and pddm: std of iteration `it`, smaller by `anneal` each time; errors of its settings; memory for the scores. */
+void        search_anneal(struct search *s, int it);
+const char *search_weighted_error(const struct planner_config *c, int na);
+void        search_weighted_layout(struct search *s, struct arena *a);
+
 /* var <- (init_std half range)^2. */
 void search_begin_var(struct search *s);
 

@@ -13,24 +13,15 @@ static const char *error(const struct planner_config *c, int na)
         return "kappa: expected more than 0";
     if (!(c->smoothing > 0 && c->smoothing <= 1))
         return "smoothing: expected more than 0 and at most 1";
-    if (!(c->anneal > 0 && c->anneal <= 1))
-        return "anneal: expected more than 0 and at most 1";
-    return search_init_std_error(c, na);
-}
-
-static void layout(struct search *s, struct arena *a)
-{
-    s->score = ARENA_ARRAY(a, double, s->rows);
+    return search_weighted_error(c, na);
 }
 
 static int sample(struct search *s, int it, int n, const float *z)
 {
-    double shrunk = pow(s->config.anneal, it);
     float  beta = (float)s->config.smoothing, rest = (float)(1 - s->config.smoothing);
     int    na = s->bounds.na;
 
-    for (int i = 0; i < s->n; i++)
-        s->std[i] = (float)(search_std(s, i) * shrunk);
+    search_anneal(s, it);
     for (int c = 0; c < n; c++) {
         const float *from = search_noise(s, z, c);
         float       *x    = search_row(s, s->x, c);
@@ -59,7 +50,7 @@ const struct search_kind search_pddm = {
     .error  = error,
     .ranked = search_one,
     .draws  = search_population,
-    .layout = layout,
+    .layout = search_weighted_layout,
     .begin  = search_begin_var,
     .sample = sample,
     .refit  = refit,

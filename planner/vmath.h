@@ -1,109 +1,17 @@
-/* vmath.h - exp, sin and cos, log, swish and normal numbers for LANES floats at a time.
+/* vmath.h - exp, sin and cos, log, swish and normal numbers for LANES floats at a time (models/vectors.h).
  *
- * GCC vector extensions, and intrinsics where they are worth it: one text for gcc and clang, x86 and ARM.  Included by
- * planner/kernel.h alone, which sets LANES (16, 8 or 4).  Strict IEEE: no fast-math assumption anywhere, contraction to fused multiply-add allowed.
- * Polynomials are our own minimax fits; bounds were found by sweeping and are held by tests/test_vmath.c.
- *
- * A limit is written as a comparison that is false for NaN, so NaN goes through and ends up in the cost. */
+ * Included by planner/kernel.h alone.  Polynomials are our own minimax fits; bounds were found by sweeping and are held by
+ * tests/test_vmath.c.  NaN goes through and ends up in the cost. */
 #ifndef PLANNER_VMATH_H
 #define PLANNER_VMATH_H
 
-#include <math.h>
-#include <stdint.h>
-#if defined(__SSE2__)
-#include <immintrin.h>
-#elif defined(USE_NEON)
-#include <arm_neon.h>
-#endif
-
+#include "models/vectors.h"
 #include "planner/lanes.h"
 
-typedef float    vf __attribute__((vector_size(4 * LANES), may_alias));
-typedef int32_t  vi __attribute__((vector_size(4 * LANES), may_alias));
-typedef uint32_t vu __attribute__((vector_size(4 * LANES), may_alias));
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* Adding and subtracting it rounds to the nearest integer; the integer then stands in the low bits (|x| < 2^22). */
-#define ROUNDER 12582912.0f /* 1.5 x 2^23 */
-
-INLINE vf v_set(float x)
-{
-    return x - (vf){ 0 };
-}
-
-INLINE vf v_load(const float *p)
-{
-    return *(const vf *)p;
-}
-
-INLINE void v_store(float *p, vf x)
-{
-    *(vf *)p = x;
-}
-
-INLINE vf v_select(vi mask, vf yes, vf no)
-{
-    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
-}
-
-/* The smaller, the larger of two where x may be NaN and then comes out; square root.  One instruction each on x86, but
- * gcc 12 finds it from plain C only now and then, and takes x apart otherwise. */
-#if defined(__AVX512F__)
-#define v_min(x, high) ((vf)_mm512_min_ps((__m512)v_set(high), (__m512)(x)))
-#define v_max(x, low)  ((vf)_mm512_max_ps((__m512)v_set(low), (__m512)(x)))
-#define v_sqrt(x)      ((vf)_mm512_sqrt_ps((__m512)(x)))
-#elif defined(__AVX2__)
-#define v_min(x, high) ((vf)_mm256_min_ps((__m256)v_set(high), (__m256)(x)))
-#define v_max(x, low)  ((vf)_mm256_max_ps((__m256)v_set(low), (__m256)(x)))
-#define v_sqrt(x)      ((vf)_mm256_sqrt_ps((__m256)(x)))
-#elif defined(__SSE2__)
-#define v_min(x, high) ((vf)_mm_min_ps((__m128)v_set(high), (__m128)(x)))
-#define v_max(x, low)  ((vf)_mm_max_ps((__m128)v_set(low), (__m128)(x)))
-#define v_sqrt(x)      ((vf)_mm_sqrt_ps((__m128)(x)))
-#elif defined(USE_NEON)
-#define v_min(x, high) ((vf)vminq_f32((float32x4_t)(x), vdupq_n_f32(high)))
-#define v_max(x, low)  ((vf)vmaxq_f32((float32x4_t)(x), vdupq_n_f32(low)))
-#define v_sqrt(x)      ((vf)vsqrtq_f32((float32x4_t)(x)))
-#else
-INLINE vf v_min(vf x, float high)
-{
-    return v_select(x > high, v_set(high), x);
-}
-
-INLINE vf v_max(vf x, float low)
-{
-    return v_select(x < low, v_set(low), x);
-}
-
-INLINE vf v_sqrt(vf x)
-{
-    for (int i = 0; i < LANES; i++)
-        x[i] = sqrtf(x[i]);
-    return x;
-}
-#endif
-
-INLINE vf v_abs(vf x)
-{
-    return (vf)((vi)x & 0x7fffffff);
-}
-
-/* e^x.  Relative error < 2.5e-7 on [-87.3, 88.3]; below it goes to 0 (absolute error < 1.2e-38), above to +inf.
- * e^x = 2^n e^r with |r| <= ln 2 / 2. */
+/* e^x.  Relative error < 2.5e-7 on [-87.3, 88.3]; below it goes to 0 (absolute error < 1.2e-38), above to +inf. */
 INLINE vf v_exp(vf x)
 {
-    x    = v_min(v_max(x, -88.0f), 89.0f);
-    vf t = x * 1.44269504f + ROUNDER;
-    vf n = t - ROUNDER;
-    vf r = x - n * 0.693359375f; /* ln 2 in two parts; the first has few enough bits for an exact product */
-    r    = r + n * 2.12194440e-4f;
-
-    vf p = r * 8.31252965e-3f + 4.18901201e-2f;
-    p    = p * r + 1.66671144e-1f;
-    p    = p * r + 4.99992317e-1f;
-    p    = p * (r * r) + r + 1.0f;
-    return p * (vf)(((vu)t << 23) + 0x3f800000u); /* n = -127 makes the factor 0, n = 128 infinity */
+    return v_exp_within(v_min(v_max(x, -88.0f), 89.0f));
 }
 
 /* 1 + e^-x for swish; x >= -43 keeps the product of two finite and its inverse normal.  e^-x = 2^-n 2^-f with x / ln 2 = n + f. */

@@ -316,7 +316,7 @@ TEST(every_instruction_set_gives_the_gradient_of_central_differences_for_any_sha
 
         for (int i = 0; i < g.k.d.nx; i++)
             x[i] = (float)kit_between(&r, -2, 2);
-        for (const char *const *isa = planner_isas(); *isa; isa++) {
+        for (const char *const *isa = isa_names(); *isa; isa++) {
             rig_open(&g, *isa);
             rig_gradient(&g, x, 123, n, a, cost, dact);
             rollout_evaluate(&g.r, 0, n, a, want, UINT64_MAX);
@@ -427,7 +427,7 @@ TEST(the_variance_of_a_model_has_its_part_in_the_gradient)
 
 TEST(a_variance_too_small_for_a_float_leaves_the_gradient_finite)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct rig g;
         struct rng r;
         float      x[2] = { 0.5f, 1 }, cost;
@@ -453,7 +453,7 @@ TEST(a_variance_too_small_for_a_float_leaves_the_gradient_finite)
 
 TEST(a_candidate_has_the_same_gradient_wherever_it_stands)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct rig g;
         struct rng r;
         float      x[4] = { 0.1f, -0.4f, 0.2f, 1 }, cost[90], alone_cost;
@@ -489,7 +489,7 @@ static bool all_zero(const float *v, int n)
 
 TEST(nan_weights_make_every_cost_the_worst_and_every_gradient_zero)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct rig g;
         struct rng r;
         float      x[3] = { 0 }, cost[40];
@@ -513,7 +513,7 @@ TEST(nan_weights_make_every_cost_the_worst_and_every_gradient_zero)
 
 TEST(a_candidate_that_diverges_costs_the_worst_and_leaves_its_neighbours_alone)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct rig g;
         struct rng r;
         float      x[3] = { 0.1f, 0.2f, 0.3f }, cost[90], with[90];
@@ -548,7 +548,7 @@ TEST(a_state_that_is_not_finite_makes_every_cost_the_worst)
 {
     static const float bad[] = { NAN, INFINITY, -INFINITY };
 
-    for (const char *const *isa = planner_isas(); *isa; isa++)
+    for (const char *const *isa = isa_names(); *isa; isa++)
         for (int i = 0; i < 3; i++) {
             struct rig g;
             struct rng r;
@@ -575,7 +575,7 @@ TEST(a_state_that_is_not_finite_makes_every_cost_the_worst)
 
 TEST(a_state_that_diverges_at_the_end_costs_the_worst_even_if_no_term_looks_at_it)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct rig g;
         float      x[2] = { 0, 3e38f }, a[2] = { 0, 1 }, cost[2], dact[2] = { 1, 1 };
 
@@ -593,7 +593,7 @@ TEST(a_state_that_diverges_at_the_end_costs_the_worst_even_if_no_term_looks_at_i
 TEST(a_gradient_that_overflows_makes_the_cost_the_worst)
 {
     /* x' = x + 1e38 a for a = 1e-36: the cost is 1e4, its slope 2e40. */
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct rig g;
         float      x[1] = { 0 }, a[2] = { 1e-36f, 0 }, cost[2], dact[2];
 
@@ -635,7 +635,7 @@ TEST(with_delay_every_net_has_its_gradient_from_its_own_start)
 
 TEST(planner_gradient_is_the_slope_of_planner_evaluate)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct kit k;
         float      x[3] = { 0.1f, 0.2f, 0.3f }, a[3 * 6], dact[6], cost[3], same;
 

@@ -9,12 +9,12 @@
 enum { SOME = 4096 };
 
 #define EACH_ISA(k)                                               \
-    for (const char *const *isa_ = kernels_isas(); *isa_; isa_++) \
+    for (const char *const *isa_ = isa_names(); *isa_; isa_++) \
         for (const struct kernels *k = kernels_find(*isa_); k; k = NULL)
 
 TEST(the_best_kernels_come_first_and_unknown_ones_are_refused)
 {
-    EXPECT(kernels_find(NULL) == kernels_find(kernels_isas()[0]));
+    EXPECT(kernels_find(NULL) == kernels_find(isa_names()[0]));
     EXPECT(kernels_find("portable") != NULL && kernels_find("avx1024") == NULL);
     EACH_ISA(k) EXPECT(k->lanes <= KERNELS_LANES && k->tile <= KERNELS_TILE && k->tile % k->lanes == 0);
 }

@@ -395,7 +395,7 @@ TEST(the_same_requests_give_the_same_bits_however_often_they_are_published)
 {
     EACH_PLANNER(name)
     {
-        for (const char *const *isa = planner_isas(); *isa; isa++) {
+        for (const char *const *isa = isa_names(); *isa; isa++) {
             struct kit  a, b;
             struct plan one, two;
             struct seen s = { 0 };
@@ -716,7 +716,7 @@ TEST(a_planner_takes_exactly_the_memory_it_asked_for_on_every_instruction_set)
 {
     EACH_PLANNER(name)
     {
-        for (const char *const *isa = planner_isas(); *isa; isa++) {
+        for (const char *const *isa = isa_names(); *isa; isa++) {
             struct kit  k;
             struct plan plan;
 

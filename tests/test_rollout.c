@@ -105,7 +105,7 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
         for (int i = 0; i < k.d.members * k.d.nx; i++)
             start[i] = x[i % k.d.nx];
 
-        for (const char *const *isa = planner_isas(); *isa; isa++) {
+        for (const char *const *isa = isa_names(); *isa; isa++) {
             kit_open(&k, *isa);
             planner_evaluate(k.p, 0, x, 123, n, a, cost);
             for (int c = 0; c < n; c += 1 + n / 7) {
@@ -126,7 +126,7 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
 
 /* Runs a block for every instruction set, both types and both activations. */
 #define EACH_KERNEL(k, isa)                                                     \
-    for (const char *const *isa = planner_isas(); *isa; isa++)                  \
+    for (const char *const *isa = isa_names(); *isa; isa++)                  \
         for (int how_ = 0; how_ < 4; how_++)                                    \
             if ((k).c.dtype = how_ & 1 ? DTYPE_BF16 : DTYPE_F32, (k).c.exact = how_ & 2, 1)
 
@@ -546,7 +546,7 @@ static void members_step(const struct kit *k, float *start, const float *a)
 
 TEST(with_delay_every_net_starts_from_its_own_prediction_under_the_pending_action)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct kit  k;
         struct plan plan;
         float       start[MAX_MEMBERS * MAX_OBS];
@@ -608,7 +608,7 @@ TEST(a_large_input_mean_does_not_cancel_the_state_away)
 
 TEST(nan_weights_make_every_cost_the_worst)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct kit k;
         float      x[3] = { 0 }, a[40 * 6] = { 0 }, cost[40];
 
@@ -625,7 +625,7 @@ TEST(nan_weights_make_every_cost_the_worst)
 
 TEST(only_the_candidate_that_diverges_costs_the_worst)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct kit k;
         float      x[1] = { 0 }, a[5] = { 0, 1, -1, 0.001f, NAN }, cost[5];
 
@@ -643,7 +643,7 @@ TEST(only_the_candidate_that_diverges_costs_the_worst)
 
 TEST(a_candidate_that_diverges_leaves_its_neighbours_alone)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct kit k;
         struct rng r;
         float      x[3] = { 0.1f, 0.2f, 0.3f }, cost[90], with[90];
@@ -670,7 +670,7 @@ TEST(a_candidate_that_diverges_leaves_its_neighbours_alone)
 
 TEST(a_bounded_cost_does_not_hide_a_state_that_diverged)
 {
-    for (const char *const *isa = planner_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         struct kit k;
         float      x[1] = { 0 }, a[2] = { 0, 30 }, cost[2];
 

@@ -33,7 +33,7 @@ static double relative(double got, double want)
 
 /* For every instruction set and every block: a test's own loop body. */
 #define EACH_ISA(ops)                                           \
-    for (const char *const *isa_ = lanes_isas(); *isa_; isa_++) \
+    for (const char *const *isa_ = isa_names(); *isa_; isa_++) \
         for (const struct lanes_ops *ops = lanes_find(*isa_), *once_ = ops; once_; once_ = NULL)
 
 static float x[N] __attribute__((aligned(64))), y[N] __attribute__((aligned(64))), w[N] __attribute__((aligned(64)));
@@ -316,11 +316,11 @@ TEST(combine_sums_weighted_columns)
 
 TEST(instruction_sets_are_found_by_name_and_an_unknown_one_is_not)
 {
-    for (const char *const *isa = lanes_isas(); *isa; isa++) {
+    for (const char *const *isa = isa_names(); *isa; isa++) {
         EXPECT(lanes_find(*isa) != NULL);
         EXPECT_STR(lanes_find(*isa)->isa, *isa);
     }
-    EXPECT(lanes_find(NULL) == lanes_find(lanes_isas()[0]));
+    EXPECT(lanes_find(NULL) == lanes_find(isa_names()[0]));
     EXPECT(lanes_find("portable") != NULL);
     EXPECT(lanes_find("abacus") == NULL);
 }
