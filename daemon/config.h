@@ -17,7 +17,16 @@ enum pace { PACE_TIMER = 1, PACE_STATE = 2 };
 enum exploration_kind { EXPLORE_NONE = 0, EXPLORE_UNIFORM, EXPLORE_SMOOTH };
 enum baseline_kind { BASELINE_ZERO = 1, BASELINE_DAMP, BASELINE_HOLD };
 enum trial_next { NEXT_AUTO = 1, NEXT_OPERATOR };
-enum measure { MEASURE_POSITION = 1, MEASURE_VELOCITY, MEASURE_EXTRA };
+enum measure {
+    MEASURE_POSITION = 1,
+    MEASURE_VELOCITY,
+    MEASURE_AVERAGE_VELOCITY, /* over the last planner step, from positions; 0 at the start of a trial            */
+    MEASURE_EXTRA,
+    MEASURE_HEADING,          /* of a quaternion among the extra measurements: yaw, rad, without jumps             */
+    MEASURE_UP_X,             /* of a quaternion: where up is, as seen from the body, unit vector                 */
+    MEASURE_UP_Y,
+    MEASURE_UP_Z,
+};
 
 struct joint_config {
     char            name[NAME_SIZE];
@@ -40,8 +49,9 @@ struct action_config {
 struct observation_config {
     char         name[2 * NAME_SIZE]; /* "hinge.position", or the extra's name */
     enum measure measure;
-    int          joint; /* index, or index into extra            */
-    bool         angle; /* sin and cos enter the model           */
+    int          joint; /* index; index into extra, of a quaternion its w                    */
+    uint8_t      input;  /* enum input_kind: how it enters the model                          */
+    uint8_t      target; /* enum target_kind: how the model predicts it                       */
 };
 
 /* A gate or filter stage that may be switched off, with the reason kept for status. */

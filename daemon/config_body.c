@@ -172,20 +172,61 @@ static int actions(struct document *d, const struct yaml_robot *y, struct robot_
     return 0;
 }
 
+static int extra_index(const struct robot_config *c, const char *name)
+{
+    for (int k = 0; k < c->nextra; k++)
+        if (strcmp(c->extra[k], name) == 0)
+            return k;
+    return -1;
+}
+
 static int observation_extra(struct document *d, const struct yaml_observation *from, unsigned i,
                              const struct robot_config *c, struct observation_config *to)
 {
     const char *key = document_key(d, "observation[%u].extra", i);
 
-    if (from->joint || from->measure || from->input)
-        return document_fail(d, key, "expected extra alone, or joint and measure");
+    if (from->joint || from->measure || from->quaternion)
+        return document_fail(d, key, "expected extra alone, or joint and measure, or quaternion and measure");
     to->measure = MEASURE_EXTRA;
-    for (to->joint = 0; to->joint < c->nextra; to->joint++)
-        if (strcmp(c->extra[to->joint], from->extra) == 0)
-            break;
-    if (to->joint == c->nextra)
+    to->joint   = extra_index(c, from->extra);
+    if (to->joint < 0)
         return document_fail(d, key, "expected one of the names under extra");
+    if (to->input == INPUT_ANGLE)
+        return document_fail(d, document_key(d, "observation[%u].input", i),
+                             "expected identity | none; an extra measurement is not known to be an angle");
     snprintf(to->name, sizeof to->name, "%s", from->extra);
+    return 0;
+}
+
+/* The four extras NAME_w, NAME_x, NAME_y, NAME_z, one after the other. */
+static int observation_quaternion(struct document *d, const struct yaml_observation *from, unsigned i,
+                                  const struct robot_config *c, struct observation_config *to)
+{
+    static const char *const measures[] = {
+        [MEASURE_HEADING] = "heading", [MEASURE_UP_X] = "up_x", [MEASURE_UP_Y] = "up_y", [MEASURE_UP_Z] = "up_z"
+    };
+
+    const char *key = document_key(d, "observation[%u].quaternion", i);
+    char        part[NAME_SIZE + 2];
+
+    if (from->joint)
+        return document_fail(d, key, "expected extra, or joint and measure, or quaternion and measure");
+    for (int k = 0; k < 4; k++) {
+        snprintf(part, sizeof part, "%.*s_%c", NAME_SIZE - 1, from->quaternion, "wxyz"[k]);
+        if (k == 0)
+            to->joint = extra_index(c, part);
+        if (to->joint < 0 || extra_index(c, part) != to->joint + k)
+            return document_fail(d, key,
+                                 "expected a name whose _w, _x, _y and _z stand one after the other under extra");
+    }
+    key = document_key(d, "observation[%u].measure", i);
+    if (!from->measure || *from->measure < MEASURE_HEADING)
+        return document_fail(d, from->measure ? key : document_key(d, "observation[%u].quaternion", i),
+                             "expected measure: heading | up_x | up_y | up_z with a quaternion");
+    to->measure = (enum measure) * from->measure;
+    if (to->input == INPUT_ANGLE && to->measure != MEASURE_HEADING)
+        return document_fail(d, document_key(d, "observation[%u].input", i), "expected angle only for the heading");
+    snprintf(to->name, sizeof to->name, "%.*s.%s", NAME_SIZE, from->quaternion, measures[to->measure]);
     return 0;
 }
 
@@ -193,19 +234,22 @@ static int observation_joint(struct document *d, const struct yaml_observation *
                              const struct robot_config *c, struct observation_config *to)
 {
     if (!from->joint)
-        return document_fail(d, document_key(d, "observation[%u].joint", i), "expected a joint, or extra: NAME");
-    if (!from->measure)
-        return document_fail(d, document_key(d, "observation[%u].measure", i), "expected position | velocity");
+        return document_fail(d, document_key(d, "observation[%u].joint", i),
+                             "expected a joint, or extra: NAME, or quaternion: NAME");
+    if (!from->measure || *from->measure > MEASURE_AVERAGE_VELOCITY)
+        return document_fail(d, document_key(d, "observation[%u].measure", i),
+                             "expected position | velocity | average_velocity");
     to->measure = (enum measure) * from->measure;
     to->joint   = find_joint(d, c, document_key(d, "observation[%u].joint", i), from->joint);
     if (to->joint < 0)
         return -1;
-    to->angle = from->input && *from->input == INPUT_ANGLE;
-    if (to->angle && (to->measure != MEASURE_POSITION || c->joint[to->joint].type == JOINT_PRISMATIC))
+    if (to->input == INPUT_ANGLE && (to->measure != MEASURE_POSITION || c->joint[to->joint].type == JOINT_PRISMATIC))
         return document_fail(d, document_key(d, "observation[%u].input", i),
                              "expected angle only for the position of a continuous or revolute joint");
-    snprintf(to->name, sizeof to->name, "%s.%s", from->joint,
-             to->measure == MEASURE_POSITION ? "position" : "velocity");
+    snprintf(to->name, sizeof to->name, "%.*s.%s", NAME_SIZE, from->joint,
+             to->measure == MEASURE_POSITION   ? "position"
+             : to->measure == MEASURE_VELOCITY ? "velocity"
+                                               : "average_velocity");
     return 0;
 }
 
@@ -215,7 +259,11 @@ static int observations(struct document *d, const struct yaml_robot *y, struct r
         const struct yaml_observation *from = &y->observation[i];
         struct observation_config     *to   = &c->observation[i];
 
-        if ((from->extra ? observation_extra(d, from, i, c, to) : observation_joint(d, from, i, c, to)) < 0)
+        to->input  = (uint8_t)or_int(from->input, INPUT_IDENTITY);
+        to->target = (uint8_t)or_int(from->predict, TARGET_CHANGE);
+        if ((from->extra        ? observation_extra(d, from, i, c, to)
+             : from->quaternion ? observation_quaternion(d, from, i, c, to)
+                                : observation_joint(d, from, i, c, to)) < 0)
             return -1;
         int twin = config_observation(c, to->name);
         if (twin >= 0)

@@ -256,6 +256,34 @@ static int trainer(struct document *d, const struct yaml_trainer *y, struct robo
     return 0;
 }
 
+/* model.planar: three observations. */
+static int planar(struct document *d, const struct yaml_model *y, struct robot_config *c)
+{
+    int  at[3];
+    char names[600];
+
+    if (!y->planar)
+        return 0;
+    for (int k = 0; k < 3; k++) {
+        const char *key = document_key(d, "model.planar[%d]", k);
+
+        at[k] = config_observation(c, y->planar[k]);
+        if (at[k] < 0) {
+            config_observation_names(c, names, sizeof names);
+            return document_fail(d, key, "expected one of the observations: %s", names);
+        }
+        for (int other = 0; other < k; other++)
+            if (at[other] == at[k])
+                return document_fail(d, key, "expected three different observations: x, y and the heading");
+        if (k < 2 && c->model.target[at[k]] != TARGET_CHANGE)
+            return document_fail(d, key, "expected an observation whose change is predicted, not predict: absolute");
+    }
+    c->model.target[at[0]] = TARGET_AHEAD;
+    c->model.target[at[1]] = TARGET_ASIDE;
+    c->model.heading       = (uint8_t)at[2];
+    return 0;
+}
+
 int config_learning(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
     c->model = (struct model_dims){ .nx      = c->nx,
@@ -263,8 +291,12 @@ int config_learning(struct document *d, const struct yaml_robot *y, struct robot
                                     .members = or_int(y->model.members, 5),
                                     .layers  = or_int(y->model.layers, 2),
                                     .hidden  = or_int(y->model.hidden, 64) };
-    for (int i = 0; i < c->nx; i++)
-        c->model.input[i] = c->observation[i].angle ? INPUT_ANGLE : INPUT_IDENTITY;
+    for (int i = 0; i < c->nx; i++) {
+        c->model.input[i]  = c->observation[i].input;
+        c->model.target[i] = c->observation[i].target;
+    }
+    if (planar(d, &y->model, c) < 0)
+        return -1;
     if (planner(d, &y->planner, c) < 0 || planner_agrees(d, c) < 0)
         return -1;
     return trainer(d, &y->trainer, c);

@@ -25,8 +25,13 @@ static const cyaml_strval_t pace_words[]        = { { "timer", PACE_TIMER }, { "
 static const cyaml_strval_t joint_words[]       = { { "revolute", JOINT_REVOLUTE }, { "continuous", JOINT_CONTINUOUS },
                                                     { "prismatic", JOINT_PRISMATIC } };
 static const cyaml_strval_t command_words[]     = { { "torque", COMMAND_TORQUE } };
-static const cyaml_strval_t measure_words[]     = { { "position", MEASURE_POSITION }, { "velocity", MEASURE_VELOCITY } };
-static const cyaml_strval_t input_words[]       = { { "identity", INPUT_IDENTITY }, { "angle", INPUT_ANGLE } };
+static const cyaml_strval_t measure_words[]     = { { "position", MEASURE_POSITION }, { "velocity", MEASURE_VELOCITY },
+                                                    { "average_velocity", MEASURE_AVERAGE_VELOCITY },
+                                                    { "heading", MEASURE_HEADING }, { "up_x", MEASURE_UP_X },
+                                                    { "up_y", MEASURE_UP_Y }, { "up_z", MEASURE_UP_Z } };
+static const cyaml_strval_t input_words[]       = { { "identity", INPUT_IDENTITY }, { "angle", INPUT_ANGLE },
+                                                    { "none", INPUT_NONE } };
+static const cyaml_strval_t predict_words[]     = { { "change", TARGET_CHANGE }, { "absolute", TARGET_ABSOLUTE } };
 static const cyaml_strval_t baseline_words[]    = { { "zero", BASELINE_ZERO }, { "damp", BASELINE_DAMP },
                                                     { "hold", BASELINE_HOLD } };
 static const cyaml_strval_t exploration_words[] = { { "uniform", EXPLORE_UNIFORM }, { "smooth", EXPLORE_SMOOTH } };
@@ -73,7 +78,9 @@ static const cyaml_schema_field_t observation_fields[] = {
     TEXT(MAY, observation, joint),
     WORD(MAY, observation, measure, measure_words),
     WORD(MAY, observation, input, input_words),
+    WORD(MAY, observation, predict, predict_words),
     TEXT(MAY, observation, extra),
+    TEXT(MAY, observation, quaternion),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t baseline_fields[] = {
@@ -98,6 +105,7 @@ static const cyaml_schema_field_t model_fields[] = {
     INT(MAY, model, members),
     INT(MAY, model, layers),
     INT(MAY, model, hidden),
+    LIST(MAY, model, planar, &a_text, 3, 3),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t planner_fields[] = {

@@ -29,8 +29,9 @@ struct yaml_action {
 struct yaml_observation {
     char *joint;
     int  *measure; /* enum measure    */
-    int  *input;   /* enum input_kind */
-    char *extra;
+    int  *input;   /* enum input_kind  */
+    int  *predict; /* enum target_kind */
+    char *extra, *quaternion;
 };
 
 struct yaml_rates {
@@ -54,7 +55,9 @@ struct yaml_trials {
 };
 
 struct yaml_model {
-    int *members, *layers, *hidden;
+    int     *members, *layers, *hidden;
+    char   **planar; /* observations: ahead, aside, heading */
+    unsigned planar_count;
 };
 
 struct yaml_planner {

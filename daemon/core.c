@@ -422,6 +422,8 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     supervise(c, fault, out);               /* stops and faults          */
     operate(c, in, out);                    /* the operator's wish       */
     core_trial_advance(c, in, out);         /* trial, transition         */
+    if (c->boundary)
+        core_step_begins(c);
     fault |= core_playback(c, in, out);     /* plan, gates               */
     supervise(c, fault & FAULT_GATES, out);
 

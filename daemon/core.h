@@ -219,6 +219,11 @@ struct core {
     int                missing, rejected; /* in a row                              */
     uint64_t           fresh_bits[2];   /* last 128 ticks, newest in bit 0         */
     float              x[MAX_OBS];
+    struct {                            /* where the planner step began, for average velocities    */
+        bool     known;                 /* not since the last reset                                 */
+        uint64_t at;                    /* state seq (pace state) or tick (timer)                   */
+        double   position[MAX_JOINTS];
+    } step_start;
     bool               good;            /* this tick has a new good state          */
     bool               outside;         /* a joint beyond its limit and margin            */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */

@@ -16,6 +16,7 @@ void           core_mode(struct core *c, struct core_output *out, enum mode_even
 /* core_state.c */
 uint32_t core_estimate(struct core *c, const struct core_input *in);
 void     core_prearm(struct core *c, const struct core_input *in);
+void     core_step_begins(struct core *c); /* at a boundary, after everything that looks back */
 bool     core_slow(const struct core *c);
 
 /* core_trial.c */

@@ -13,6 +13,12 @@ static bool finite_float(double v)
     return isfinite((float)v);
 }
 
+/* A quaternion that is one, up to rounding. */
+static bool unit(const double *q)
+{
+    return fabs(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3] - 1) <= 1e-2;
+}
+
 /* S4, S5 of the fault model: why this state cannot be believed, or 0. */
 static uint32_t implausible(const struct core *c, const struct joint_state *s)
 {
@@ -24,6 +30,10 @@ static uint32_t implausible(const struct core *c, const struct joint_state *s)
     for (int k = 0; k < cfg->nextra; k++)
         if (!finite_float(s->extra[k]))
             return FAULT_STATE_NONFINITE;
+
+    for (int i = 0; i < cfg->nx; i++)
+        if (cfg->observation[i].measure >= MEASURE_HEADING && !unit(&s->extra[cfg->observation[i].joint]))
+            return FAULT_STATE_RANGE;
 
     for (int j = 0; j < cfg->nj; j++) {
         const struct joint_config *joint = &cfg->joint[j];
@@ -50,13 +60,62 @@ static uint32_t implausible(const struct core *c, const struct joint_state *s)
     return 0;
 }
 
-static void observe(struct core *c)
+/* Ticks as the planner counts them. */
+static uint64_t tick_of(const struct core *c)
+{
+    return c->config->pace == PACE_STATE ? c->state.seq : c->tick;
+}
+
+void core_step_begins(struct core *c)
+{
+    c->step_start.known = true;
+    c->step_start.at    = tick_of(c);
+    memcpy(c->step_start.position, c->state.position, sizeof c->step_start.position);
+}
+
+static double average_velocity(const struct core *c, int j)
+{
+    double ticks = (double)(tick_of(c) - c->step_start.at);
+
+    return c->step_start.known && ticks > 0 ? (c->state.position[j] - c->step_start.position[j]) / (ticks * c->tick_s)
+                                            : 0;
+}
+
+/* Yaw of q (w, x, y, z); the turn nearest to `before`, so that it never jumps by 2 pi. */
+static double heading(const double *q, double before)
+{
+    double raw = atan2(2 * (q[0] * q[3] + q[1] * q[2]), q[0] * q[0] + q[1] * q[1] - q[2] * q[2] - q[3] * q[3]);
+
+    return raw + 2 * M_PI * round((before - raw) / (2 * M_PI));
+}
+
+/* The world's up direction in the body's frame: the last row of q's rotation matrix. */
+static double up(const double *q, enum measure m)
+{
+    double n = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3];
+
+    switch (m) {
+    case MEASURE_UP_X: return 2 * (q[1] * q[3] - q[0] * q[2]) / n;
+    case MEASURE_UP_Y: return 2 * (q[2] * q[3] + q[0] * q[1]) / n;
+    default: return (q[0] * q[0] - q[1] * q[1] - q[2] * q[2] + q[3] * q[3]) / n;
+    }
+}
+
+/* first: nothing of what was observed before goes on. */
+static void observe(struct core *c, bool first)
 {
     const struct robot_config *cfg = c->config;
 
+    if (first)
+        c->step_start.known = false;
     for (int i = 0; i < cfg->nx; i++) {
         const struct observation_config *o = &cfg->observation[i];
         switch (o->measure) {
+        case MEASURE_AVERAGE_VELOCITY: c->x[i] = (float)average_velocity(c, o->joint); break;
+        case MEASURE_HEADING: c->x[i] = (float)heading(&c->state.extra[o->joint], first ? 0 : (double)c->x[i]); break;
+        case MEASURE_UP_X:
+        case MEASURE_UP_Y:
+        case MEASURE_UP_Z: c->x[i] = (float)up(&c->state.extra[o->joint], o->measure); break;
         case MEASURE_POSITION: c->x[i] = (float)c->state.position[o->joint]; break;
         case MEASURE_VELOCITY: c->x[i] = (float)c->state.velocity[o->joint]; break;
         case MEASURE_EXTRA: c->x[i] = (float)c->state.extra[o->joint]; break;
@@ -75,11 +134,11 @@ static void new_session(struct core *c, uint64_t session, bool lockstep)
     c->command_seq   = 0;
     c->answered_seq  = 0;
     c->fresh_bits[0] = c->fresh_bits[1] = 0;
-    c->live.open     = false;
-    c->phase_origin  = 0;
-    c->phase_step    = 0;
-    c->estop         = false;
-    c->robot_fault   = false;
+    c->live.open                        = false;
+    c->phase_origin                     = 0;
+    c->phase_step                       = 0;
+    c->estop                            = false;
+    c->robot_fault                      = false;
     memset(c->sent, 0, sizeof c->sent);
 }
 
@@ -137,6 +196,8 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->count_range += bad == FAULT_STATE_RANGE;
         c->count_jump += bad == FAULT_STATE_JUMP;
     } else {
+        bool first = !c->have_state || s->ready_count != c->state.ready_count;
+
         if (s->ready_count != c->state.ready_count) /* a new start pose is a new pose to hold */
             memcpy(c->hold, s->position, sizeof c->hold);
         c->good       = true;
@@ -145,7 +206,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->have_state = true;
         c->missing    = 0;
         c->rejected   = 0;
-        observe(c);
+        observe(c, first);
     }
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
         c->estop       = s->estop;

@@ -12,6 +12,20 @@
 enum { WIDEST = MAX_HIDDEN > MAX_IN ? MAX_HIDDEN : MAX_IN };
 _Static_assert(WIDEST >= 2 * MAX_OBS, "the output fits too");
 
+/* Both halves of a displacement or none, and a heading that is neither. */
+static bool planar_in_range(const struct model_dims *d)
+{
+    int ahead = 0, aside = 0;
+
+    for (int i = 0; i < d->nx; i++) {
+        ahead += d->target[i] == TARGET_AHEAD;
+        aside += d->target[i] == TARGET_ASIDE;
+    }
+    if (ahead == 0 && aside == 0)
+        return d->heading == 0;
+    return ahead == 1 && aside == 1 && d->heading < d->nx && d->target[d->heading] <= TARGET_ABSOLUTE;
+}
+
 static bool dims_in_range(const struct model_dims *d)
 {
     if (d->nx < 1 || d->nx > MAX_OBS || d->na < 1 || d->na > MAX_ACT)
@@ -21,25 +35,25 @@ static bool dims_in_range(const struct model_dims *d)
     if (d->hidden < 1 || d->hidden > MAX_HIDDEN)
         return false;
     for (int i = 0; i < d->nx; i++)
-        if (d->input[i] != INPUT_IDENTITY && d->input[i] != INPUT_ANGLE)
+        if (d->input[i] > INPUT_NONE || d->target[i] > TARGET_ASIDE)
             return false;
-    return true;
+    return planar_in_range(d);
 }
 
 bool model_dims_equal(const struct model_dims *a, const struct model_dims *b)
 {
     if (a->nx != b->nx || a->na != b->na || a->members != b->members || a->layers != b->layers ||
-        a->hidden != b->hidden)
+        a->hidden != b->hidden || a->heading != b->heading)
         return false;
-    return memcmp(a->input, b->input, (size_t)a->nx) == 0;
+    return memcmp(a->input, b->input, (size_t)a->nx) == 0 && memcmp(a->target, b->target, (size_t)a->nx) == 0;
 }
 
 int ensemble_nin(const struct model_dims *d)
 {
-    int n = d->nx + d->na;
+    int n = d->na;
 
     for (int i = 0; i < d->nx; i++)
-        n += d->input[i] == INPUT_ANGLE;
+        n += d->input[i] == INPUT_ANGLE ? 2 : d->input[i] == INPUT_IDENTITY;
     return n;
 }
 
@@ -69,11 +83,48 @@ void ensemble_features(const struct model_dims *d, const float *x, const float *
         if (d->input[i] == INPUT_ANGLE) {
             *in++ = sinf(x[i]);
             *in++ = cosf(x[i]);
-        } else {
+        } else if (d->input[i] == INPUT_IDENTITY) {
             *in++ = x[i];
         }
     }
     memcpy(in, a, (size_t)d->na * sizeof *a);
+}
+
+int ensemble_planar(const struct model_dims *d, enum target_kind kind)
+{
+    for (int i = 0; i < d->nx; i++)
+        if (d->target[i] == kind)
+            return i;
+    return -1;
+}
+
+void ensemble_target(const struct model_dims *d, const float *x, const float *y, float *t)
+{
+    int ahead = ensemble_planar(d, TARGET_AHEAD), aside = ensemble_planar(d, TARGET_ASIDE);
+
+    for (int i = 0; i < d->nx; i++)
+        t[i] = d->target[i] == TARGET_ABSOLUTE ? y[i] : y[i] - x[i];
+    if (ahead >= 0) {
+        float s = sinf(x[d->heading]), c = cosf(x[d->heading]), dx = t[ahead], dy = t[aside];
+
+        t[ahead] = c * dx + s * dy;
+        t[aside] = c * dy - s * dx;
+    }
+}
+
+void ensemble_follow(const struct model_dims *d, const float *x, const float *t, float *y)
+{
+    int ahead = ensemble_planar(d, TARGET_AHEAD), aside = ensemble_planar(d, TARGET_ASIDE);
+
+    if (ahead >= 0) {
+        float s = sinf(x[d->heading]), c = cosf(x[d->heading]), forward = t[ahead], sideways = t[aside];
+
+        y[ahead] = x[ahead] + (c * forward - s * sideways);
+        y[aside] = x[aside] + (s * forward + c * sideways);
+    }
+    for (int i = 0; i < d->nx; i++)
+        if (d->target[i] <= TARGET_ABSOLUTE)
+            y[i] = d->target[i] == TARGET_ABSOLUTE ? t[i] : x[i] + t[i];
 }
 
 static void normaliser_identity(struct ensemble *e)
@@ -229,13 +280,15 @@ void ensemble_score(const struct ensemble *e, int n, const float *x, const float
         scale = e->out_std;
     for (int i = 0; i < n; i++, x += nx, a += na, y += nx) {
         double mu[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 }, noise[MAX_OBS] = { 0 };
+        float  target[MAX_OBS];
 
+        ensemble_target(&e->dims, x, y, target);
         for (int m = 0; m < members; m++) {
             float mean[MAX_OBS], var[MAX_OBS];
 
             ensemble_predict(e, m, x, a, mean, var);
             for (int k = 0; k < nx; k++) {
-                double s = (double)scale[k], d = ((double)y[k] - (double)x[k] - (double)mean[k]) / s;
+                double s = (double)scale[k], d = ((double)target[k] - (double)mean[k]) / s;
 
                 if (s == 0)
                     continue;

@@ -1,11 +1,19 @@
 /* ensemble.h - the probabilistic ensemble of PETS (Chua et al. 2018, arXiv 1805.12114) as data.
  *
- * Each member maps an observation x (nx) and an action a (na) to a Gaussian over the change of x in one planner step:
+ * Each member maps an observation x (nx) and an action a (na) to a Gaussian over the target t (nx) of one planner step:
  *
- *     in    = [features(x), a], standardised;  an angle contributes sin and cos, anything else itself
+ *     in    = [features(x), a], standardised;  an angle contributes sin and cos, what is no input nothing, else itself
  *     out   = W_L swish(... swish(W_1 in + b_1) ...) + b_L          (2 nx outputs: mean, raw log-variance)
  *     lv    = max - softplus(max - raw);  lv = min + softplus(lv - min)        (bounded log-variance)
- *     x'    = x + out_mean + out_std * (mean + exp(lv / 2) * z),   z ~ N(0, 1)
+ *     t     = out_mean + out_std * (mean + exp(lv / 2) * z),   z ~ N(0, 1)
+ *
+ * What t means is said per component (enum target_kind): the change, x' = x + t; the next value itself, x' = t (a
+ * measurement that has no memory, such as the speed over the step: PETS' half-cheetah); or one half of a displacement in
+ * the plane, as seen from the robot: with psi the heading before the step,
+ *
+ *     x'_ahead = x_ahead + cos(psi) t_ahead - sin(psi) t_aside,   x'_aside = x_aside + sin(psi) t_ahead + cos(psi) t_aside
+ *
+ * so that a robot which takes neither place nor heading as inputs moves alike everywhere and in every direction.
  *
  * out_mean = 0 and out_std = 1 where targets are not standardised (the paper's recipe).
  * The functions here are the plain-loop truth; planner/rollout has the fast form, models/train the learning one. */
@@ -24,7 +32,8 @@ enum {
     MAX_IN      = 2 * MAX_OBS + MAX_ACT,
 };
 
-enum input_kind { INPUT_IDENTITY = 0, INPUT_ANGLE = 1 };
+enum input_kind { INPUT_IDENTITY = 0, INPUT_ANGLE = 1, INPUT_NONE = 2 };
+enum target_kind { TARGET_CHANGE = 0, TARGET_ABSOLUTE = 1, TARGET_AHEAD = 2, TARGET_ASIDE = 3 };
 
 struct model_dims {
     int     nx;             /* observation                                  */
@@ -32,7 +41,9 @@ struct model_dims {
     int     members;        /* nets in the ensemble                         */
     int     layers;         /* hidden layers                                */
     int     hidden;         /* units of each                                */
-    uint8_t input[MAX_OBS]; /* enum input_kind of each observation          */
+    uint8_t input[MAX_OBS];  /* enum input_kind of each observation         */
+    uint8_t target[MAX_OBS]; /* enum target_kind of each                    */
+    uint8_t heading;         /* TARGET_AHEAD: the observation that is the heading, rad; else 0 */
 };
 
 struct ensemble {
@@ -47,10 +58,10 @@ struct ensemble {
     float            *weights; /* members x ensemble_params(): per layer W (out x in, row-major), b (out) */
 };
 
-/* Same sizes and input kinds? */
+/* Same sizes, input and target kinds? */
 bool model_dims_equal(const struct model_dims *a, const struct model_dims *b);
 
-/* Width of the model's input: an angle counts twice. */
+/* Width of the model's input: an angle counts twice, what is no input not at all. */
 int ensemble_nin(const struct model_dims *d);
 
 /* Input and output width of layer l = 0 .. layers. */
@@ -61,6 +72,13 @@ size_t ensemble_params(const struct model_dims *d);
 
 /* Observation x (nx) and action a (na) to the raw, unstandardised input (nin). */
 void ensemble_features(const struct model_dims *d, const float *x, const float *a, float *in);
+
+/* The observation whose target is of this kind (TARGET_AHEAD, TARGET_ASIDE), -1: none. */
+int ensemble_planar(const struct model_dims *d, enum target_kind kind);
+
+/* Target t (nx) of the step from x to y, and the other way: where target t leads from x.  y may be t. */
+void ensemble_target(const struct model_dims *d, const float *x, const float *y, float *t);
+void ensemble_follow(const struct model_dims *d, const float *x, const float *t, float *y);
 
 /* Allocates e->weights (the caller frees it with ensemble_free).  0, or -ENOMEM, or -EINVAL for sizes out of range. */
 int  ensemble_alloc(struct ensemble *e, const struct model_dims *d);
@@ -73,7 +91,7 @@ void ensemble_init(struct ensemble *e, uint64_t seed);
 /* Every weight, bound and normaliser entry finite, every std > 0? */
 bool ensemble_finite(const struct ensemble *e);
 
-/* One member's prediction for one (x, a): mean and variance of x' - x, in the units of x (nx each).
+/* One member's prediction for one (x, a): mean and variance of the target, in its units (nx each).
  * No memory, any thread. */
 void ensemble_predict(const struct ensemble *e, int member, const float *x, const float *a, float *mean, float *var);
 

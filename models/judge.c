@@ -12,23 +12,26 @@
     1.4189385332046727 /* 0.5 (1 + log 2 pi): mean and variance of the targets, in units of their std */
 #define STD_MIN 1e-12
 
-/* Standard deviation of each component's change, 0 where it never changes.  Returns how many do. */
-static int target_scale(const struct train_data *data, int nx, float *scale)
+/* Standard deviation of each component's target, 0 where it is always the same.  Returns how many are not. */
+static int target_scale(const struct train_data *data, const struct model_dims *d, float *scale)
 {
-    int moving = 0;
+    double sum[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 };
+    float  first[MAX_OBS], t[MAX_OBS];
+    int    nx = d->nx, moving = 0;
 
-    for (int k = 0; k < nx; k++) {
-        double s = 0, q = 0;
+    for (int i = 0; i < data->n; i++) {
+        ensemble_target(d, data->x + i * nx, data->y + i * nx, i ? t : first);
+        for (int k = 0; i && k < nx; k++) {
+            double away = (double)t[k] - (double)first[k]; /* from the first: a large constant would cancel */
 
-        for (int i = 0; i < data->n; i++)
-            s += (double)(data->y[i * nx + k] - data->x[i * nx + k]);
-        s /= data->n;
-        for (int i = 0; i < data->n; i++) {
-            double e = (double)(data->y[i * nx + k] - data->x[i * nx + k]) - s;
-
-            q += e * e;
+            sum[k] += away;
+            square[k] += away * away;
         }
-        q        = sqrt(q / data->n);
+    }
+    for (int k = 0; k < nx; k++) {
+        double mean = sum[k] / data->n, q = square[k] / data->n - mean * mean;
+
+        q        = q > 0 ? sqrt(q) : 0;
         scale[k] = q < STD_MIN ? 0 : (float)q;
         moving += scale[k] != 0;
     }
@@ -47,7 +50,7 @@ void judge_candidate(const struct ensemble *candidate, const struct ensemble *in
         snprintf(v->reason, sizeof v->reason, "refused: a weight or scale is not a finite number");
         return;
     }
-    if (data->n < 2 || target_scale(data, candidate->dims.nx, scale) == 0) {
+    if (data->n < 2 || target_scale(data, &candidate->dims, scale) == 0) {
         snprintf(v->reason, sizeof v->reason, "refused: %d transitions without any change, nothing to judge it by",
                  data->n);
         return;

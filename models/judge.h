@@ -3,7 +3,7 @@
  * Acceptance, before it flies: every number finite, self-test matches (model_file_load), and its one-step NLL on the
  * newest trials is no worse than the incumbent's by more than 5 % of max(|incumbent|, 1).  Without an incumbent it must
  * beat the best constant prediction (mean and variance of the targets themselves) by that much: a model that learned
- * nothing is refused.  NLL is in units of the targets' own std; observations that never changed do not count.
+ * nothing is refused.  NLL is in units of the targets' own std; targets that are always the same do not count.
  * This catches broken fits only.
  * Prequential, after it flew: each new trial is predicted before it is learned from.  If that error exceeds three times
  * the median of the previous three, the model is rolled back. */

@@ -13,7 +13,7 @@
 
 #include "daemon/rt/check.h"
 
-enum { FORMAT = 1, LARGEST = 128 << 20 /* bytes; 16 nets of 5 x 512 are 84 MB */ };
+enum { FORMAT = 2, LARGEST = 128 << 20 /* bytes; 16 nets of 5 x 512 are 84 MB */ };
 
 #define MAGIC              "LIMBERNN"
 #define SELFTEST_TOLERANCE 1e-4f
@@ -27,9 +27,11 @@ struct file_header {
     char     robot[NAME_SIZE];
     int32_t  nx, na, members, layers, hidden;
     uint8_t  input[MAX_OBS];
-    uint8_t  zero[4];
+    uint8_t  target[MAX_OBS];
+    uint8_t  heading;
+    uint8_t  zero[3];
 };
-_Static_assert(sizeof(struct file_header) == 168, "no padding: this is the format");
+_Static_assert(sizeof(struct file_header) == 232, "no padding: this is the format");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian");
 
 void model_selftest(const struct ensemble *e, float *out)
@@ -43,8 +45,11 @@ void model_selftest(const struct ensemble *e, float *out)
         if (d->input[k] == INPUT_ANGLE) {
             x[k] = k % 2 ? -0.5f : 0.5f;
             in++;
-        } else {
+        } else if (d->input[k] == INPUT_IDENTITY) {
             x[k] = e->in_mean[in] + (k % 2 ? -0.5f : 0.5f) * e->in_std[in];
+        } else {
+            x[k] = 0;
+            in--;
         }
     }
     for (int k = 0; k < d->na; k++, in++)
@@ -181,6 +186,8 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
     h.hidden  = e->dims.hidden;
     snprintf(h.robot, sizeof h.robot, "%s", robot);
     memcpy(h.input, e->dims.input, (size_t)e->dims.nx);
+    memcpy(h.target, e->dims.target, (size_t)e->dims.nx);
+    h.heading = e->dims.heading;
 
     struct ensemble copy = *e; /* transfer only reads it here */
     memcpy(file, &h, sizeof h);
@@ -262,18 +269,24 @@ static int check_header(const struct reading *r, const uint8_t *file, size_t len
 static int check_identity(const struct reading *r, const struct file_header *h, const char *robot,
                           const struct model_dims *want)
 {
-    struct model_dims d = { h->nx, h->na, h->members, h->layers, h->hidden, { 0 } };
+    struct model_dims d = { .nx      = h->nx,
+                            .na      = h->na,
+                            .members = h->members,
+                            .layers  = h->layers,
+                            .hidden  = h->hidden,
+                            .heading = h->heading };
 
     if (!memchr(h->robot, 0, sizeof h->robot) || strcmp(h->robot, robot) != 0)
         return refuse(r, -EINVAL, "was made for robot \"%.*s\", not for \"%s\"", NAME_SIZE, h->robot, robot);
     if (h->version == 0)
         return refuse(r, -EINVAL, "has no version; versions count from 1");
     memcpy(d.input, h->input, sizeof d.input);
+    memcpy(d.target, h->target, sizeof d.target);
     if (!model_dims_equal(&d, want))
         return refuse(r, -EINVAL,
                       "has %d observations, %d actions, %d nets of %d x %d; wanted %d, %d, %d nets of %d x %d%s", d.nx,
                       d.na, d.members, d.layers, d.hidden, want->nx, want->na, want->members, want->layers,
-                      want->hidden, d.nx == want->nx ? " and the same angles" : "");
+                      want->hidden, d.nx == want->nx ? " and the same inputs and targets" : "");
     if (h->length != file_length(want))
         return refuse(r, -EBADMSG, "is damaged: %llu bytes where its sizes need %zu", (unsigned long long)h->length,
                       file_length(want));

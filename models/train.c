@@ -277,8 +277,7 @@ static void differences(const struct trainer *t, const struct train_data *data, 
 
     for (size_t i = 0; i < (size_t)data->n; i++) {
         ensemble_features(d, data->x + i * nx, data->a + i * na, in + i * nin);
-        for (size_t k = 0; k < nx; k++)
-            target[i * nx + k] = data->y[i * nx + k] - data->x[i * nx + k];
+        ensemble_target(d, data->x + i * nx, data->y + i * nx, target + i * nx);
     }
 }
 

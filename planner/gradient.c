@@ -12,6 +12,7 @@ struct tape {
     float *slope; /* layers x hidden, padded    */
     float *noise; /* nx: d (sigma z) / d r      */
     float *dcost; /* nx: d (step's cost) / d x' */
+    float *plane; /* with a displacement: sine and cosine of the heading, then how far it went along either axis */
     float *angle; /* per angle: sine and cosine */
 };
 
@@ -23,7 +24,8 @@ static struct tape tape_at(const struct gradient_job *job, int h)
     t.slope = job->tape + (size_t)h * (size_t)gradient_tape(d) * TILE;
     t.noise = t.slope + d->layers * PADDED(d->hidden) * TILE;
     t.dcost = t.noise + d->nx * TILE;
-    t.angle = t.dcost + d->nx * TILE;
+    t.plane = t.dcost + d->nx * TILE;
+    t.angle = t.plane + (job->net->plane_ahead < 0 ? 0 : 4 * TILE);
     return t;
 }
 
@@ -95,6 +97,51 @@ static __attribute__((noinline)) void swish_slope(float *y, float *slope, int un
         }
 }
 
+/* x follows its targets t. */
+INLINE void follow_targets(const struct gradient_net *net, float *x, const float *target, float *plane, const int bt)
+{
+    float *xa = x + net->plane_ahead * TILE, *xs = x + net->plane_aside * TILE;
+
+    for (int j = 0; j < bt * LANES && net->plane_ahead >= 0; j += LANES) {
+        vf s, c, ahead = v_load(target + net->plane_ahead * TILE + j),
+                 aside = v_load(target + net->plane_aside * TILE + j);
+
+        v_sincos(v_load(x + net->dims.heading * TILE + j), &s, &c);
+        v_store(plane + j, s);
+        v_store(plane + TILE + j, c);
+        v_store(plane + 2 * TILE + j, c * ahead - s * aside);
+        v_store(plane + 3 * TILE + j, s * ahead + c * aside);
+        v_store(xa + j, v_load(xa + j) + (c * ahead - s * aside));
+        v_store(xs + j, v_load(xs + j) + (s * ahead + c * aside));
+    }
+    for (int i = 0; i < net->dims.nx; i++)
+        for (int j = i * TILE; j < i * TILE + bt * LANES && i != net->plane_ahead && i != net->plane_aside; j += LANES)
+            v_store(x + j, v_load(x + j) * net->carry[i] + v_load(target + j));
+}
+
+/* d target from dx, which is by the state after the step; then dx as far as it does not go through the net. */
+INLINE void target_slopes(const struct gradient_net *net, float *dx, const float *plane, float *dtarget, const int bt)
+{
+    float *da = dx + net->plane_ahead * TILE, *ds = dx + net->plane_aside * TILE;
+
+    for (int i = 0; i < net->dims.nx; i++)
+        for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES) {
+            vf d = v_load(dx + j);
+
+            v_store(dtarget + j, d);
+            v_store(dx + j, d * net->carry[i]);
+        }
+    for (int j = 0; j < bt * LANES && net->plane_ahead >= 0; j += LANES) {
+        vf     s = v_load(plane + j), c = v_load(plane + TILE + j), ahead = v_load(da + j), aside = v_load(ds + j);
+        float *heading = dx + net->dims.heading * TILE + j;
+
+        v_store(dtarget + net->plane_ahead * TILE + j, c * ahead + s * aside);
+        v_store(dtarget + net->plane_aside * TILE + j, c * aside - s * ahead);
+        v_store(heading,
+                v_load(heading) + (aside * v_load(plane + 2 * TILE + j) - ahead * v_load(plane + 3 * TILE + j)));
+    }
+}
+
 /* x becomes the next state; what the way back needs goes to the tape. */
 INLINE void step_ahead(const struct gradient_job *job, int member, const float *act, const float *z, struct tape t,
                        const int bt)
@@ -117,19 +164,15 @@ INLINE void step_ahead(const struct gradient_job *job, int member, const float *
     product(to, from, ahead[layers], NULL, in, in, 2 * nx, z ? 2 * nx : nx, bt);
 
     for (int i = 0; i < nx; i++)
-        for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES) {
-            vf dx = v_load(to + j);
+        for (int j = i * TILE; j < i * TILE + bt * LANES && z; j += LANES) {
+            vf s     = 1.0f / (1.0f + v_exp(-v_load(to + nx * TILE + j)));
+            vf sigma = v_sqrt(net->var_min[i] + net->var_span[i] * s);
 
-            if (z) {
-                vf s     = 1.0f / (1.0f + v_exp(-v_load(to + nx * TILE + j)));
-                vf sigma = v_sqrt(net->var_min[i] + net->var_span[i] * s);
-
-                dx += sigma * z[i];
-                /* A variance below the smallest float has no slope either: 0 / 0 would be none. */
-                v_store(t.noise + j, s * (1.0f - s) * (0.5f * net->var_span[i] * z[i]) / v_max(sigma, 1e-30f));
-            }
-            v_store(job->x + j, v_load(job->x + j) + dx);
+            v_store(to + j, v_load(to + j) + sigma * z[i]);
+            /* A variance below the smallest float has no slope either: 0 / 0 would be none. */
+            v_store(t.noise + j, s * (1.0f - s) * (0.5f * net->var_span[i] * z[i]) / v_max(sigma, 1e-30f));
         }
+    follow_targets(net, job->x, to, t.plane, bt);
 }
 
 /* dx = d cost / d x before the step, dact += d cost / d action; on entry dx is by the state after it. */
@@ -140,14 +183,10 @@ INLINE void step_back(const struct gradient_job *job, int member, float *dact, b
     int    nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, out = noisy ? 2 * nx : nx;
     float *from = job->buf[0], *to = job->buf[1];
 
-    for (int i = 0; i < nx; i++)
-        for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES) {
-            vf dx = v_load(job->dx + j);
-
-            v_store(from + j, dx);
-            if (noisy)
-                v_store(from + nx * TILE + j, dx * v_load(t.noise + j));
-        }
+    target_slopes(net, job->dx, t.plane, from, bt);
+    for (int i = 0; i < nx && noisy; i++)
+        for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES)
+            v_store(from + nx * TILE + j, v_load(from + j) * v_load(t.noise + j));
     product(to, from, back[layers], t.slope + (layers - 1) * PADDED(hidden) * TILE, out, 2 * nx, hidden, hidden, bt);
     for (int l = layers - 1; l > 0; l--) {
         float *was = from;
@@ -161,6 +200,8 @@ INLINE void step_back(const struct gradient_job *job, int member, float *dact, b
     for (int i = 0; i < nx; i++) {
         bool angle = net->dims.input[i] == INPUT_ANGLE;
 
+        if (net->dims.input[i] == INPUT_NONE)
+            continue;
         for (int j = 0; j < bt * LANES; j += LANES) {
             vf d = v_load(from + j);
 
@@ -182,7 +223,6 @@ struct chain {
     vf p[3], R[3][3]; /* the frame so far */
     vf joint[MAX_LINKS][3], axis[MAX_LINKS][3];
 };
-
 
 static __attribute__((noinline)) void chain_ahead(struct chain *c, const struct task_frame *f, const float *x)
 {

@@ -3,17 +3,21 @@
  *
  * Forwards (notation of models/ensemble.h and lanes.h, z fixed: the draw is the same for every candidate)
  *
- *     x' = x + mu + sigma z,   sigma = sqrt(var_min + var_span s),   s = 1 / (1 + e^-r)
+ *     x' = x + t,   t = mu + sigma z,   sigma = sqrt(var_min + var_span s),   s = 1 / (1 + e^-r)
  *
  * and backwards, with l = d cost / d x' of all that follows
  *
  *     d mu = l,   d r = l z var_span s (1 - s) / (2 sigma),   d in = W' (slope * ... (slope * W' [d mu, d r])),
  *     d x = l + d in;   an angle takes  cos x (d in of its sine) - sin x (d in of its cosine)
  *
+ * A target that is the next value itself leaves d x = d in; a displacement in the plane turns l by the heading, d mu_ahead =
+ * cos l_ahead + sin l_aside, d mu_aside = cos l_aside - sin l_ahead, and adds l_aside dx_ahead - l_ahead dx_aside to the
+ * heading's d x, where dx is the displacement as seen from the ground.
+ *
  * Nothing is computed twice: the way forwards leaves a tape, per step the slopes swish' of every hidden unit, d r / l,
  * sine and cosine of the angles and the gradient of the step's cost.  It is written and read once, in order; the memory it
  * moves costs less than half of what another way forwards would.  Bytes of one tape, one per worker:
- * 4 horizon (layers hidden + 2 nx + 2 angles) 32. */
+ * 4 horizon (layers hidden + 2 nx + 2 angles + 4 with a displacement) 32. */
 #ifndef PLANNER_GRADIENT_H
 #define PLANNER_GRADIENT_H
 
@@ -27,6 +31,8 @@ struct gradient_net {
     int               nin;
     float             in_mean[MAX_IN];
     float             var_min[MAX_OBS], var_span[MAX_OBS];
+    float             carry[MAX_OBS];         /* see struct lanes_net */
+    int               plane_ahead, plane_aside;
     float            *ahead[MAX_MEMBERS][MAX_LAYERS + 1], *back[MAX_MEMBERS][MAX_LAYERS + 1];
 };
 

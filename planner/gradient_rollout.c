@@ -53,9 +53,11 @@ int gradient_width(const struct model_dims *d)
 
 int gradient_tape(const struct model_dims *d)
 {
-    int angles = ensemble_nin(d) - d->nx - d->na;
+    int angles = 0, plane = ensemble_planar(d, TARGET_AHEAD) >= 0 ? 4 : 0;
 
-    return d->layers * padded(d->hidden) + 2 * d->nx + 2 * angles;
+    for (int i = 0; i < d->nx; i++)
+        angles += d->input[i] == INPUT_ANGLE;
+    return d->layers * padded(d->hidden) + 2 * d->nx + 2 * angles + plane;
 }
 
 void gradient_layout(struct gradient *g, struct arena *a, const struct planner_config *c, const struct model_dims *d)
@@ -122,6 +124,10 @@ void gradient_pack(struct gradient *g, int slot, const struct ensemble *e, const
     n->nin  = ensemble_nin(&e->dims);
     memcpy(n->in_mean, e->in_mean, sizeof n->in_mean);
     lanes_variance(e, n->var_min, n->var_span);
+    n->plane_ahead = ensemble_planar(&e->dims, TARGET_AHEAD);
+    n->plane_aside = ensemble_planar(&e->dims, TARGET_ASIDE);
+    for (int i = 0; i < e->dims.nx; i++)
+        n->carry[i] = e->dims.target[i] == TARGET_ABSOLUTE ? 0 : 1;
     const float *W = e->weights;
 
     for (int m = 0; m < e->dims.members; m++)

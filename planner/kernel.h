@@ -160,8 +160,8 @@ INLINE void layer(float *y, const float *x, const float *p, int in, int out, int
 
 /* The net's input from state and action: features, less their means.  angle: NULL, or where each angle's sine and cosine
  * are left. */
-INLINE void features(float *in, const struct model_dims *d, const float *mean, const float *x, const float *act, float *angle,
-                     const int bt)
+INLINE void features(float *in, const struct model_dims *d, const float *mean, const float *x, const float *act,
+                     float *angle, const int bt)
 {
     for (int i = 0; i < d->nx; i++, x += TILE) {
         if (d->input[i] == INPUT_ANGLE) {
@@ -179,7 +179,7 @@ INLINE void features(float *in, const struct model_dims *d, const float *mean, c
             in += 2 * TILE;
             mean += 2;
             angle = angle ? angle + 2 * TILE : NULL;
-        } else {
+        } else if (d->input[i] == INPUT_IDENTITY) {
             for (int j = 0; j < bt; j++)
                 v_store(in + j * LANES, v_load(x + j * LANES) - mean[0]);
             in += TILE;
@@ -353,19 +353,60 @@ INLINE vf variance(const struct lanes_net *net, const float *out, int i, int j)
     return v_variance(v_load(out + (net->dims.nx + i) * TILE + j * LANES), net->var_min[i], net->var_span[i]);
 }
 
+/* Where a displacement t_ahead, t_aside leads to in the plane; before anything else of x changes. */
+INLINE void displace(const struct lanes_net *net, float *x, vf ahead, vf aside, int j)
+{
+    float *xa = x + net->ahead * TILE + j * LANES, *xs = x + net->aside * TILE + j * LANES;
+    vf     s, c;
+
+    v_sincos(v_load(x + net->dims.heading * TILE + j * LANES), &s, &c);
+    v_store(xa, v_load(xa) + (c * ahead - s * aside));
+    v_store(xs, v_load(xs) + (s * ahead + c * aside));
+}
+
+/* One component of x follows its target. */
+INLINE void follow(const struct lanes_net *net, float *x, vf t, int i, int j)
+{
+    float *xi = x + i * TILE + j * LANES;
+
+    v_store(xi, v_load(xi) * net->carry[i] + t);
+}
+
+INLINE vf target_drawn(const struct lanes_job *job, const float *out, int i, int j, const bool exact)
+{
+    const struct lanes_net *net   = job->net;
+    int                     at    = i * TILE + j * LANES;
+    vf                      r     = v_load(out + net->dims.nx * TILE + at);
+    vf                      sigma = exact ? v_sqrt(v_variance(r, net->var_min[i], net->var_span[i]))
+                                          : v_sigma_fast(r, net->var_min[i], net->var_span[i]);
+
+    return v_load(out + at) + sigma * v_load(job->noise + at);
+}
+
+INLINE bool in_plane(const struct lanes_net *net, int i)
+{
+    return i == net->ahead || i == net->aside;
+}
+
 INLINE void next_states(const struct lanes_job *job, const float *out, float *x, const bool exact, const int bt)
 {
     const struct lanes_net *net = job->net;
-    int                     nx  = net->dims.nx;
 
-    for (int i = 0; i < nx; i++)
-        for (int j = 0; j < bt; j++) {
-            int at = i * TILE + j * LANES;
-            vf  r = v_load(out + nx * TILE + at);
-            vf  sigma = exact ? v_sqrt(v_variance(r, net->var_min[i], net->var_span[i]))
-                              : v_sigma_fast(r, net->var_min[i], net->var_span[i]);
-            v_store(x + at, v_load(x + at) + (v_load(out + at) + sigma * v_load(job->noise + at)));
-        }
+    for (int j = 0; j < bt && net->ahead >= 0; j++)
+        displace(net, x, target_drawn(job, out, net->ahead, j, exact), target_drawn(job, out, net->aside, j, exact), j);
+    for (int i = 0; i < net->dims.nx; i++)
+        for (int j = 0; j < bt && !in_plane(net, i); j++)
+            follow(net, x, target_drawn(job, out, i, j, exact), i, j);
+}
+
+/* The same without noise. */
+INLINE void next_means(const struct lanes_net *net, const float *out, float *x, const int bt)
+{
+    for (int j = 0; j < bt && net->ahead >= 0; j++)
+        displace(net, x, v_load(out + net->ahead * TILE + j * LANES), v_load(out + net->aside * TILE + j * LANES), j);
+    for (int i = 0; i < net->dims.nx; i++)
+        for (int j = 0; j < bt && !in_plane(net, i); j++)
+            follow(net, x, v_load(out + i * TILE + j * LANES), i, j);
 }
 
 /* x becomes the next state: one member's mean, plus noise of particle `first` on if there is any. */
@@ -375,10 +416,7 @@ INLINE void model_step(const struct lanes_job *job, int member, int first, int h
     const float *out = net_outputs(job, member, x, job->act + h * job->net->dims.na * TILE, job->z ? 2 * nx : nx, bt);
 
     if (!job->z) {
-        for (int i = 0; i < nx; i++)
-            for (int j = 0; j < bt; j++)
-                v_store(x + i * TILE + j * LANES,
-                        v_load(x + i * TILE + j * LANES) + v_load(out + i * TILE + j * LANES));
+        next_means(job->net, out, x, bt);
     } else {
         spread_noise(job, first, h, bt);
         if (job->exact)

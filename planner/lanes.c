@@ -99,12 +99,14 @@ INLINE void roll_mm(const struct lanes_job *job, const int bt)
     finish(job, cost, 1.0f / (float)n, bt);
 }
 
-/* x drawn from the Gaussian with the mean and variance of the members' mixture (PETS code, propagation DS). */
+/* x follows a target drawn from the Gaussian with the mean and variance of the members' mixture (PETS code, propagation
+ * DS); the target is left where the first member's mean was. */
 INLINE void pool(const struct lanes_job *job, const int bt)
 {
     int          nx = job->net->dims.nx, members = job->net->dims.members;
     float        share = 1.0f / (float)members;
     const float *var   = job->moment + members * nx * TILE;
+    float       *t     = job->moment;
 
     for (int i = 0; i < nx; i++)
         for (int j = 0; j < bt; j++) {
@@ -119,8 +121,9 @@ INLINE void pool(const struct lanes_job *job, const int bt)
                 square += d * d;
             }
             vf sigma = v_sqrt(square * share);
-            v_store(job->x + at, v_load(job->x + at) + (mean + sigma * v_load(job->noise + at)));
+            v_store(t + at, mean + sigma * v_load(job->noise + at));
         }
+    next_means(job->net, t, job->x, bt);
     tick(job, PHASE_HEAD);
 }
 

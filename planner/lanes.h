@@ -36,6 +36,8 @@ struct lanes_net {
     bool              bf16;
     float             in_mean[MAX_IN];
     float             out_std[MAX_OBS];
+    float             carry[MAX_OBS];    /* 1, or 0 where the target is the next value itself         */
+    int               ahead, aside;      /* observations of the displacement in the plane, -1: none   */
     float             var_min[MAX_OBS];  /* out_std^2 e^min_logvar, units of x squared; >= 2^-100     */
     float             var_span[MAX_OBS]; /* out_std^2 e^max_logvar                                    */
     float            *layer[MAX_MEMBERS][MAX_LAYERS + 1];

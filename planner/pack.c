@@ -157,6 +157,10 @@ void lanes_pack(const struct lanes_ops *ops, const struct ensemble *e, struct la
     n->nin     = ensemble_nin(&e->dims);
     memcpy(n->in_mean, e->in_mean, sizeof n->in_mean);
     memcpy(n->out_std, e->out_std, sizeof n->out_std);
+    n->ahead = ensemble_planar(&e->dims, TARGET_AHEAD);
+    n->aside = ensemble_planar(&e->dims, TARGET_ASIDE);
+    for (int i = 0; i < e->dims.nx; i++)
+        n->carry[i] = e->dims.target[i] == TARGET_ABSOLUTE ? 0 : 1;
     lanes_variance(e, n->var_min, n->var_span);
     for (int m = 0; m < e->dims.members; m++) {
         const float *W = e->weights + (size_t)m * ensemble_params(&e->dims);

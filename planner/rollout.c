@@ -69,11 +69,7 @@ void rollout_layout(struct rollout *r, struct arena *a, const struct planner_con
 
 void rollout_pack(struct rollout *r, int slot, const struct ensemble *e)
 {
-    const struct model_dims *d = &r->dims, *m = &e->dims;
-
-    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS);
-    CHECK(m->nx == d->nx && m->na == d->na && m->members == d->members && m->layers == d->layers &&
-          m->hidden == d->hidden && !memcmp(m->input, d->input, (size_t)d->nx));
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && model_dims_equal(&e->dims, &r->dims));
     lanes_pack(r->ops, e, &r->net[slot]);
 }
 

@@ -109,7 +109,7 @@ void dst_config(struct robot_config *c)
     c->nx        = NX;
     for (int i = 0; i < NX; i++)
         c->observation[i] = (struct observation_config){ .measure = i < 2 ? MEASURE_POSITION : MEASURE_VELOCITY,
-                                                         .joint = i % 2, .angle = i == 1 };
+                                                         .joint = i % 2, .input = i == 1 ? INPUT_ANGLE : INPUT_IDENTITY };
     c->command_mode          = COMMAND_TORQUE;
     c->exploration.kind      = EXPLORE_UNIFORM;
     c->exploration.amplitude = 1;

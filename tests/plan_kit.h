@@ -36,25 +36,25 @@ static inline int kit_pick(struct rng *r, int low, int high)
 static inline void kit_defaults(struct kit *k, int nx, int na)
 {
     *k   = (struct kit){ .d = { .nx = nx, .na = na, .members = 3, .layers = 2, .hidden = 20 } };
-    k->c = (struct planner_config){ .name       = "icem",
-                                    .horizon    = 6,
-                                    .population = 40,
-                                    .iterations = 3,
-                                    .elites     = 8,
-                                    .particles  = 3,
-                                    .exact      = true,
-                                    .alpha      = 0.1,
-                                    .noise_beta = 2,
-                                    .decay      = 1.25,
-                                    .keep       = 0.3,
-                                    .epsilon    = 0.001,
-                                    .lambda     = 0.0005,
-                                    .kappa      = 2000,
-                                    .smoothing  = 0.9,
-                                    .anneal     = 0.5,
+    k->c = (struct planner_config){ .name          = "icem",
+                                    .horizon       = 6,
+                                    .population    = 40,
+                                    .iterations    = 3,
+                                    .elites        = 8,
+                                    .particles     = 3,
+                                    .exact         = true,
+                                    .alpha         = 0.1,
+                                    .noise_beta    = 2,
+                                    .decay         = 1.25,
+                                    .keep          = 0.3,
+                                    .epsilon       = 0.001,
+                                    .lambda        = 0.0005,
+                                    .kappa         = 2000,
+                                    .smoothing     = 0.9,
+                                    .anneal        = 0.5,
                                     .learning_rate = 0.2,
-                                    .steps      = 10,
-                                    .polish     = 3 };
+                                    .steps         = 10,
+                                    .polish        = 3 };
     for (int j = 0; j < MAX_ACT; j++)
         k->c.init_std[j] = 0.5;
     k->b.na = na;
@@ -205,6 +205,24 @@ static inline void kit_predict(const struct kit *k, int member, const float *x, 
         ensemble_predict(&k->e, member, x, a, mean, var);
 }
 
+/* Inputs and targets of every kind; where there is room, a displacement in the plane. */
+static inline void kit_structure(struct model_dims *d, struct rng *r)
+{
+    for (int i = 0; i < d->nx; i++) {
+        d->input[i]  = rng_below(r, 3) ? INPUT_IDENTITY : rng_below(r, 3) ? INPUT_ANGLE : INPUT_NONE;
+        d->target[i] = rng_below(r, 4) ? TARGET_CHANGE : TARGET_ABSOLUTE;
+    }
+    if (d->nx < 3 || rng_below(r, 2))
+        return;
+    int ahead = kit_pick(r, 0, d->nx - 1), aside = (ahead + kit_pick(r, 1, d->nx - 1)) % d->nx, heading = 0;
+
+    while (heading == ahead || heading == aside)
+        heading++;
+    d->target[ahead] = TARGET_AHEAD;
+    d->target[aside] = TARGET_ASIDE;
+    d->heading       = (uint8_t)heading;
+}
+
 /* The next states (particles x nx) of all particles under one action, by the noise and members of one step. */
 static inline void kit_step(const struct kit *k, int P, int h, const float *a, float *x)
 {
@@ -224,6 +242,8 @@ static inline void kit_step(const struct kit *k, int P, int h, const float *a, f
                 m2[i] += ((double)var[i] + (double)mean[i] * (double)mean[i]) / M;
             }
         }
+        float t[MAX_OBS];
+
         kit_predict(k, member[p * H + h], xp, a, mean, var);
         for (int i = 0; i < nx; i++) {
             float noise = k->c.propagation == PARTICLES_MEAN ? 0 : z[(p * H + h) * nx + i];
@@ -232,8 +252,9 @@ static inline void kit_step(const struct kit *k, int P, int h, const float *a, f
                 mean[i] = (float)m1[i];
                 var[i]  = (float)(m2[i] - m1[i] * m1[i]);
             }
-            xp[i] += mean[i] + sqrtf(var[i]) * noise;
+            t[i] = mean[i] + sqrtf(var[i]) * noise;
         }
+        ensemble_follow(&k->d, xp, t, xp);
     }
     for (int i = 0; i < nx && k->c.propagation == PARTICLES_MM; i++) {
         double m1 = 0, m2 = 0;
@@ -255,7 +276,7 @@ static inline double kit_truth(const struct kit *k, const float *start, const fl
     const uint8_t *member;
     int            P = planner_noise(k->p, &z, &member), nx = k->d.nx;
     double         sum = 0;
-    float         *x = malloc((size_t)(P * nx) * sizeof *x);
+    float         *x   = malloc((size_t)(P * nx) * sizeof *x);
 
     for (int p = 0; p < P; p++)
         memcpy(x + p * nx, start + p % k->d.members * nx, (size_t)nx * sizeof *x);

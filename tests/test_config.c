@@ -63,7 +63,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.joint[0].actuated && !c.joint[1].actuated && c.joint[0].effort == 300 && c.joint[1].effort == 0);
     EXPECT(c.joint[0].position_min == -3 && isinf(c.joint[1].position_max) && c.joint[1].velocity == 80);
     EXPECT(c.na == 1 && c.action[0].joint == 0 && c.action[0].low == -3 && c.action[0].scale == 100);
-    EXPECT(c.nx == 4 && c.observation[1].angle && !c.observation[0].angle);
+    EXPECT(c.nx == 4 && c.observation[1].input == INPUT_ANGLE && c.observation[0].input == INPUT_IDENTITY);
     EXPECT_STR(c.observation[3].name, "hinge.velocity");
     EXPECT(c.model.nx == 4 && c.model.na == 1 && c.model.members == 5 && c.model.hidden == 64);
     EXPECT(c.model.input[1] == INPUT_ANGLE && c.model.input[0] == INPUT_IDENTITY);
@@ -448,6 +448,12 @@ static const struct edit robots[] = {
     { "{joint: hinge, measure: velocity}", "{joint: pole, measure: velocity}", NULL, "observation[3].joint: value \"pole\":", "slider, hinge" },
     { "{joint: hinge, measure: velocity}", "{joint: hinge}", NULL, "observation[3].measure: missing:", "position | velocity" },
     { "{joint: hinge, measure: velocity}", "{measure: velocity}", NULL, "observation[3].joint: missing:", "a joint, or extra" },
+    { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: heading}", NULL, "observation[3].measure:", "average_velocity" },
+    { "{joint: hinge, measure: velocity}", "{quaternion: base, measure: up_x}", NULL, "observation[3].quaternion:", "_w, _x, _y and _z" },
+    { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, predict: both}", "predict: both", "observation[3].predict:", "change | absolute" },
+    { "  members: 5", "  planar: [slider.position, hinge.position]\n  members: 5", "planar", "model.planar:", "3" },
+    { "  members: 5", "  planar: [slider.position, hinge.velocity, nowhere]\n  members: 5", "planar", "model.planar[2]:", "one of the observations" },
+    { "  members: 5", "  planar: [slider.position, hinge.velocity, slider.position]\n  members: 5", "planar", "model.planar[2]:", "three different" },
     { "{joint: hinge, measure: velocity}", "{joint: slider, measure: velocity}", NULL, "observation[3]:", "each measurement once" },
     { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, input: angle}", NULL, "observation[3].input: value \"angle\":", "only for the position" },
     { "{joint: slider, measure: position}", "{joint: slider, measure: position, input: angle}", NULL, "observation[0].input: value \"angle\":", "continuous or revolute" },

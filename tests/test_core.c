@@ -1,7 +1,9 @@
 /* The core under a virtual clock: determinism, trials, stops; then hostile weather. */
+#include <math.h>
 #include <string.h>
 
 #include "daemon/mode.h"
+#include "daemon/rt/clock.h"
 #include "tests/dst.h"
 #include "tests/test.h"
 
@@ -177,4 +179,100 @@ TEST(stopping_never_returns_to_an_armed_mode)
 {
     for (int e = 0; e < EVENT_COUNT; e++)
         EXPECT(!mode_armed(mode_next(MODE_STOPPING, (enum mode_event)e)));
+}
+
+/* ---- what is observed ---- */
+
+/* A core that takes states one after the other, told as the robot side tells them. */
+struct watch {
+    struct core        core;
+    struct joint_state s;
+    uint64_t           now_ns;
+};
+
+static void watch_begin(struct watch *w, struct robot_config *c, int plan_every)
+{
+    dst_config(c);
+    c->plan_every     = plan_every;
+    c->nextra         = 4;
+    c->observation[0] = (struct observation_config){ .measure = MEASURE_AVERAGE_VELOCITY, .joint = 0 };
+    c->observation[1] = (struct observation_config){ .measure = MEASURE_HEADING, .joint = 0 };
+    c->observation[2] = (struct observation_config){ .measure = MEASURE_UP_X, .joint = 0 };
+    c->observation[3] = (struct observation_config){ .measure = MEASURE_UP_Z, .joint = 0 };
+    memset(w, 0, sizeof *w);
+    core_init(&w->core, c, 0);
+    core_ready(&w->core);
+    w->now_ns = 1000 * NS_PER_S;
+    w->s      = (struct joint_state){ .session = 1, .nj = 2, .nextra = 4, .extra = { 1 }, .ready_trial = -1 };
+}
+
+/* One tick with the slider here and the body turned by yaw about z, then tilted by pitch about its own y. */
+static void watch_tick(struct watch *w, double slider, double yaw, double pitch)
+{
+    static struct core_output out;
+
+    w->s.seq++;
+    w->s.position[0] = slider;
+    w->s.extra[0]    = cos(yaw / 2) * cos(pitch / 2);
+    w->s.extra[1]    = -sin(yaw / 2) * sin(pitch / 2);
+    w->s.extra[2]    = cos(yaw / 2) * sin(pitch / 2);
+    w->s.extra[3]    = sin(yaw / 2) * cos(pitch / 2);
+    w->now_ns += 40 * NS_PER_MS;
+    core_step(&w->core, &(struct core_input){ .now_ns = w->now_ns, .state = &w->s, .state_new = true, .aborted_trial = -1 }, &out);
+}
+
+TEST(average_velocity_is_the_way_since_the_planner_step_began_and_nothing_at_a_start)
+{
+    static struct watch w;
+
+    watch_begin(&w, &config, 1);
+    watch_tick(&w, 0.1, 0, 0);
+    EXPECT(w.core.x[0] == 0);
+    watch_tick(&w, 0.14, 0, 0);
+    EXPECT_NEAR((double)w.core.x[0], 0.04 / 0.04, 1e-5);
+    watch_tick(&w, 0.12, 0, 0);
+    EXPECT_NEAR((double)w.core.x[0], -0.02 / 0.04, 1e-5);
+    w.s.ready_count++; /* put back: where it was before is no way it went */
+    watch_tick(&w, -1, 0, 0);
+    EXPECT(w.core.x[0] == 0);
+    w.s.seq++; /* a state lost: over both ticks */
+    watch_tick(&w, -0.9, 0, 0);
+    EXPECT_NEAR((double)w.core.x[0], 0.1 / 0.08, 1e-5);
+
+    watch_begin(&w, &config, 3); /* steps of three ticks: seen from where the step began, also between */
+    for (int i = 0; i < 7; i++)
+        watch_tick(&w, 0.01 * i * i, 0, 0);
+    EXPECT(w.core.boundary == (w.s.seq % 3 == 0));
+    EXPECT_NEAR((double)w.core.x[0], 0.01 * (36 - 25) / 0.04, 1e-5);
+}
+
+TEST(heading_goes_on_beyond_half_a_turn_and_up_is_seen_from_the_body)
+{
+    static struct watch w;
+    const double        pi = 3.14159265358979;
+
+    watch_begin(&w, &config, 1);
+    for (int i = 0; i <= 100; i++)
+        watch_tick(&w, 0, 0.08 * i, 0.3);
+    EXPECT_NEAR((double)w.core.x[1], 8, 1e-5); /* more than a whole turn */
+    EXPECT_NEAR((double)w.core.x[2], -sin(0.3), 1e-6);
+    EXPECT_NEAR((double)w.core.x[3], cos(0.3), 1e-6);
+    w.s.ready_count++;
+    watch_tick(&w, 0, 8, 0);
+    EXPECT_NEAR((double)w.core.x[1], 8 - 2 * pi, 1e-5);
+}
+
+TEST(a_quaternion_that_is_none_is_no_state)
+{
+    static struct watch       w;
+    static struct core_output out;
+
+    watch_begin(&w, &config, 1);
+    watch_tick(&w, 0, 0.5, 0);
+    w.s.seq++;
+    memset(w.s.extra, 0, sizeof w.s.extra);
+    w.now_ns += 40 * NS_PER_MS;
+    core_step(&w.core, &(struct core_input){ .now_ns = w.now_ns, .state = &w.s, .state_new = true, .aborted_trial = -1 }, &out);
+    EXPECT(w.core.count_range == 1 && !w.core.good);
+    EXPECT_NEAR((double)w.core.x[1], 0.5, 1e-6); /* what was known is kept */
 }

@@ -127,7 +127,7 @@ TEST(sizes_out_of_range_are_refused)
             *f[i].field = good;
         }
     }
-    d.input[1] = 2;
+    d.input[1] = INPUT_NONE + 1;
     EXPECT(ensemble_alloc(&e, &d) == -EINVAL);
 }
 
@@ -242,4 +242,72 @@ TEST(score_of_a_constant_prediction_is_what_statistics_says)
     ensemble_score(&e, 4, x, a, y, NULL, &rmse, &nll); /* both, in units of out_std = 1 */
     EXPECT_NEAR(rmse, sqrt((20.0 + 100) / 8), 1e-5);
     ensemble_free(&e);
+}
+
+/* A model of a robot in the plane: x, y, heading, speed (absolute), one angle; place and heading are no inputs. */
+static const struct model_dims planar = {
+    .nx = 5, .na = 2, .members = 2, .layers = 1, .hidden = 9,
+    .input  = { INPUT_NONE, INPUT_NONE, INPUT_NONE, INPUT_IDENTITY, INPUT_ANGLE },
+    .target = { TARGET_AHEAD, TARGET_ASIDE, TARGET_CHANGE, TARGET_ABSOLUTE, TARGET_CHANGE },
+    .heading = 2,
+};
+
+TEST(following_the_target_of_a_step_leads_where_the_step_went)
+{
+    struct rng r;
+
+    rng_seed(&r, 4);
+    for (int i = 0; i < 1000; i++) {
+        float x[5], y[5], t[5], back[5];
+
+        for (int k = 0; k < 5; k++) {
+            x[k] = (float)(3 * rng_normal(&r));
+            y[k] = (float)(3 * rng_normal(&r));
+        }
+        ensemble_target(&planar, x, y, t);
+        EXPECT(t[3] == y[3] && t[2] == y[2] - x[2]);
+        ensemble_follow(&planar, x, t, back);
+        for (int k = 0; k < 5; k++)
+            EXPECT_NEAR((double)back[k], (double)y[k], 2e-6 * (1 + fabs((double)x[k]) + fabs((double)y[k])));
+        ensemble_follow(&planar, x, t, t); /* in place */
+        EXPECT(memcmp(t, back, sizeof t) == 0);
+    }
+}
+
+TEST(a_robot_without_place_and_heading_among_its_inputs_moves_alike_everywhere)
+{
+    struct ensemble e;
+    float           here[5] = { 0, 0, 0, 0.4f, 0.7f }, there[5] = { 5, -3, 1.1f, 0.4f, 0.7f }, a[2] = { 0.3f, -0.8f };
+    float           t[5], var[5], y[5], z[5];
+    double          c = cos(1.1), s = sin(1.1);
+
+    EXPECT(ensemble_alloc(&e, &planar) == 0);
+    EXPECT(ensemble_nin(&planar) == 5); /* speed, sine, cosine, two actions */
+    ensemble_init(&e, 2);
+    ensemble_predict(&e, 1, here, a, t, var);
+    ensemble_follow(&planar, here, t, y);
+    ensemble_predict(&e, 1, there, a, t, var);
+    ensemble_follow(&planar, there, t, z);
+    EXPECT_NEAR((double)z[0], 5 + c * (double)y[0] - s * (double)y[1], 1e-5);
+    EXPECT_NEAR((double)z[1], -3 + s * (double)y[0] + c * (double)y[1], 1e-5);
+    EXPECT_NEAR((double)z[2], 1.1 + (double)y[2], 1e-6);
+    EXPECT(z[3] == y[3] && z[4] == y[4]);
+    ensemble_free(&e);
+}
+
+TEST(half_a_displacement_or_a_heading_that_is_part_of_it_is_refused)
+{
+    struct model_dims d = planar;
+    struct ensemble   e;
+
+    d.target[1] = TARGET_CHANGE;
+    EXPECT(ensemble_alloc(&e, &d) == -EINVAL);
+    d           = planar;
+    d.target[2] = TARGET_AHEAD;
+    EXPECT(ensemble_alloc(&e, &d) == -EINVAL);
+    d         = planar;
+    d.heading = 1;
+    EXPECT(ensemble_alloc(&e, &d) == -EINVAL);
+    d.heading = 5;
+    EXPECT(ensemble_alloc(&e, &d) == -EINVAL);
 }

@@ -24,7 +24,8 @@ static void true_step(const struct ensemble *e, int member, const double *a, con
     int                      n = 0, in, out;
 
     for (int i = 0; i < d->nx; i++) {
-        h[n++] = d->input[i] == INPUT_ANGLE ? sin(x[i]) : x[i];
+        if (d->input[i] != INPUT_NONE)
+            h[n++] = d->input[i] == INPUT_ANGLE ? sin(x[i]) : x[i];
         if (d->input[i] == INPUT_ANGLE)
             h[n++] = cos(x[i]);
     }
@@ -51,8 +52,19 @@ static void true_step(const struct ensemble *e, int member, const double *a, con
         lv    = min + softplus(lv - min);
         dx[i] = (double)e->out_mean[i] + (double)e->out_std[i] * (h[i] + (z ? exp(lv / 2) * (double)z[i] : 0));
     }
+    double s = sin(x[d->heading]), c = cos(x[d->heading]), ahead = 0, aside = 0;
+
+    for (int i = 0; i < d->nx; i++) {
+        ahead = d->target[i] == TARGET_AHEAD ? dx[i] : ahead;
+        aside = d->target[i] == TARGET_ASIDE ? dx[i] : aside;
+    }
     for (int i = 0; i < d->nx; i++)
-        x[i] += dx[i];
+        switch (d->target[i]) {
+        case TARGET_CHANGE: x[i] += dx[i]; break;
+        case TARGET_ABSOLUTE: x[i] = dx[i]; break;
+        case TARGET_AHEAD: x[i] += c * ahead - s * aside; break;
+        case TARGET_ASIDE: x[i] += s * ahead + c * aside; break;
+        }
 }
 
 /* v turned about the unit axis by q  (Rodrigues). */
@@ -231,8 +243,7 @@ static void random_rig(struct rig *g, struct rng *r, uint64_t seed)
     k->d.members = kit_pick(r, 1, 4);
     k->d.layers  = kit_pick(r, 1, 4);
     k->d.hidden  = kit_pick(r, 1, 70);
-    for (int i = 0; i < k->d.nx; i++)
-        k->d.input[i] = rng_below(r, 3) ? INPUT_IDENTITY : INPUT_ANGLE;
+    kit_structure(&k->d, r);
     k->c.horizon     = kit_pick(r, 1, 9);
     k->c.particles   = k->d.members * kit_pick(r, 1, 3);
     k->c.propagation = (enum particle_kind)kit_pick(r, PARTICLES_TSINF, PARTICLES_MEAN);

@@ -17,7 +17,7 @@ static const struct model_dims small = {
     .nx = 2, .na = 1, .members = 2, .layers = 1, .hidden = 3, .input = { INPUT_ANGLE, INPUT_IDENTITY }
 };
 
-enum { HEADER = 168, IN_STD = HEADER + 4 * 4, WEIGHTS = HEADER + (2 * 4 + 4 * 2) * 4, CAPACITY = 4096 };
+enum { HEADER = 232, IN_STD = HEADER + 4 * 4, WEIGHTS = HEADER + (2 * 4 + 4 * 2) * 4, CAPACITY = 4096 };
 
 struct bytes {
     uint8_t b[CAPACITY];
@@ -192,8 +192,8 @@ TEST(a_model_of_another_robot_size_or_format_is_refused_by_name)
     EXPECT_STR(why, "not a regular file");
 
     struct bytes f = saved_model(3), g = f;
-    g.b[8] = 2;
-    expect_refused(g, "format 2");
+    g.b[8] = 3;
+    expect_refused(g, "format 3");
     g      = f;
     g.b[0] = 'X';
     expect_refused(g, "not a Limber model");

@@ -55,8 +55,7 @@ static void random_kit(struct kit *k, struct rng *r, uint64_t seed)
     k->d.members = kit_pick(r, 1, 6);
     k->d.layers  = kit_pick(r, 1, 4);
     k->d.hidden  = kit_pick(r, 1, 130);
-    for (int i = 0; i < k->d.nx; i++)
-        k->d.input[i] = rng_below(r, 3) ? INPUT_IDENTITY : INPUT_ANGLE;
+    kit_structure(&k->d, r);
     k->c.horizon     = kit_pick(r, 1, 9);
     k->c.population  = kit_pick(r, 20, 90);
     k->c.particles   = k->d.members * kit_pick(r, 1, 3);
@@ -539,8 +538,7 @@ static void members_step(const struct kit *k, float *start, const float *a)
         float mean[MAX_OBS], var[MAX_OBS], *x = start + m * k->d.nx;
 
         ensemble_predict(&k->e, m, x, a, mean, var);
-        for (int i = 0; i < k->d.nx; i++)
-            x[i] += mean[i];
+        ensemble_follow(&k->d, x, mean, x);
     }
 }
 
