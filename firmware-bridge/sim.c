@@ -17,23 +17,28 @@
 #include "daemon/rt/check.h"
 #include "daemon/rt/rng.h"
 
+struct noise {
+    double *std, *half_width; /* nv: of its normal and its uniform part */
+};
+
 struct sim {
-    mjModel *model;
-    mjData  *data;
-    int      nj;
-    int      joint[MAX_JOINTS];    /* MuJoCo's joint          */
-    int      actuator[MAX_JOINTS]; /* its motor, -1: none     */
-    double   gear[MAX_JOINTS];     /* effort = gear * ctrl    */
-    double   effort_max[MAX_JOINTS];
-    double   damp_kd[MAX_JOINTS];
-    bool     damps;              /* limber_damp_kd is there */
-    double  *reset_q, *reset_dq; /* nv: noise at a reset    */
-    int      nextra;
-    int      extra[MAX_EXTRA]; /* index into sensordata   */
-    char     extra_name[MAX_EXTRA][NAME_SIZE];
-    uint64_t seed, request_seed;
-    uint32_t trial;
-    char     trouble[240];
+    mjModel     *model;
+    mjData      *data;
+    int          nj;
+    int          joint[MAX_JOINTS];    /* MuJoCo's joint          */
+    int          actuator[MAX_JOINTS]; /* its motor, -1: none     */
+    double       gear[MAX_JOINTS];     /* effort = gear * ctrl    */
+    double       effort_max[MAX_JOINTS];
+    double       damp_kd[MAX_JOINTS];
+    bool         damps;             /* limber_damp_kd is there */
+    struct noise noise_q, noise_dq; /* at a reset              */
+    double      *warm_start;        /* nv, for refresh_sensors */
+    int          nextra;
+    int          extra[MAX_EXTRA]; /* index into sensordata   */
+    char         extra_name[MAX_EXTRA][NAME_SIZE];
+    uint64_t     seed, request_seed;
+    uint32_t     trial;
+    char         trouble[240];
 };
 
 /* ---- errors ---------------------------------------------------------------------------------------------------- */
@@ -219,18 +224,28 @@ static bool read_numeric(const struct sim *s, const char *file, const char *name
     return true;
 }
 
+/* Numbers of positions, and of velocities unless they have their own. */
+static bool read_noise(const struct sim *s, const char *file, const char *name, const char *velocity_name, double **q,
+                       double **dq, char *why, size_t size)
+{
+    size_t nv = (size_t)s->model->nv;
+    bool   there;
+
+    *q  = calloc(nv + 1, sizeof **q);
+    *dq = calloc(nv + 1, sizeof **dq);
+    CHECK(*q && *dq);
+    if (!read_numeric(s, file, name, (int)nv, *q, &there, why, size))
+        return false;
+    memcpy(*dq, *q, sizeof **q * nv);
+    return read_numeric(s, file, velocity_name, (int)nv, *dq, &there, why, size);
+}
+
 static bool read_numbers(struct sim *s, const char *file, char *why, size_t size)
 {
-    int  nv = s->model->nv;
-    bool there;
-
-    s->reset_q  = calloc((size_t)nv + 1, sizeof *s->reset_q);
-    s->reset_dq = calloc((size_t)nv + 1, sizeof *s->reset_dq);
-    CHECK(s->reset_q && s->reset_dq);
-    if (!read_numeric(s, file, "limber_reset_std", nv, s->reset_q, &there, why, size))
-        return false;
-    memcpy(s->reset_dq, s->reset_q, sizeof *s->reset_q * (size_t)nv);
-    return read_numeric(s, file, "limber_reset_velocity_std", nv, s->reset_dq, &there, why, size) &&
+    return read_noise(s, file, "limber_reset_std", "limber_reset_velocity_std", &s->noise_q.std, &s->noise_dq.std, why,
+                      size) &&
+           read_noise(s, file, "limber_reset_uniform", "limber_reset_velocity_uniform", &s->noise_q.half_width,
+                      &s->noise_dq.half_width, why, size) &&
            read_numeric(s, file, "limber_damp_kd", s->nj, s->damp_kd, &s->damps, why, size);
 }
 
@@ -266,6 +281,8 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
         return false;
     if (!read_numbers(s, file, why, size))
         return false;
+    s->warm_start = calloc((size_t)s->model->nv + 1, sizeof *s->warm_start);
+    CHECK(s->warm_start);
     s->data = mj_makeData(s->model);
     return s->data || explain(why, size, "%s: not enough memory to simulate it", file);
 }
@@ -306,8 +323,11 @@ void sim_close(struct sim *s)
         mj_deleteData(s->data);
     if (s->model)
         mj_deleteModel(s->model);
-    free(s->reset_q);
-    free(s->reset_dq);
+    free(s->noise_q.std);
+    free(s->noise_q.half_width);
+    free(s->noise_dq.std);
+    free(s->noise_dq.half_width);
+    free(s->warm_start);
     free(s);
 }
 
@@ -370,6 +390,14 @@ int sim_substeps(const struct sim *s, double control_hz, char *why, size_t why_s
 
 /* ---- motion ---------------------------------------------------------------------------------------------------- */
 
+/* Numbers that nobody asks for are not drawn, so that a model's start poses stay what they are. */
+static double draw(const struct noise *noise, int i, struct rng *rng)
+{
+    double x = noise->std[i] * rng_normal(rng);
+
+    return noise->half_width[i] > 0 ? x + noise->half_width[i] * (2 * rng_uniform(rng) - 1) : x;
+}
+
 static void reset(struct sim *s)
 {
     const mjModel *m = s->model;
@@ -378,10 +406,10 @@ static void reset(struct sim *s)
     mj_resetData(m, s->data);
     rng_seed(&rng, rng_derive(s->seed, s->request_seed, s->trial));
     for (int i = 0; i < m->nv; i++) /* noise on positions, in the space of velocities: quaternions stay unit */
-        s->data->qvel[i] = s->reset_q[i] * rng_normal(&rng);
+        s->data->qvel[i] = draw(&s->noise_q, i, &rng);
     mj_integratePos(m, s->data->qpos, s->data->qvel, 1);
     for (int i = 0; i < m->nv; i++)
-        s->data->qvel[i] = s->reset_dq[i] * rng_normal(&rng);
+        s->data->qvel[i] = draw(&s->noise_dq, i, &rng);
     mj_forward(m, s->data);
 }
 
@@ -435,6 +463,17 @@ static bool healthy(struct sim *s)
     return true;
 }
 
+/* A step leaves the sensors as they were before it.  All that the next step takes over from this is the solver's first
+ * guess; with that put back the motion is the same to the bit as if nobody had looked. */
+static void refresh_sensors(struct sim *s)
+{
+    size_t size = sizeof *s->warm_start * (size_t)s->model->nv;
+
+    memcpy(s->warm_start, s->data->qacc_warmstart, size);
+    mj_forward(s->model, s->data);
+    memcpy(s->data->qacc_warmstart, s->warm_start, size);
+}
+
 bool sim_step(struct sim *s, const double *tau)
 {
     struct guard  g;
@@ -446,9 +485,10 @@ bool sim_step(struct sim *s, const double *tau)
     guard = &g;
     if (setjmp(g.back) == 0) {
         mj_step(s->model, s->data);
-        ok = healthy(s);
-        if (ok && s->nextra > 0)
-            mj_forward(s->model, s->data); /* a step leaves the sensors as they were before it */
+        bool good = healthy(s);
+        if (good && s->nextra > 0)
+            refresh_sensors(s);
+        ok = good;
     } else {
         explain(s->trouble, sizeof s->trouble, "the simulation failed: %s", g.text);
     }

@@ -2,14 +2,17 @@
  *
  * Joints are the model's hinges and slides, in its order or the order asked for; a joint with a motor is actuated, and
  * its effort limit is gear * ctrlrange.  Extra measurements are the model's sensors: one of one number goes by its name,
- * one of three by NAME_x, NAME_y and NAME_z, one of four by NAME_w, NAME_x, ...  Three numbers may stand in the model's
- * <custom> element:
+ * one of three by NAME_x, NAME_y and NAME_z, one of four by NAME_w, NAME_x, ...  They belong to the same instant as position and
+ * velocity, and measuring them changes nothing about the motion.  Five numbers may stand in the model's <custom> element:
  *
- *     limber_reset_std          standard deviation of the normal noise on positions and velocities at a reset: one value
- *                               or one a degree of freedom (those of joints that are left out too: a goal); default 0
- *     limber_reset_velocity_std the same for velocities alone; default: as limber_reset_std
- *     limber_damp_kd            N s/m or N m s/rad, one value or one a joint: damping when commands stop; without it
- *                               the timeout action is OFF
+ *     limber_reset_std              standard deviation of the normal noise on positions and velocities at a reset: one
+ *                                   value or one a degree of freedom (those of joints that are left out too: a goal);
+ *                                   default 0
+ *     limber_reset_velocity_std     the same for velocities alone; default: as limber_reset_std
+ *     limber_reset_uniform          half width of uniform noise, which adds to the normal one; values and default likewise
+ *     limber_reset_velocity_uniform the same for velocities alone; default: as limber_reset_uniform
+ *     limber_damp_kd                N s/m or N m s/rad, one value or one a joint: damping when commands stop; without it
+ *                                   the timeout action is OFF
  *
  * A simulation that diverges is put back to its start pose and says so; nothing in here ends the process.  One thread;
  * MuJoCo's two error handlers are the process's. */
