@@ -48,7 +48,8 @@ static const cyaml_strval_t recipe_words[]      = { { "steps", RECIPE_STEPS }, {
 static const cyaml_strval_t return_words[]      = { { "next", RETURN_AT_NEXT }, { "current", RETURN_AT_CURRENT } };
 static const cyaml_strval_t term_words[]        = { { "observation", TERM_OBSERVATION }, { "frame", TERM_FRAME },
                                                     { "effort", TERM_EFFORT } };
-static const cyaml_strval_t form_words[]        = { { "squared", FORM_SQUARED }, { "exp", FORM_EXP } };
+static const cyaml_strval_t form_words[]        = { { "squared", FORM_SQUARED }, { "exp", FORM_EXP },
+                                                    { "abs", FORM_ABS }, { "linear", FORM_LINEAR } };
 /* clang-format on */
 
 static const cyaml_schema_value_t a_number = { CYAML_VALUE_FLOAT(CYAML_FLAG_DEFAULT, double) };
@@ -255,7 +256,7 @@ static const cyaml_schema_field_t term_fields[] = {
     FLOAT(MAY, term, width),
     TEXT(MAY, term, frame),
     LIST(MAY, term, observations, &a_text, 1, MAX_TERM_INDEX),
-    LIST(MAY, term, target_obs, &a_text, 3, 3),
+    LIST(MAY, term, target_obs, &a_text, 1, MAX_TERM_INDEX),
     LIST(MAY, term, target, &a_number, 1, MAX_TERM_INDEX),
     LIST(MAY, term, scale, &a_number, 1, MAX_TERM_INDEX),
     CYAML_FIELD_END,

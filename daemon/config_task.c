@@ -105,6 +105,25 @@ static int observation_at(struct document *d, const struct robot_config *c, cons
     return document_fail(d, key, "expected one of: %s", names);
 }
 
+/* target_obs: n names, or missing. */
+static int term_goal(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c, int n,
+                     struct task_term *out)
+{
+    if (y->target_obs && (int)y->target_obs_count != n)
+        return document_fail(d, document_key(d, "terms[%d].target_obs", i), "expected %d entries, got %u", n,
+                             y->target_obs_count);
+    out->target_observed = y->target_obs != NULL;
+    for (unsigned k = 0; k < y->target_obs_count; k++) {
+        const char *key = document_key(d, "terms[%d].target_obs[%u]", i, k);
+
+        if ((out->target_obs[k] = observation_at(d, c, key, y->target_obs[k])) < 0)
+            return -1;
+        if (out->kind == TERM_OBSERVATION && out->target_obs[k] == out->index[k])
+            return document_fail(d, key, "expected another observation than the one that is compared with it");
+    }
+    return 0;
+}
+
 static int term_frame(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
                       const struct task *t, struct task_term *out)
 {
@@ -119,12 +138,7 @@ static int term_frame(struct document *d, const struct yaml_term *y, int i, cons
         return document_fail(d, key, "expected the name of one of the frames");
     if (refuse(d, i, "observations", "terms of kind observation") < 0)
         return -1;
-    out->target_observed = y->target_obs != NULL;
-    for (unsigned k = 0; k < y->target_obs_count; k++)
-        if ((out->target_obs[k] =
-                 observation_at(d, c, document_key(d, "terms[%d].target_obs[%u]", i, k), y->target_obs[k])) < 0)
-            return -1;
-    return term_points(d, y, i, 3, out);
+    return term_goal(d, y, i, c, 3, out) < 0 ? -1 : term_points(d, y, i, 3, out);
 }
 
 static int term_observation(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
@@ -132,7 +146,7 @@ static int term_observation(struct document *d, const struct yaml_term *y, int i
 {
     if (!y->observations)
         return document_fail(d, document_key(d, "terms[%d].observations", i), "expected a list of observations");
-    if (refuse(d, i, "frame", "terms of kind frame") < 0 || refuse(d, i, "target_obs", "terms of kind frame") < 0)
+    if (refuse(d, i, "frame", "terms of kind frame") < 0)
         return -1;
     for (unsigned k = 0; k < y->observations_count; k++) {
         const char *key = document_key(d, "terms[%d].observations[%u]", i, k);
@@ -144,12 +158,16 @@ static int term_observation(struct document *d, const struct yaml_term *y, int i
                 return document_fail(d, key, "expected each observation once");
         out->index[out->n++] = at;
     }
-    return term_points(d, y, i, out->n, out);
+    return term_goal(d, y, i, c, out->n, out) < 0 ? -1 : term_points(d, y, i, out->n, out);
 }
 
-static int term_effort(struct document *d, int i)
+static int term_effort(struct document *d, int i, const struct task_term *out)
 {
-    if (refuse(d, i, "frame", "terms of kind frame") < 0 || refuse(d, i, "target_obs", "terms of kind frame") < 0 ||
+    if (out->form == FORM_LINEAR)
+        return document_fail(d, document_key(d, "terms[%d].form", i),
+                             "expected squared, abs or exp: an effort against the axis is no reward");
+    if (refuse(d, i, "frame", "terms of kind frame") < 0 ||
+        refuse(d, i, "target_obs", "terms of kind frame and observation") < 0 ||
         refuse(d, i, "observations", "terms of kind observation") < 0 ||
         refuse(d, i, "target", "terms of kind frame and observation") < 0)
         return -1;
@@ -180,7 +198,7 @@ static int term(struct document *d, const struct yaml_term *y, int i, const stru
     switch (out->kind) {
     case TERM_FRAME: return term_frame(d, y, i, c, t, out);
     case TERM_OBSERVATION: return term_observation(d, y, i, c, out);
-    case TERM_EFFORT: return term_effort(d, i);
+    case TERM_EFFORT: return term_effort(d, i, out);
     }
     return 0;
 }

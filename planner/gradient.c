@@ -274,19 +274,83 @@ static __attribute__((noinline)) void chain_back(const struct chain *c, const st
     }
 }
 
-/* A term's cost from its squared distance; *slope = 2 d cost / d d2. */
-INLINE vf form_cost(const struct task_term *term, vf d2, vf *slope)
+/* A term's cost from what its entries add up to; d cost / d d_i = *slope * form_slope(d_i). */
+INLINE vf form_cost(const struct task_term *term, vf sum, vf *slope)
 {
     float weight = (float)term->weight, inverse = (float)(-1 / (term->width * term->width));
 
     if (term->form == FORM_EXP) {
-        vf e = weight * v_exp(d2 * inverse);
+        vf e = weight * v_exp(sum * inverse);
 
         *slope = e * (2 * inverse);
         return e;
     }
-    *slope = v_set(2 * weight);
-    return weight * d2;
+    *slope = v_set(term->form == FORM_SQUARED ? 2 * weight : weight);
+    return weight * sum;
+}
+
+INLINE vf form_slope(enum term_form form, vf d)
+{
+    if (form == FORM_ABS)
+        return v_select(d > 0, v_set(1), v_select(d < 0, v_set(-1), d)); /* 0 and NaN as they are */
+    return form == FORM_LINEAR ? v_set(1) : d;
+}
+
+INLINE void add_to(float *p, vf x)
+{
+    v_store(p, v_load(p) + x);
+}
+
+INLINE vf observation_slope(const struct task_term *term, const float *x, float *dx)
+{
+    vf sum = v_set(0), slope, cost;
+
+    for (int i = 0; i < term->n; i++)
+        sum += form_entry(term->form, observation_off(term, i, x));
+    cost = form_cost(term, sum, &slope);
+    for (int i = 0; i < term->n; i++) {
+        vf d = slope * form_slope(term->form, observation_off(term, i, x)) * (float)term->scale[i];
+
+        add_to(dx + term->index[i] * TILE, d);
+        if (term->target_observed)
+            add_to(dx + term->target_obs[i] * TILE, -d);
+    }
+    return cost;
+}
+
+INLINE vf frame_slope(const struct task_term *term, const struct task_frame *frame, const float *x, float *dx)
+{
+    vf           sum = v_set(0), slope, cost, d[3];
+    struct chain chain;
+
+    chain_ahead(&chain, frame, x);
+    for (int i = 0; i < 3; i++) {
+        d[i] = chain.p[i] - (float)term->target[i];
+        if (term->target_observed)
+            d[i] -= v_load(x + term->target_obs[i] * TILE);
+        d[i] *= (float)term->scale[i];
+        sum += form_entry(term->form, d[i]);
+    }
+    cost = form_cost(term, sum, &slope);
+    for (int i = 0; i < 3; i++) {
+        d[i] = slope * form_slope(term->form, d[i]) * (float)term->scale[i];
+        if (term->target_observed)
+            add_to(dx + term->target_obs[i] * TILE, -d[i]);
+    }
+    chain_back(&chain, frame, d, dx);
+    return cost;
+}
+
+INLINE vf effort_slope(const struct task_term *term, const float *act, int na, float *da)
+{
+    vf sum = v_set(0), slope, cost;
+
+    for (int i = 0; i < na; i++)
+        sum += form_entry(term->form, v_load(act + i * TILE));
+    cost = form_cost(term, sum, &slope);
+    for (int i = 0; i < na; i++)
+        add_to(da + i * TILE, slope * form_slope(term->form, v_load(act + i * TILE)));
+    return cost;
 }
 
 /* Cost of state and action; dx (nx), da (na) = its gradient. */
@@ -299,52 +363,13 @@ static __attribute__((noinline)) vf cost_slope(const struct task *t, const float
         v_store(dx + i * TILE, v_set(0));
     for (int i = 0; i < na; i++)
         v_store(da + i * TILE, v_set(0));
-
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
-        vf                      d2   = v_set(0), slope, d[3];
-        struct chain            chain;
 
         switch (term->kind) {
-        case TERM_OBSERVATION:
-            for (int i = 0; i < term->n; i++) {
-                vf away = (v_load(x + term->index[i] * TILE) - (float)term->target[i]) * (float)term->scale[i];
-                d2 += away * away;
-            }
-            cost += form_cost(term, d2, &slope);
-            for (int i = 0; i < term->n; i++) {
-                float *to = dx + term->index[i] * TILE, scale = (float)term->scale[i];
-                vf     away = (v_load(x + term->index[i] * TILE) - (float)term->target[i]) * scale;
-
-                v_store(to, v_load(to) + slope * away * scale);
-            }
-            break;
-        case TERM_FRAME:
-            chain_ahead(&chain, &t->frame[term->frame], x);
-            for (int i = 0; i < 3; i++) {
-                d[i] = chain.p[i] - (float)term->target[i];
-                if (term->target_observed)
-                    d[i] -= v_load(x + term->target_obs[i] * TILE);
-                d[i] *= (float)term->scale[i];
-                d2 += d[i] * d[i];
-            }
-            cost += form_cost(term, d2, &slope);
-            for (int i = 0; i < 3; i++)
-                d[i] *= slope * (float)term->scale[i];
-            for (int i = 0; term->target_observed && i < 3; i++) {
-                float *to = dx + term->target_obs[i] * TILE;
-
-                v_store(to, v_load(to) - d[i]);
-            }
-            chain_back(&chain, &t->frame[term->frame], d, dx);
-            break;
-        case TERM_EFFORT:
-            for (int i = 0; i < na; i++)
-                d2 += v_load(act + i * TILE) * v_load(act + i * TILE);
-            cost += form_cost(term, d2, &slope);
-            for (int i = 0; i < na; i++)
-                v_store(da + i * TILE, v_load(da + i * TILE) + slope * v_load(act + i * TILE));
-            break;
+        case TERM_OBSERVATION: cost += observation_slope(term, x, dx); break;
+        case TERM_FRAME: cost += frame_slope(term, &t->frame[term->frame], x, dx); break;
+        case TERM_EFFORT: cost += effort_slope(term, act, na, da); break;
         }
     }
     return cost;

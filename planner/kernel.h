@@ -489,6 +489,26 @@ INLINE void frame_position(const struct task_frame *f, const float *x, vf p[3])
     advance(p, R, turned, f->tip, one);
 }
 
+/* What one difference adds to its term. */
+INLINE vf form_entry(enum term_form form, vf d)
+{
+    if (form == FORM_ABS)
+        return v_abs(d);
+    if (form == FORM_LINEAR)
+        return d;
+    return d * d;
+}
+
+/* Observation i of a term less its target, scaled. */
+INLINE vf observation_off(const struct task_term *term, int i, const float *x)
+{
+    vf d = v_load(x + term->index[i] * TILE);
+
+    if (term->target_observed)
+        d -= v_load(x + term->target_obs[i] * TILE);
+    return (d - (float)term->target[i]) * (float)term->scale[i];
+}
+
 /* Cost of one vector of states and actions. */
 INLINE vf step_cost(const struct task *t, const float *x, const float *act, int na)
 {
@@ -496,32 +516,29 @@ INLINE vf step_cost(const struct task *t, const float *x, const float *act, int 
 
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
-        vf                      d2   = v_set(0), p[3];
+        vf                      sum  = v_set(0), p[3];
 
         switch (term->kind) {
         case TERM_OBSERVATION:
-            for (int i = 0; i < term->n; i++) {
-                vf d = (v_load(x + term->index[i] * TILE) - (float)term->target[i]) * (float)term->scale[i];
-                d2 += d * d;
-            }
+            for (int i = 0; i < term->n; i++)
+                sum += form_entry(term->form, observation_off(term, i, x));
             break;
         case TERM_FRAME:
             frame_position(&t->frame[term->frame], x, p);
             for (int i = 0; i < 3; i++) {
                 if (term->target_observed)
                     p[i] -= v_load(x + term->target_obs[i] * TILE);
-                vf d = (p[i] - (float)term->target[i]) * (float)term->scale[i];
-                d2 += d * d;
+                sum += form_entry(term->form, (p[i] - (float)term->target[i]) * (float)term->scale[i]);
             }
             break;
         case TERM_EFFORT:
             for (int i = 0; i < na; i++)
-                d2 += v_load(act + i * TILE) * v_load(act + i * TILE);
+                sum += form_entry(term->form, v_load(act + i * TILE));
             break;
         }
         if (term->form == FORM_EXP)
-            d2 = v_exp(d2 * (float)(-1 / (term->width * term->width)));
-        cost += (float)term->weight * d2;
+            sum = v_exp(sum * (float)(-1 / (term->width * term->width)));
+        cost += (float)term->weight * sum;
     }
     return cost;
 }

@@ -50,16 +50,23 @@ void task_frame_position(const struct task *t, int f, const float *x, double p[3
     advance(p, R, frame->tip, 1);
 }
 
-static double form_cost(const struct task_term *term, double d2)
+/* The term's cost from what its entries add up to. */
+static double form_cost(const struct task_term *term, double sum)
 {
-    return term->weight * (term->form == FORM_EXP ? exp(-d2 / (term->width * term->width)) : d2);
+    return term->weight * (term->form == FORM_EXP ? exp(-sum / (term->width * term->width)) : sum);
 }
 
-static double squared(const struct task_term *term, int i, double value)
+/* What one difference adds. */
+static double form_entry(enum term_form form, double d)
 {
-    double d = (value - term->target[i]) * term->scale[i];
+    return form == FORM_ABS ? fabs(d) : form == FORM_LINEAR ? d : d * d;
+}
 
-    return d * d;
+static double entry(const struct task_term *term, int i, double value, const float *x)
+{
+    double observed = term->target_observed ? (double)x[term->target_obs[i]] : 0;
+
+    return form_entry(term->form, (value - observed - term->target[i]) * term->scale[i]);
 }
 
 double task_obs_cost(const struct task *t, const float *x)
@@ -68,32 +75,36 @@ double task_obs_cost(const struct task *t, const float *x)
 
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
-        double                  d2   = 0, p[3];
+        double                  sum  = 0, p[3];
 
         if (term->kind == TERM_OBSERVATION) {
             for (int i = 0; i < term->n; i++)
-                d2 += squared(term, i, (double)x[term->index[i]]);
+                sum += entry(term, i, (double)x[term->index[i]], x);
         } else if (term->kind == TERM_FRAME) {
             task_frame_position(t, term->frame, x, p);
             for (int i = 0; i < 3; i++)
-                d2 += squared(term, i, p[i] - (term->target_observed ? (double)x[term->target_obs[i]] : 0));
+                sum += entry(term, i, p[i], x);
         } else {
             continue;
         }
-        cost += form_cost(term, d2);
+        cost += form_cost(term, sum);
     }
     return cost;
 }
 
 double task_act_cost(const struct task *t, const float *a, int na)
 {
-    double d2 = 0, cost = 0;
+    double cost = 0;
 
-    for (int i = 0; i < na; i++)
-        d2 += (double)a[i] * (double)a[i];
-    for (int k = 0; k < t->nterm; k++)
-        if (t->term[k].kind == TERM_EFFORT)
-            cost += form_cost(&t->term[k], d2);
+    for (int k = 0; k < t->nterm; k++) {
+        double sum = 0;
+
+        if (t->term[k].kind != TERM_EFFORT)
+            continue;
+        for (int i = 0; i < na; i++)
+            sum += form_entry(t->term[k].form, (double)a[i]);
+        cost += form_cost(&t->term[k], sum);
+    }
     return cost;
 }
 

@@ -11,15 +11,17 @@
 enum { MAX_TERMS = 16, MAX_LINKS = 16, MAX_FRAMES = 8, MAX_TERM_INDEX = MAX_JOINTS };
 
 enum term_kind {
-    TERM_OBSERVATION, /* squared distance of chosen observations (joint position, velocity, ...) from targets */
-    TERM_FRAME,       /* squared distance of a frame's position from a target, m^2; the target is fixed, or an offset
-                         from a point that is observed (a goal of its own in every trial, an object)          */
-    TERM_EFFORT,      /* squared length of the action vector a (not of the SI effort)                         */
+    TERM_OBSERVATION, /* d_i: chosen observations (joint position, velocity, ...) less their targets           */
+    TERM_FRAME,       /* d_i: a frame's position less a target, m, i = x, y, z                                 */
+    TERM_EFFORT,      /* d_i: entries of the action vector a (not of the SI effort)                            */
 };
 
+/* Of the differences d_i, each times its scale: */
 enum term_form {
-    FORM_SQUARED, /* d^2                                                     */
-    FORM_EXP,     /* exp(-d^2 / width^2): 1 at the target, 0 far away        */
+    FORM_SQUARED, /* sum d_i^2                                                       */
+    FORM_EXP,     /* exp(-sum d_i^2 / width^2): 1 at the target, 0 far away          */
+    FORM_ABS,     /* sum |d_i|; its slope is 0 where d_i is                          */
+    FORM_LINEAR,  /* sum d_i: the more (or with weight < 0 the less), the worse      */
 };
 
 /* One link of a serial chain: a fixed offset in the parent's frame, then a motion along or about axis. */
@@ -41,16 +43,16 @@ struct task_term {
     char           name[NAME_SIZE];
     enum term_kind kind;
     enum term_form form;
-    double         weight;                 /* sign included: -1 rewards                */
-    double         width;                  /* FORM_EXP, > 0                            */
-    int            n;                      /* TERM_OBSERVATION: entries below          */
-    int            index[MAX_TERM_INDEX];  /* observations                             */
-    double         target[MAX_TERM_INDEX]; /* TERM_OBSERVATION; TERM_FRAME uses 3      */
-    double         scale[MAX_TERM_INDEX];  /* multiplies the difference; TERM_FRAME: 3, per axis */
-    int            frame;                  /* TERM_FRAME: index into task.frame        */
-    bool           target_observed;        /* TERM_FRAME: the target is target[i] + x[target_obs[i]]: also a place
-                                                 where the state enters the cost, with slope -2 d scale^2 weight if squared */
-    int            target_obs[3];          /* observations                             */
+    double         weight;                     /* sign included: -1 rewards                */
+    double         width;                      /* FORM_EXP, > 0                            */
+    int            n;                          /* TERM_OBSERVATION: entries below          */
+    int            index[MAX_TERM_INDEX];      /* observations                             */
+    double         target[MAX_TERM_INDEX];     /* TERM_OBSERVATION; TERM_FRAME uses 3      */
+    double         scale[MAX_TERM_INDEX];      /* multiplies the difference; TERM_FRAME: 3, per axis */
+    int            frame;                      /* TERM_FRAME: index into task.frame        */
+    bool           target_observed;            /* the target is target[i] + x[target_obs[i]] (a goal of its own in every
+                                              trial, an object): there the state enters the cost too, with slope -1 / d_i's */
+    int            target_obs[MAX_TERM_INDEX]; /* observations                         */
 };
 
 enum return_at { RETURN_AT_NEXT, RETURN_AT_CURRENT };

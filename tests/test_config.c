@@ -235,12 +235,13 @@ TEST(a_task_file_gives_links_axes_and_terms)
     EXPECT_NEAR(hand->link[1].axis[2], 0.8, 1e-15);
     EXPECT(hand->link[2].obs == -1 && hand->tip[0] == 0.1);
     const struct task_term *t = c.task.term;
-    EXPECT(c.task.nterm == 4 && t[0].kind == TERM_OBSERVATION && t[0].n == 2 && t[0].index[0] == 4 &&
+    EXPECT(c.task.nterm == 5 && t[0].kind == TERM_OBSERVATION && t[0].n == 2 && t[0].index[0] == 4 &&
            t[0].index[1] == 1);
     EXPECT(t[0].target[1] == 0.5 && t[0].scale[0] == 2 && t[0].form == FORM_EXP && t[0].width == 0.1);
     EXPECT(t[1].index[0] == 3 && t[1].target[0] == 0 && t[1].scale[0] == 1 && t[1].form == FORM_SQUARED);
     EXPECT(t[2].kind == TERM_FRAME && t[2].frame == 1 && t[2].scale[2] == 1 && t[2].weight == 1.5);
-    EXPECT(t[3].kind == TERM_EFFORT);
+    EXPECT(t[3].kind == TERM_EFFORT && t[3].form == FORM_ABS);
+    EXPECT(t[4].form == FORM_LINEAR && t[4].target_observed && t[4].target_obs[0] == 4 && t[4].index[0] == 2);
 }
 
 TEST(the_reacher_is_the_paper_s_with_a_goal_that_is_observed)
@@ -545,7 +546,12 @@ static const struct edit tasks[] = {
     { "scale: [1, 0, 1]",      "scale: [1, 1]",          NULL, "terms[0].scale: value \"[1, 1]\":", "expected 3 entries" },
     { "target: [0, 0, 0.6]",   "target_obs: [hinge.position, hinge.position, goal]", NULL, "terms[0].target_obs[2]: value \"goal\":", "slider.position, hinge.position" },
     { "target: [0, 0, 0.6]",   "target_obs: [hinge.position]", NULL, "terms[0].target_obs: value", "expected 3 entries" },
-    { "kind: effort",          "kind: effort, target_obs: [hinge.position, hinge.position, hinge.position]", NULL, "terms[1].target_obs:", "only on terms of kind frame" },
+    { "kind: effort",          "kind: effort, target_obs: [hinge.position, hinge.position, hinge.position]", NULL, "terms[1].target_obs:", "only on terms of kind frame and observation" },
+    { "kind: effort",          "kind: observation, observations: [hinge.velocity], target_obs: [hinge.position, hinge.position]", NULL, "terms[1].target_obs:", "expected 1 entries" },
+    { "kind: effort",          "kind: observation, observations: [hinge.velocity], target_obs: [hinge.velocity]", NULL, "terms[1].target_obs[0]:", "another observation" },
+    { "kind: effort",          "kind: effort, form: linear", "form: linear", "terms[1].form: value \"linear\":", "squared, abs or exp" },
+    { "form: exp",             "form: cubic",            NULL, "terms[0].form: value \"cubic\":", "squared | exp | abs | linear" },
+    { "form: exp, width",      "form: abs, width",       "width", "terms[0].width: value \"0.6\":", "only with form: exp" },
     { "name: effort",          "name: height",           NULL, "terms[1].name: value \"height\":", "terms[0] has this one" },
     { "kind: effort",          "kind: effort, target: [1]", NULL, "terms[1].target: value \"[1]\":", "only on terms of kind frame and observation" },
     { "kind: effort",          "kind: observation",      NULL, "terms[1].observations: missing:", "a list of observations" },

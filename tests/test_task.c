@@ -79,6 +79,44 @@ TEST(observation_terms_weigh_scale_and_sum_their_entries)
     EXPECT_NEAR(task_act_cost(&t, a, 2), 0.1 * exp(-1), 1e-12); /* |a|^2 = 25 = width^2 */
 }
 
+TEST(an_absolute_form_adds_distances_and_a_linear_one_differences)
+{
+    struct task t    = { .nterm = 1 };
+    float       x[4] = { 1, -2, 0.5f, 4 }, a[2] = { 3, -4 };
+
+    t.term[0] = (struct task_term){ .kind   = TERM_OBSERVATION,
+                                    .form   = FORM_ABS,
+                                    .weight = 0.5,
+                                    .n      = 2,
+                                    .index  = { 0, 1 },
+                                    .target = { 3, 1 },
+                                    .scale  = { 2, -1 } };
+    EXPECT_NEAR(task_obs_cost(&t, x), 0.5 * (2 * 2 + 3), 1e-12);
+    t.term[0].form = FORM_LINEAR;
+    EXPECT_NEAR(task_obs_cost(&t, x), 0.5 * (-2 * 2 + 3), 1e-12);
+    t.term[0].target_observed = true;
+    t.term[0].target_obs[0]   = 2;
+    t.term[0].target_obs[1]   = 3;
+    EXPECT_NEAR(task_obs_cost(&t, x), 0.5 * (-2.5 * 2 + 7), 1e-12);
+    t.term[0] = (struct task_term){ .kind = TERM_EFFORT, .form = FORM_ABS, .weight = 0.1 };
+    EXPECT_NEAR(task_act_cost(&t, a, 2), 0.7, 1e-12);
+    t              = cartpole();
+    t.term[0].form = FORM_ABS; /* hanging at x = 1: 1 m aside and 1.2 m below */
+    x[1]           = 0;
+    EXPECT_NEAR(task_obs_cost(&t, x), -2.2, 1e-12);
+}
+
+TEST(the_cost_of_forward_speed_of_a_running_robot_is_its_negative)
+{
+    struct task t    = { .nterm = 1 };
+    float       x[2] = { 0, 3.5f }, a = 0;
+
+    t.term[0] = (struct task_term){
+        .kind = TERM_OBSERVATION, .form = FORM_LINEAR, .weight = -1, .n = 1, .index = { 1 }, .scale = { 1 }
+    };
+    EXPECT_NEAR(task_reward(&t, x, &a, 1, x), 3.5, 1e-12);
+}
+
 /* v turned about unit vector k by angle q, by quaternion: v + 2 s (u x v) + 2 u x (u x v), u = k sin(q/2), s = cos(q/2) */
 static void turned(double v[3], const double k[3], double q)
 {
@@ -167,5 +205,8 @@ TEST(nan_in_a_scored_observation_is_nan_cost)
     struct task t    = cartpole();
     float       x[4] = { NAN, 0, 0, 0 };
 
-    EXPECT(isnan(task_obs_cost(&t, x)));
+    for (int form = FORM_SQUARED; form <= FORM_LINEAR; form++) {
+        t.term[0].form = (enum term_form)form;
+        EXPECT(isnan(task_obs_cost(&t, x)));
+    }
 }
