@@ -30,9 +30,9 @@ struct sim {
     double       gear[MAX_JOINTS];     /* effort = gear * ctrl    */
     double       effort_max[MAX_JOINTS];
     double       damp_kd[MAX_JOINTS];
-    bool         damps;             /* limber_damp_kd is there */
-    struct noise noise_q, noise_dq; /* at a reset              */
-    double      *warm_start;        /* nv, for refresh_sensors */
+    bool         damps;                       /* limber_damp_kd is there */
+    struct noise noise_q, noise_dq;           /* at a reset              */
+    double      *kept_qpos, *kept_warm_start; /* nq, nv: for refresh_sensors */
     int          nextra;
     int          extra[MAX_EXTRA]; /* index into sensordata   */
     char         extra_name[MAX_EXTRA][NAME_SIZE];
@@ -281,8 +281,9 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
         return false;
     if (!read_numbers(s, file, why, size))
         return false;
-    s->warm_start = calloc((size_t)s->model->nv + 1, sizeof *s->warm_start);
-    CHECK(s->warm_start);
+    s->kept_qpos       = calloc((size_t)s->model->nq + 1, sizeof *s->kept_qpos);
+    s->kept_warm_start = calloc((size_t)s->model->nv + 1, sizeof *s->kept_warm_start);
+    CHECK(s->kept_qpos && s->kept_warm_start);
     s->data = mj_makeData(s->model);
     return s->data || explain(why, size, "%s: not enough memory to simulate it", file);
 }
@@ -327,7 +328,8 @@ void sim_close(struct sim *s)
     free(s->noise_q.half_width);
     free(s->noise_dq.std);
     free(s->noise_dq.half_width);
-    free(s->warm_start);
+    free(s->kept_qpos);
+    free(s->kept_warm_start);
     free(s);
 }
 
@@ -463,15 +465,19 @@ static bool healthy(struct sim *s)
     return true;
 }
 
-/* A step leaves the sensors as they were before it.  All that the next step takes over from this is the solver's first
- * guess; with that put back the motion is the same to the bit as if nobody had looked. */
+/* A step leaves the sensors as they were before it.  What this changes and the next step takes over are the solver's
+ * first guess and the quaternions, which it normalises; with both put back the motion is the same to the bit as if nobody
+ * had looked. */
 static void refresh_sensors(struct sim *s)
 {
-    size_t size = sizeof *s->warm_start * (size_t)s->model->nv;
+    mjData *d  = s->data;
+    size_t  nq = sizeof(double) * (size_t)s->model->nq, nv = sizeof(double) * (size_t)s->model->nv;
 
-    memcpy(s->warm_start, s->data->qacc_warmstart, size);
-    mj_forward(s->model, s->data);
-    memcpy(s->data->qacc_warmstart, s->warm_start, size);
+    memcpy(s->kept_qpos, d->qpos, nq);
+    memcpy(s->kept_warm_start, d->qacc_warmstart, nv);
+    mj_forward(s->model, d);
+    memcpy(d->qpos, s->kept_qpos, nq);
+    memcpy(d->qacc_warmstart, s->kept_warm_start, nv);
 }
 
 bool sim_step(struct sim *s, const double *tau)
