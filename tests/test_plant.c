@@ -252,6 +252,9 @@ TEST(models_that_cannot_be_driven_are_refused_by_name)
         { "<custom><numeric name='limber_reset_velocity_std' data='1 2'/></custom>"
           "<worldbody><body><joint name='a' type='hinge'/><geom size='.1'/></body></worldbody>",
           "limber_reset_velocity_std has 2 values, expected 1 or 1" },
+        { "<custom><numeric name='limber_reset_uniform' data='-0.1'/></custom>"
+          "<worldbody><body><joint name='a' type='hinge'/><geom size='.1'/></body></worldbody>",
+          "limber_reset_uniform holds -0.1" },
         { "<nonsense/>", "not a model MuJoCo can load" },
     };
 

@@ -471,6 +471,40 @@ TEST(random_torques_do_not_turn_the_ant_over)
     mj_deleteModel(m);
 }
 
+/* Metres along x in 6 s of an open-loop trot: legs in diagonal pairs, hips and ankles along sines. */
+static double trot(const char *path, double *lowest)
+{
+    const double pi = acos(-1);
+    mjModel     *m  = load(path);
+    mjData      *d  = mj_makeData(m);
+
+    *lowest = 1;
+    for (int k = 0; k < 600; k++) {
+        for (int leg = 0; leg < 4 && k % 5 == 0; leg++) { /* fl, bl, br, fr */
+            double phase = 2 * pi * 0.63 * k * m->opt.timestep + (leg % 2 ? pi : 0);
+
+            d->ctrl[2 * leg]     = (leg < 2 ? -0.93 : 0.93) * sin(phase);
+            d->ctrl[2 * leg + 1] = 0.86 * sin(phase + 4.22);
+        }
+        mj_step(m, d);
+        *lowest = fmin(*lowest, d->xmat[9 + 8]);
+    }
+    double x = d->qpos[0];
+    mj_deleteData(d);
+    mj_deleteModel(m);
+    return x;
+}
+
+TEST(a_trot_takes_the_ant_along_on_carpet_and_less_far_on_styrofoam)
+{
+    double up[2], carpet = trot("robots/ant/model.xml", &up[0]),
+                  styrofoam = trot("robots/ant/model-styrofoam.xml", &up[1]);
+
+    printf("     %.2f m on carpet, %.2f m on styrofoam in 6 s\n", carpet, styrofoam);
+    EXPECT(carpet > 2 && styrofoam < 0.75 * carpet);
+    EXPECT(up[0] > 0.9 && up[1] > 0.9);
+}
+
 /* ---- balance --------------------------------------------------------------------------------------------------- */
 
 TEST(the_balancing_cart_accelerates_as_gym_s_equations_say)
