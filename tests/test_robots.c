@@ -393,6 +393,33 @@ TEST(the_pusher_moves_the_object_by_touching_it)
     mj_deleteModel(m);
 }
 
+TEST(the_pusher_s_task_pays_as_the_paper_s_environment)
+{
+    static struct robot_config c;
+    static const double        goal[3] = { 0.45, -0.05, -0.323 };
+    struct rng                 r;
+    float                      x[20], a[7], next[20] = { 0 };
+
+    EXPECT(config_load("robots/pusher/robot.yaml", &c, why, sizeof why) == 0);
+    EXPECT(c.nx == 20 && c.na == 7);
+    rng_seed(&r, 9);
+    for (int k = 0; k < 20; k++) {
+        double near = 0, off = 0, effort = 0;
+
+        for (int i = 0; i < 20; i++)
+            x[i] = (float)rng_normal(&r);
+        for (int i = 0; i < 3; i++) { /* tip in 14 to 16, object in 17 to 19 */
+            near += fabs((double)x[14 + i] - (double)x[17 + i]);
+            off += fabs((double)x[17 + i] - goal[i]);
+        }
+        for (int i = 0; i < 7; i++) {
+            a[i] = (float)(4 * rng_uniform(&r) - 2);
+            effort += (double)a[i] * (double)a[i];
+        }
+        EXPECT_NEAR(task_reward(&c.task, x, a, 7, next), -(0.5 * near + 1.25 * off + 0.1 * effort), 1e-5);
+    }
+}
+
 /* ---- half-cheetah ---------------------------------------------------------------------------------------------- */
 
 TEST(the_half_cheetah_weighs_14_kg_and_stands_on_its_feet)
@@ -418,6 +445,16 @@ TEST(the_half_cheetah_weighs_14_kg_and_stands_on_its_feet)
     EXPECT(fabs(d->qpos[2]) < 0.3);
     mj_deleteData(d);
     mj_deleteModel(m);
+}
+
+TEST(the_half_cheetah_s_task_pays_the_speed_of_the_step_just_made)
+{
+    static struct robot_config c;
+    float                      x[18] = { 3 }, a[6] = { 1, -1, 0.5, 0, 0, 0 }, next[18] = { 7, 1, 1 };
+
+    EXPECT(config_load("robots/halfcheetah/robot.yaml", &c, why, sizeof why) == 0);
+    EXPECT(c.nx == 18 && c.na == 6);
+    EXPECT_NEAR(task_reward(&c.task, x, a, 6, next), 7 - 0.1 * 2.25, 1e-5);
 }
 
 /* ---- ant ------------------------------------------------------------------------------------------------------- */
