@@ -128,6 +128,14 @@ static int flag_read(const struct usage *u, int argc, char **argv, int *i)
             fprintf(stderr, "limber: --%s wants a value: --%s %s\n", g->name, g->name, g->value);
             return EXIT_USAGE;
         }
+        if (g->words && g->words->n == WORDS_MAX) {
+            fprintf(stderr, "limber: --%s %s: at most %d of them\n", g->name, value, WORDS_MAX);
+            return EXIT_USAGE;
+        }
+        if (g->words) {
+            g->words->word[g->words->n++] = value;
+            return -1;
+        }
         if (!g->text)
             return flag_number(g, value);
         *g->text = value;

@@ -19,6 +19,13 @@ enum {
     EXIT_INTERRUPTED = 130,
 };
 
+/* Values of a flag that may be given several times, in their order. */
+enum { WORDS_MAX = 64 };
+struct words {
+    int         n;
+    const char *word[WORDS_MAX];
+};
+
 /* Exactly one of the pointers is set: that is the flag's type. */
 struct flag {
     const char  *name;  /* without the dashes; NULL ends the table */
@@ -26,6 +33,7 @@ struct flag {
     const char  *what;  /* for the help */
     bool        *on;
     const char **text;
+    struct words *words;
     long        *number; /* decimal integer in min .. max */
     double      *real;   /* finite number in min .. max */
     double       min, max;

@@ -10,10 +10,10 @@
 
 double curve_best(const struct curve *c, int i)
 {
-    double best = c->ret[0];
+    double best = (double)NAN;
 
-    for (int k = 1; k <= i; k++)
-        if (c->ret[k] > best)
+    for (int k = 0; k <= i; k++)
+        if (isfinite(c->ret[k]) && !(c->ret[k] <= best))
             best = c->ret[k];
     return best;
 }
@@ -33,20 +33,48 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double curve_median_best(const struct curve *c, int curves, int i)
+double curve_window(const struct curve *c, int window, int i)
+{
+    double sum = 0;
+
+    if (i + 1 < window)
+        return (double)NAN;
+    for (int k = i + 1 - window; k <= i; k++)
+        sum += c->ret[k];
+    return sum / window;
+}
+
+double curve_last_mean(const struct curve *c, int window)
+{
+    int n = c->n < window ? c->n : window;
+
+    return n ? curve_window(c, n, c->n - 1) : (double)NAN;
+}
+
+static double median_of(const struct curve *c, int curves, int i, bool best)
 {
     double *v = malloc((size_t)(curves + 1) * sizeof *v), median = (double)NAN;
     int     n = 0;
 
     for (int k = 0; v && k < curves; k++)
-        if (i < c[k].n)
-            v[n++] = curve_best(&c[k], i);
+        if (i < c[k].n && isfinite(v[n] = best ? curve_best(&c[k], i) : c[k].ret[i]))
+            n++;
     if (n) {
         qsort(v, (size_t)n, sizeof *v, by_value);
         median = n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
     }
     free(v);
     return median;
+}
+
+double curve_median_best(const struct curve *c, int curves, int i)
+{
+    return median_of(c, curves, i, true);
+}
+
+double curve_median(const struct curve *c, int curves, int i)
+{
+    return median_of(c, curves, i, false);
 }
 
 static sqlite3 *open_store(const char *store, char *why, size_t why_size)

@@ -63,12 +63,13 @@ static double nice_step(double range, int count)
     return ten * (m <= 1 ? 1 : m <= 2 ? 2 : m <= 5 ? 5 : 10);
 }
 
-static void set_ranges(struct plot *p, const struct curve *c, int curves, const double *levels, int nlevels)
+static void set_ranges(struct plot *p, const struct curve_plot *l)
 {
+    const struct curve *c = l->curve;
     double lo = (double)INFINITY, hi = -(double)INFINITY;
     int    longest = 1;
 
-    for (int k = 0; k < curves; k++) {
+    for (int k = 0; k < l->curves; k++) {
         for (int i = -1; i < c[k].n; i++) {
             double y = i < 0 ? c[k].random : c[k].ret[i];
 
@@ -83,9 +84,9 @@ static void set_ranges(struct plot *p, const struct curve *c, int curves, const 
         lo = 0;
         hi = 1;
     }
-    for (int i = 0; i < nlevels; i++) {
-        lo = levels[i] < lo ? levels[i] : lo;
-        hi = levels[i] > hi ? levels[i] : hi;
+    for (int i = 0; i < l->levels; i++) {
+        lo = l->level[i].value < lo ? l->level[i].value : lo;
+        hi = l->level[i].value > hi ? l->level[i].value : hi;
     }
     if (hi - lo < 1e-9 * (1 + fabs(hi))) {
         lo -= 1;
@@ -97,10 +98,22 @@ static void set_ranges(struct plot *p, const struct curve *c, int curves, const 
     p->x1 = longest * 1.02;
 }
 
-static void axes(const struct plot *p)
+
+/* "50k" */
+static void short_number(char *out, size_t n, double v)
+{
+    if (v >= 1e6)
+        snprintf(out, n, "%.4gM", v / 1e6);
+    else if (v >= 1e3)
+        snprintf(out, n, "%.4gk", v / 1e3);
+    else
+        snprintf(out, n, "%.4g", v);
+}
+
+static void axes(const struct plot *p, double steps_per_trial)
 {
     double ystep = nice_step(p->y1 - p->y0, 8), xstep = p->x1 <= 26 ? 1 : nice_step(p->x1 - p->x0, 12);
-    char   label[32];
+    char   label[64];
 
     if (xstep < 1)
         xstep = 1;
@@ -122,16 +135,25 @@ static void axes(const struct plot *p)
         snprintf(label, sizeof label, "%.0f", x);
         text(p, px(p, x), p->bottom + 24, 0.5, 15, false, label);
     }
+    if (steps_per_trial > 0) {
+        snprintf(label, sizeof label, "%.6g environment steps a trial", steps_per_trial);
+        text(p, p->right, p->bottom + 68, 1, 13, false, label);
+        for (double x = 2 * xstep; x <= p->x1; x += 2 * xstep) {
+            short_number(label, sizeof label, x * steps_per_trial);
+            text(p, px(p, x), p->bottom + 40, 0.5, 11, false, label);
+        }
+    }
     ink(p, SOFT, 1);
     cairo_move_to(p->c, p->left, floor(p->bottom) + 0.5);
     cairo_line_to(p->c, p->right, floor(p->bottom) + 0.5);
     cairo_stroke(p->c);
     ink(p, INK, 1);
-    text(p, 0.5 * (p->left + p->right), p->bottom + 52, 0.5, 16, false, "trial (0: random)");
+    text(p, 0.5 * (p->left + p->right), p->bottom + 62, 0.5, 16, false,
+         steps_per_trial > 0 ? "trial (0: random), environment steps" : "trial (0: random)");
     text(p, p->left - 58, p->top - 18, 0, 16, false, "return");
 }
 
-static void level_lines(const struct plot *p, const double *levels, int n)
+static void level_lines(const struct plot *p, const struct level *level, int n)
 {
     const double dash[] = { 5, 5 };
     char         label[32];
@@ -140,27 +162,36 @@ static void level_lines(const struct plot *p, const double *levels, int n)
     cairo_set_line_width(p->c, 1.2);
     ink(p, LEVEL, 1);
     for (int i = 0; i < n; i++) {
-        cairo_move_to(p->c, p->left, py(p, levels[i]));
-        cairo_line_to(p->c, p->right, py(p, levels[i]));
+        cairo_move_to(p->c, p->left, py(p, level[i].value));
+        cairo_line_to(p->c, p->right, py(p, level[i].value));
     }
     cairo_stroke(p->c);
     cairo_set_dash(p->c, NULL, 0, 0);
     for (int i = 0; i < n; i++) {
-        snprintf(label, sizeof label, "%.6g", levels[i]);
-        text(p, p->left + 30 + 40 * i, py(p, levels[i]) - 4, 0, 13, false,
-             label); /* beside each other: they may be close */
+        double y = py(p, level[i].value) - 4;
+
+        snprintf(label, sizeof label, "%.6g", level[i].value);
+        if (level[i].what)
+            text(p, p->right - 8, y, 1, 12, false, level[i].what);
+        else
+            text(p, p->left + 30 + 40 * i, y, 0, 13, false, label); /* beside each other: they may be close */
     }
 }
 
 /* The running maximum as a staircase; curve_best at every trial. */
 static void staircase(const struct plot *p, const struct curve *c)
 {
-    for (int i = 0; i < c->n; i++) {
-        double y = py(p, curve_best(c, i));
+    double before = (double)NAN;
 
-        if (i)
-            cairo_line_to(p->c, px(p, i + 1), py(p, curve_best(c, i - 1)));
-        (i ? cairo_line_to : cairo_move_to)(p->c, px(p, i + 1), y);
+    cairo_new_path(p->c);
+    for (int i = 0; i < c->n; i++) {
+        double best = isfinite(c->ret[i]) && !(c->ret[i] <= before) ? c->ret[i] : before;
+
+        if (isfinite(before))
+            cairo_line_to(p->c, px(p, i + 1), py(p, before));
+        if (isfinite(best))
+            (isfinite(before) ? cairo_line_to : cairo_move_to)(p->c, px(p, i + 1), py(p, best));
+        before = best;
     }
     cairo_stroke(p->c);
 }
@@ -203,43 +234,86 @@ static void one_curve(const struct plot *p, const struct curve *c)
     text(p, p->right + 12, py(p, c->ret[c->n - 1]) + 5 + (gap < 22 ? 22 - gap : 0), 0, 15, true, label);
 }
 
-static void many_curves(const struct plot *p, const struct curve *c, int curves)
+/* From point to point; a gap where there is no number. */
+static void polyline(const struct plot *p, const struct curve *c)
 {
-    int  longest = 0, colours = (int)(sizeof SERIES / sizeof *SERIES);
-    char label[64];
+    bool down = false;
 
-    for (int k = 0; k < curves; k++) {
-        ink(p, SERIES[k % colours], 0.75);
-        dot(p, 0, c[k].random, 4, true);
-        for (int i = 0; i < c[k].n; i++)
-            dot(p, i + 1, c[k].ret[i], 2.6, false);
-        ink(p, SERIES[k % colours], 0.9);
-        cairo_set_line_width(p->c, 1.4);
-        staircase(p, &c[k]);
-        longest = c[k].n > longest ? c[k].n : longest;
+    cairo_new_path(p->c);
+    for (int i = 0; i < c->n; i++) {
+        if (isfinite(c->ret[i]))
+            (down ? cairo_line_to : cairo_move_to)(p->c, px(p, i + 1), py(p, c->ret[i]));
+        down = isfinite(c->ret[i]);
     }
+    cairo_stroke(p->c);
+}
+
+static double median_at(const struct curve_plot *l, int i)
+{
+    return l->lines ? curve_median(l->curve, l->curves, i) : curve_median_best(l->curve, l->curves, i);
+}
+
+static void median_line(const struct plot *p, const struct curve_plot *l, int longest)
+{
+    char   label[64];
+    double last = (double)NAN;
+
     ink(p, INK, 1);
     cairo_set_line_width(p->c, 3.2);
+    cairo_new_path(p->c);
     for (int i = 0; i < longest; i++)
-        cairo_line_to(p->c, px(p, i + 1), py(p, curve_median_best(c, curves, i)));
+        if (isfinite(median_at(l, i)))
+            cairo_line_to(p->c, px(p, i + 1), py(p, last = median_at(l, i)));
     cairo_stroke(p->c);
-    if (longest) {
-        double last = curve_median_best(c, curves, longest - 1);
-
+    if (isfinite(last)) {
         snprintf(label, sizeof label, "median %.1f", last);
         text(p, p->right + 12, py(p, last) + 5, 0, 15, true, label);
     }
-    for (int k = 0; k < curves && k < 16; k++) {
-        double y = p->bottom - 20.0 * ((curves < 16 ? curves : 16) - 1 - k) - 12;
+}
+
+static void legend(const struct plot *p, const struct curve_plot *l)
+{
+    int  n = l->curves < 16 ? l->curves : 16, colours = (int)(sizeof SERIES / sizeof *SERIES);
+    char label[80];
+
+    for (int k = 0; k < n; k++) {
+        const struct curve *c    = &l->curve[k];
+        double              last = !c->n ? (double)NAN : l->lines ? c->ret[c->n - 1] : curve_best(c, c->n - 1);
 
         ink(p, SERIES[k % colours], 1);
-        snprintf(label, sizeof label, "%s  %.1f", c[k].label, c[k].n ? curve_best(&c[k], c[k].n - 1) : (double)NAN);
-        text(p, p->right + 12, y, 0, 13, false, label);
+        snprintf(label, sizeof label, "%s  %.1f", c->label, last);
+        text(p, p->right + 12, p->bottom - 20.0 * (n - 1 - k) - 12, 0, 13, false, label);
     }
 }
 
-int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
-                int nlevels, char *why, size_t why_size)
+static void many_curves(const struct plot *p, const struct curve_plot *l)
+{
+    int longest = 0, colours = (int)(sizeof SERIES / sizeof *SERIES);
+
+    for (int k = 0; k < l->curves; k++) {
+        const struct curve *c = &l->curve[k];
+
+        longest = c->n > longest ? c->n : longest;
+        cairo_set_line_width(p->c, l->no_median ? 2.4 : 1.4);
+        if (l->lines) {
+            ink(p, SERIES[k % colours], 0.9);
+            polyline(p, c);
+            continue;
+        }
+        ink(p, SERIES[k % colours], 0.75);
+        dot(p, 0, c->random, 4, true);
+        for (int i = 0; i < c->n; i++)
+            dot(p, i + 1, c->ret[i], c->n > 60 ? 1.8 : 2.6, false);
+        ink(p, SERIES[k % colours], 0.9);
+        cairo_set_line_width(p->c, 1.4);
+        staircase(p, c);
+    }
+    if (!l->no_median)
+        median_line(p, l, longest);
+    legend(p, l);
+}
+
+int plot_learning(const char *png, const struct curve_plot *l, char *why, size_t why_size)
 {
     cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
     struct plot      p     = {
@@ -249,19 +323,17 @@ int plot_curves(const char *png, const char *title, const struct curve *c, int c
     cairo_set_source_rgb(p.c, 1, 1, 1);
     cairo_paint(p.c);
     cairo_set_line_join(p.c, CAIRO_LINE_JOIN_ROUND);
-    set_ranges(&p, c, curves, levels, nlevels);
-    axes(&p);
-    level_lines(&p, levels, nlevels);
-    if (curves == 1)
-        one_curve(&p, c);
+    set_ranges(&p, l);
+    axes(&p, l->steps_per_trial);
+    level_lines(&p, l->level, l->levels);
+    if (l->curves == 1 && !l->lines)
+        one_curve(&p, l->curve);
     else
-        many_curves(&p, c, curves);
+        many_curves(&p, l);
     ink(&p, INK, 1);
-    text(&p, 32, 42, 0, 22, true, title);
+    text(&p, 32, 42, 0, 22, true, l->title);
     ink(&p, SOFT, 1);
-    text(&p, 32, 66, 0, 15, false,
-         curves == 1 ? "dots: return of each trial; line: best so far; ring: the random trial"
-                     : "thin lines: best so far of each seed; dots: returns; thick line: median over the seeds");
+    text(&p, 32, 66, 0, 15, false, l->note);
 
     cairo_status_t status = cairo_surface_write_to_png(image, png);
 
@@ -271,6 +343,19 @@ int plot_curves(const char *png, const char *title, const struct curve *c, int c
         return 0;
     snprintf(why, why_size, "cannot write %s: %s", png, cairo_status_to_string(status));
     return -1;
+}
+
+int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
+                int nlevels, char *why, size_t why_size)
+{
+    struct level      level[16];
+    struct curve_plot l = { .title = title, .curve = c, .curves = curves, .level = level };
+
+    l.note = curves == 1 ? "dots: return of each trial; line: best so far; ring: the random trial"
+                         : "thin lines: best so far of each seed; dots: returns; thick line: median over the seeds";
+    for (; l.levels < nlevels && l.levels < 16; l.levels++)
+        level[l.levels] = (struct level){ .value = levels[l.levels] };
+    return plot_learning(png, &l, why, why_size);
 }
 
 /* ---- lines over logarithmic axes ---- */
@@ -303,17 +388,6 @@ static void log_ranges(struct plot *p, const struct line_plot *l)
     p->x1 += 0.08;
     p->y0 -= 0.08;
     p->y1 += 0.08;
-}
-
-/* "50k" */
-static void short_number(char *out, size_t n, double v)
-{
-    if (v >= 1e6)
-        snprintf(out, n, "%.4gM", v / 1e6);
-    else if (v >= 1e3)
-        snprintf(out, n, "%.4gk", v / 1e3);
-    else
-        snprintf(out, n, "%.4g", v);
 }
 
 /* A line and a number at 1, 2 and 5 times the powers of ten. */

@@ -2,6 +2,7 @@
 #ifndef DAEMON_CLI_PLOT_H
 #define DAEMON_CLI_PLOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { CURVE_MAX = 4096, PLOT_WIDTH = 1200, PLOT_HEIGHT = 720 };
@@ -23,6 +24,15 @@ int curve_first(const struct curve *c, double x);
 /* Median over the curves that are at least i+1 trials long of the running maximum; NaN: none. */
 double curve_median_best(const struct curve *c, int curves, int i);
 
+/* Mean of the `window` returns that end with planned trial i; NaN before there are so many. */
+double curve_window(const struct curve *c, int window, int i);
+
+/* Of the last `window` trials, or of all where there are fewer; NaN: none. */
+double curve_last_mean(const struct curve *c, int window);
+
+/* Median over the curves of the returns of planned trial i that are numbers; NaN: none. */
+double curve_median(const struct curve *c, int curves, int i);
+
 /* Reads a store (models/store.h) with nothing but SQLite, read-only.  0, or -1 with a sentence. */
 int curve_load(const char *store, struct curve *c, char *why, size_t why_size);
 
@@ -33,6 +43,23 @@ double store_train_s(const char *store);
  * levels (NULL: none) are drawn as faint lines.  0, or -1 with a sentence. */
 int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
                 int nlevels, char *why, size_t why_size);
+
+/* The same with more to choose. */
+struct level {
+    double      value;
+    const char *what; /* NULL: the number itself, at the left */
+};
+struct curve_plot {
+    const char         *title, *note;
+    const struct curve *curve;
+    int                 curves;
+    const struct level *level;
+    int                 levels;
+    double              steps_per_trial; /* of the environment, for a second label; 0: none */
+    bool                lines;           /* values as lines: neither dots nor running maxima */
+    bool                no_median;
+};
+int plot_learning(const char *png, const struct curve_plot *l, char *why, size_t why_size);
 
 /* Lines over logarithmic axes. */
 enum { LINE_MAX_POINTS = 32 };

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,10 +39,15 @@ int program_find(const char *name, char *out, size_t n, char *why, size_t why_si
 }
 
 /* In the child: only async-signal-safe calls. */
-static void child_become(char *const argv[], int log, int report, pid_t parent)
+static void child_become(char *const argv[], int log, int report, pid_t parent, bool ordinary)
 {
     sigset_t none;
     int      null = open("/dev/null", O_RDONLY);
+
+    if (ordinary) { /* the limit is for users, the capability for root */
+        setrlimit(RLIMIT_RTPRIO, &(struct rlimit){ 0 });
+        prctl(PR_CAPBSET_DROP, CAP_SYS_NICE);
+    }
 
     sigemptyset(&none);
     setpgid(0, 0);
@@ -60,7 +67,10 @@ int child_start(struct child *c, const char *name, char *const argv[], const cha
     int   report[2], error = 0;
     pid_t parent = getpid();
 
+    bool ordinary = c->ordinary;
+
     memset(c, 0, sizeof *c);
+    c->ordinary = ordinary;
     snprintf(c->name, sizeof c->name, "%s", name);
     snprintf(c->log, sizeof c->log, "%s", log);
 
@@ -77,7 +87,7 @@ int child_start(struct child *c, const char *name, char *const argv[], const cha
     }
     c->pid = fork();
     if (c->pid == 0)
-        child_become(argv, fd, report[1], parent);
+        child_become(argv, fd, report[1], parent, ordinary);
     error = c->pid < 0 ? errno : 0;
     close(fd);
     close(report[1]);

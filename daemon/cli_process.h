@@ -11,6 +11,7 @@ struct child {
     char  name[32];
     char  log[512];
     pid_t pid; /* 0: not started, or stopped */
+    bool  ordinary; /* set before the start: never a real-time priority */
     bool  ended;
     int   status; /* where it ended by itself */
     int   signal; /* that ended it, 0: none */

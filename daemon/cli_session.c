@@ -119,6 +119,7 @@ static int start_daemon(struct session *s, const struct session_options *o)
     if (o->train_flat_out)
         argv[n++] = (char *)"--train-flat-out";
     argv[n] = NULL;
+    s->daemon.ordinary = o->ordinary;
     return child_start(&s->daemon, "limberd", argv, log, s->why, sizeof s->why);
 }
 
@@ -131,6 +132,7 @@ static int start_both(struct session *s, const struct session_options *o)
     if (sim_command(&command, &s->config, s->run_dir, o->seed, s->lockstep, NULL, s->why, sizeof s->why) != 0 ||
         start_daemon(s, o) != 0)
         return -1;
+    s->sim.ordinary = o->ordinary;
     return child_start(&s->sim, "limber-bridge sim", command.argv, log, s->why, sizeof s->why);
 }
 
@@ -267,12 +269,10 @@ static enum session_end look(struct session *s)
     return END_NOT_YET;
 }
 
-enum session_end session_step(struct session *s, struct terminal *t, double seconds)
+enum session_end session_look(struct session *s)
 {
     struct http_answer a;
 
-    if (terminal_wait(t, seconds) == WAKE_INTERRUPT)
-        return END_INTERRUPTED;
     if (child_ended(&s->daemon) || child_ended(&s->sim))
         return END_CHILD;
     if (http_status(s->run_dir, &a) == HTTP_OK) {
@@ -283,6 +283,11 @@ enum session_end session_step(struct session *s, struct terminal *t, double seco
         return trouble(s, a.why);
     }
     return look(s);
+}
+
+enum session_end session_step(struct session *s, struct terminal *t, double seconds)
+{
+    return terminal_wait(t, seconds) == WAKE_INTERRUPT ? END_INTERRUPTED : session_look(s);
 }
 
 double session_armed_s(const struct session *s)

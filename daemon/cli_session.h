@@ -23,6 +23,7 @@ struct session_options {
     long        trials;         /* 0: the configuration's */
     bool        lockstep;       /* the simulator asks for it */
     bool        train_flat_out; /* the trainer never rests (bench-rt) */
+    bool        ordinary;       /* without real-time priorities, for several in lockstep on their own cores */
 };
 
 enum session_phase { PHASE_DAEMON, PHASE_LINK, PHASE_PREARM, PHASE_ARMED };
@@ -58,7 +59,10 @@ struct session {
  * running then. */
 int session_start(struct session *s, const struct session_options *o);
 
-/* Waits `seconds`, looks at everything, takes the next step towards armed trials. */
+/* Looks at everything, takes the next step towards armed trials. */
+enum session_end session_look(struct session *s);
+
+/* Waits `seconds`, then looks. */
 enum session_end session_step(struct session *s, struct terminal *t, double seconds);
 
 /* Seconds since it was armed, 0 before. */

@@ -281,30 +281,130 @@ static int convert(struct document *d, const struct yaml_robot *y, struct robot_
     return task(d, y, c);
 }
 
+/* In de_DE strtod() reads 0.5 as 0; robot.yaml means the same everywhere. */
+static locale_t plain_locale(locale_t *before)
+{
+    locale_t plain = newlocale(LC_ALL_MASK, "C", NULL);
+
+    CHECK(plain);
+    *before = uselocale(plain);
+    return plain;
+}
+
+static void restore_locale(locale_t plain, locale_t before)
+{
+    uselocale(before);
+    freelocale(plain);
+}
+
+static int load(struct document *d, struct robot_config *c)
+{
+    void *y = NULL;
+
+    *c     = (struct robot_config){ 0 };
+    int rc = schema_load(d, &robot_schema, &y);
+    if (rc == 0)
+        rc = convert(d, y, c);
+    schema_free(&robot_schema, y);
+    return rc;
+}
+
+/* A value with a line break in it must not break the message. */
+static void one_line(char *why)
+{
+    for (char *p = why; *p; p++)
+        if ((unsigned char)*p < ' ')
+            *p = ' ';
+}
+
 int config_load(const char *path, struct robot_config *c, char *why, size_t why_size)
 {
     struct document d;
-    void           *y = NULL;
-
-    /* In de_DE strtod() reads 0.5 as 0; robot.yaml means the same everywhere. */
-    locale_t plain = newlocale(LC_ALL_MASK, "C", NULL);
-    CHECK(plain);
-    locale_t before = uselocale(plain);
+    locale_t        before, plain = plain_locale(&before);
 
     why[0] = 0;
-    *c     = (struct robot_config){ 0 };
     int rc = document_read(&d, path, why, why_size);
     if (rc == 0)
-        rc = schema_load(&d, &robot_schema, &y);
-    if (rc == 0)
-        rc = convert(&d, y, c);
-    for (char *p = why; *p; p++) /* a value with a line break in it must not break the message */
-        if ((unsigned char)*p < ' ')
-            *p = ' ';
-    schema_free(&robot_schema, y);
+        rc = load(&d, c);
+    one_line(why);
     document_free(&d);
-    uselocale(before);
-    freelocale(plain);
+    restore_locale(plain, before);
+    return rc;
+}
+
+static void drop_unused(struct document *d, const char *planner, char dropped[KEYS_SIZE])
+{
+    const struct node *map = document_at(d, "planner");
+    char               key[NAME_SIZE];
+
+    for (const struct node *n = map && map->kind == NODE_MAP ? map->child : NULL, *next; n; n = next) {
+        next = n->next;
+        if (config_planner_uses(planner, n->key))
+            continue;
+        size_t used = strlen(dropped);
+        snprintf(dropped + used, KEYS_SIZE - used, "%splanner.%s", used ? ", " : "", n->key);
+        snprintf(key, sizeof key, "%s", n->key);
+        document_remove(d, document_key(d, "planner.%s", key));
+    }
+}
+
+enum { SET_SIZE = 400 };
+
+static int change(struct document *d, const struct config_changes *with, char (*origin)[SET_SIZE], char dropped[KEYS_SIZE])
+{
+    if (with->planner) {
+        snprintf(origin[with->sets], SET_SIZE, "--planner %s", with->planner);
+        snprintf(d->key, sizeof d->key, "planner.name=%s", with->planner);
+        if (document_set(d, d->key, origin[with->sets]) < 0)
+            return -1;
+        drop_unused(d, with->planner, dropped);
+    }
+    for (int i = 0; i < with->sets; i++) {
+        snprintf(origin[i], SET_SIZE, "--set %s", with->set[i]);
+        if (document_set(d, with->set[i], origin[i]) < 0)
+            return -1;
+    }
+    document_emit(d);
+    return 0;
+}
+
+/* A run keeps its own copy of the task; the robot's model, and what that includes, stays where it is. */
+static void settle_paths(struct document *d, const struct config_changes *with, const struct robot_config *c)
+{
+    char *model = realpath(c->sim.model, NULL);
+
+    document_set_text(d, "task", with->task_copy);
+    document_set_text(d, "sim.model", model ? model : c->sim.model);
+    document_remove(d, "endpoint"); /* a run's sockets are in its own directory */
+    document_remove(d, "telemetry");
+    document_emit(d);
+    free(model);
+}
+
+int config_load_with(const char *path, const struct config_changes *with, struct robot_config *c, char **text,
+                     char dropped[KEYS_SIZE], char *why, size_t why_size)
+{
+    struct document d;
+    locale_t        before, plain     = plain_locale(&before);
+    char (*origin)[SET_SIZE] = calloc((size_t)with->sets + 1, SET_SIZE);
+
+    CHECK(origin);
+    why[0] = dropped[0] = 0;
+    *text  = NULL;
+    int rc = document_read(&d, path, why, why_size);
+    if (rc == 0)
+        rc = change(&d, with, origin, dropped);
+    if (rc == 0)
+        rc = load(&d, c);
+    if (rc == 0) {
+        settle_paths(&d, with, c);
+        *text = strdup(d.text);
+        CHECK(*text);
+    }
+    one_line(why);
+    document_free(&d);
+    free(origin);
+    restore_locale(plain, before);
     return rc;
 }
 

@@ -147,6 +147,23 @@ struct robot_config {
 /* Reads and checks `path` and the task file it names.  0, or -1 with one message (file:line: key: ...) in `why`. */
 int config_load(const char *path, struct robot_config *c, char *why, size_t why_size);
 
+/* The same as if every KEY=VALUE of `set` stood in the file (--set; complaints name it so), with planner `planner` (NULL:
+ * the file's) and without keys of the file that this planner does not use: those are listed in `dropped` (size
+ * KEYS_SIZE).  *text, the caller's to free: the whole effective file, in which `task` is called `task_copy` and sim.model
+ * is absolute. */
+enum { KEYS_SIZE = 400 };
+struct config_changes {
+    const char *const *set;
+    int                sets;
+    const char        *planner;
+    const char        *task_copy;
+};
+int config_load_with(const char *path, const struct config_changes *changes, struct robot_config *c, char **text,
+                     char dropped[KEYS_SIZE], char *why, size_t why_size);
+
+/* Whether planner.KEY means something to the planner of that name. */
+bool config_planner_uses(const char *name, const char *key);
+
 /* The defaults of a planner for na actions, but particles are per member of the ensemble.  -1 for an unknown name. */
 int config_planner(const char *name, int na, struct planner_config *c);
 

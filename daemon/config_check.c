@@ -236,10 +236,10 @@ static int fail_unknown(struct document *d, const struct node *n, const cyaml_sc
         if (used < sizeof valid)
             used += (size_t)snprintf(valid + used, sizeof valid - used, "%s%s", f == fields ? "" : ", ", f->key);
     }
-    char key[KEY_SIZE];
+    char key[KEY_SIZE], place[KEY_SIZE + 400];
     node_key(n, false, key, sizeof key);
-    snprintf(d->why, d->why_size, "%s:%d: %s: unknown key%s%s%s; expected one of: %s", d->file, n->line, key,
-             nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "", valid);
+    node_place(d, n, place, sizeof place);
+    snprintf(d->why, d->why_size, "%s: %s: unknown key%s%s%s; expected one of: %s", place, key, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "", valid);
     return -1;
 }
 

@@ -122,6 +122,14 @@ static bool lists(const char *list, const char *name)
     return false;
 }
 
+bool config_planner_uses(const char *name, const char *key)
+{
+    for (size_t i = 0; i < sizeof planner_keys / sizeof planner_keys[0]; i++)
+        if (strcmp(planner_keys[i].key, key) == 0)
+            return lists(planner_keys[i].planners, name);
+    return true;
+}
+
 int config_planner(const char *name, int na, struct planner_config *c)
 {
     for (size_t i = 0; i < sizeof planner_defaults / sizeof planner_defaults[0]; i++) {

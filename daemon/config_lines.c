@@ -101,6 +101,16 @@ void node_key(const struct node *n, bool pattern, char *out, size_t size)
     }
 }
 
+void node_place(const struct document *d, const struct node *n, char *out, size_t size)
+{
+    for (const struct node *at = n; at; at = at->parent)
+        if (at->origin) {
+            snprintf(out, size, "%s", at->origin);
+            return;
+        }
+    snprintf(out, size, "%s:%d", d->file, n ? n->line : 1);
+}
+
 /* ` value "V":` for a scalar or a list of scalars; nothing for a map. */
 static void append_value(char *out, size_t size, const struct node *n)
 {
@@ -121,12 +131,13 @@ static void append_value(char *out, size_t size, const struct node *n)
 __attribute__((format(printf, 5, 0))) static int fail(struct document *d, const struct node *n, const char *key,
                                                       const char *note, const char *format, va_list args)
 {
-    char head[KEY_SIZE + 400];
+    char head[2 * KEY_SIZE + 800], place[KEY_SIZE + 400];
 
-    snprintf(head, sizeof head, "%d: %s%s%s", n ? n->line : 1, key, *key ? ":" : "", note);
+    node_place(d, n, place, sizeof place);
+    snprintf(head, sizeof head, "%s: %s%s%s", place, key, *key ? ":" : "", note);
     if (n && !*note)
         append_value(head, sizeof head, n);
-    int used = snprintf(d->why, d->why_size, "%s:%s ", d->file, head);
+    int used = snprintf(d->why, d->why_size, "%s ", head);
     if (used >= 0 && (size_t)used < d->why_size)
         vsnprintf(d->why + used, d->why_size - (size_t)used, format, args);
     return -1;
@@ -382,18 +393,23 @@ static int read_file(struct document *d)
     return 0;
 }
 
-int document_read(struct document *d, const char *file, char *why, size_t why_size)
+int document_parse(struct document *d, char *text, size_t size)
 {
     yaml_parser_t p;
 
-    *d = (struct document){ .file = file, .why = why, .why_size = why_size };
-    if (read_file(d) < 0)
-        return -1;
+    d->text = text;
+    d->size = size;
     CHECK(yaml_parser_initialize(&p));
     yaml_parser_set_input_string(&p, (const unsigned char *)d->text, d->size);
     int rc = parse_document(d, &p);
     yaml_parser_delete(&p);
-    if (rc < 0)
+    return rc;
+}
+
+int document_read(struct document *d, const char *file, char *why, size_t why_size)
+{
+    *d = (struct document){ .file = file, .why = why, .why_size = why_size };
+    if (read_file(d) < 0 || document_parse(d, d->text, d->size) < 0)
         return -1;
     if (!d->root || d->root->kind != NODE_MAP)
         return fail_line(d, 1, "expected a map of keys and values");

@@ -18,6 +18,7 @@ struct node {
     int                index;  /* place among the parent's children */
     int                n;      /* children                       */
     bool               quoted; /* a scalar in quotes             */
+    const char        *origin; /* what it was set by, where that is not the file; the caller's */
     char              *key;    /* NULL outside a map             */
     char              *text;   /* of a scalar, else NULL         */
     const struct node *parent; /* NULL for the root              */
@@ -37,6 +38,26 @@ struct document {
 /* Reads and parses.  0, or -1 with `why` filled.  `file` and `why` stay the caller's and must outlive the document. */
 int  document_read(struct document *d, const char *file, char *why, size_t why_size);
 void document_free(struct document *d);
+
+/* document_read() of a text instead of a file's; any value will do.  document_free() frees the text, which is malloc's. */
+int document_parse(struct document *d, char *text, size_t size);
+
+/* Sets KEY=VALUE (KEY a path as for document_at(), VALUE as YAML): maps on the way are made, list entries must be there.
+ * Complaints about it name `origin`, which outlives the document, in place of file and line.  document_emit() is due
+ * afterwards. */
+int document_set(struct document *d, const char *assignment, const char *origin);
+
+/* The same for one plain text. */
+void document_set_text(struct document *d, const char *key, const char *text);
+
+/* Takes out the node at the key path, if it is there. */
+void document_remove(struct document *d, const char *key);
+
+/* Writes the tree anew into text and size; nodes keep the lines of the file. */
+void document_emit(struct document *d);
+
+/* "FILE:LINE", or what the node was set by. */
+void node_place(const struct document *d, const struct node *n, char *out, size_t size);
 
 /* The node at a key path such as "joints[1].velocity", or NULL. */
 const struct node *document_at(const struct document *d, const char *key);
