@@ -51,6 +51,7 @@ static const struct bench_verb {
 } benches[] = {
     { "plan", "time of a planning step, as a fraction of the processor's peak", bench_plan },
     { "train", "examples per second of a fit", bench_train },
+    { "learn", "learning curves over several seeds, of any robot, resumable", bench_learn },
     { "optimisers", "every planner's search on functions with known optima", optimisers },
     { "budget", "cost reached by every planner for the same number of model evaluations", bench_budget },
     { "accuracy", "what fast arithmetic does to predictions and to the order of candidates", bench_accuracy },

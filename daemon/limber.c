@@ -22,7 +22,7 @@ static const struct verb verbs[] = {
     { "plot", "learning curve of an experience store as PNG", verb_plot },
     { "doctor", "what this machine lacks for real time, and the remedy", verb_doctor },
     { "bench", "how fast planning and training are here; whether a robot.yaml's rate is held", verb_bench },
-    { "bench-cartpole", "learning curves over several seeds", verb_bench_cartpole },
+    { "bench-cartpole", "bench learn of the cart-pole, from nothing", verb_bench_cartpole },
     { "bench-rt", "timing with the trainer running flat out", verb_bench_rt },
 };
 

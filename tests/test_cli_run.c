@@ -341,7 +341,7 @@ TEST(the_cartpole_bench_writes_one_entry_a_seed_with_every_key)
     for (size_t i = 0; i < json_array_size(seeds); i++) {
         const json_t *s = json_array_get(seeds, i);
 
-        EXPECT(json_object_size(s) == sizeof keys / sizeof *keys);
+        EXPECT(json_object_size(s) >= sizeof keys / sizeof *keys);
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
             EXPECT(js_at(s, keys[k]) != NULL);
         EXPECT(js_int(s, "seed") == 5 + (long)i);
