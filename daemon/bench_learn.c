@@ -18,13 +18,13 @@
 static const double LOOK_S = 0.2, HEARTBEAT_S = 30;
 
 struct course {
-    struct learn   *l;
-    struct terminal t;
+    struct learn      *l;
+    struct terminal    t;
     struct learn_seed *slot[LEARN_JOBS_MAX];
-    long            next; /* seed to be started */
-    uint64_t        begun_ns, said_ns;
-    int             worst; /* exit code so far */
-    bool            giving_up;
+    long               next; /* seed to be started */
+    uint64_t           begun_ns, said_ns;
+    int                worst; /* exit code so far */
+    bool               giving_up;
 };
 
 /* --- how far, how long yet --- */
@@ -32,8 +32,8 @@ struct course {
 /* Trials done of a seed, the running one by its steps. */
 static double progress(const struct learn_seed *s)
 {
-    const json_t *st    = s->session ? s->session->status : NULL;
-    double        steps = js_num(st, "trials.steps"), step = js_num(st, "trials.step"), done = js_num(st, "trials.done");
+    const json_t *st = s->session ? s->session->status : NULL;
+    double steps = js_num(st, "trials.steps"), step = js_num(st, "trials.step"), done = js_num(st, "trials.done");
 
     if (!isfinite(done))
         return s->before;
@@ -54,7 +54,8 @@ static void time_left(const struct course *c, char *out, size_t n)
         if (!s->done && !s->stopped)
             all += (double)c->l->trials - (s->session ? progress(s) : s->before);
     }
-    double elapsed = 1e-9 * (double)(clock_now_ns() - c->begun_ns), left = now > 0.5 ? all * elapsed / now : (double)NAN;
+    double elapsed = 1e-9 * (double)(clock_now_ns() - c->begun_ns),
+           left    = now > 0.5 ? all * elapsed / now : (double)NAN;
 
     if (!isfinite(left))
         snprintf(out, n, "time left not known yet");
@@ -125,8 +126,8 @@ static void tell_trials(struct course *c, struct learn_seed *s)
         if (c->t.tty || (s->resumed && js_int(trial, "number") <= s->before && (planned ? s->before > 0 : true)))
             continue;
         time_left(c, left, sizeof left);
-        fprintf(c->l->say, "seed %ld  trial %3ld of %ld  %s  return %8.2f", s->seed, js_int(trial, "number"), c->l->trials,
-                js_str(trial, "status", ""), js_num(trial, "return"));
+        fprintf(c->l->say, "seed %ld  trial %3ld of %ld  %s  return %8.2f", s->seed, js_int(trial, "number"),
+                c->l->trials, js_str(trial, "status", ""), js_num(trial, "return"));
         if (isfinite(s->session->best))
             fprintf(c->l->say, "  best %8.2f", s->session->best);
         fprintf(c->l->say, "   %ld of %ld seeds done, %s\n", seeds_done(c), c->l->seeds, left);
@@ -230,8 +231,8 @@ static int lock_base(const struct learn *l)
     if (fd < 0) {
         fprintf(stderr, "limber: cannot write %s: %s\n", path, strerror(errno));
     } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        fprintf(stderr, "limber %s: another one is running in %s; --name LABEL gives this one a place of its own\n", l->verb,
-                l->base);
+        fprintf(stderr, "limber %s: another one is running in %s; --name LABEL gives this one a place of its own\n",
+                l->verb, l->base);
         close(fd);
         fd = -1;
     }
@@ -274,6 +275,9 @@ static int report(struct learn *l)
     if (json_array_size(js_at(r, "goals")))
         fprintf(l->say, "goals\n");
     goals_print(l->say, js_at(r, "goals"));
+    if (l->goals.steps_per_trial > 0 && (int)l->goals.steps_per_trial != l->robot.trials.steps)
+        fprintf(l->say, "  but they are meant for trials of %.0f steps, and these have %d\n", l->goals.steps_per_trial,
+                l->robot.trials.steps);
     if (js_at(r, "posture"))
         fprintf(l->say, "posture: %ld on their feet, %ld flipped\n", js_int(r, "posture.on_feet"),
                 js_int(r, "posture.flipped"));
@@ -341,7 +345,8 @@ static int refuse(const struct learn *l, const char *sentence)
 static int check_flags(const struct learn *l)
 {
     if (!l->task && !l->config)
-        return refuse(l, l->cartpole ? "--config is missing" : "--task is missing: a folder of robots/, or --config FILE");
+        return refuse(l,
+                      l->cartpole ? "--config is missing" : "--task is missing: a folder of robots/, or --config FILE");
     if (l->lockstep && l->real_time)
         return refuse(l, "--lockstep or --real-time, not both");
     if (l->jobs > 1 && !l->lockstep)
@@ -361,56 +366,66 @@ static int run_learn(struct learn *l)
     return rc == EXIT_OK ? bench(l) : rc;
 }
 
-#define SEED_FLAGS(l)                                                                                                       \
-    { .name = "seeds", .value = "N", .what = "how many (1)", .number = &(l)->seeds, .min = 1, .max = LEARN_SEEDS_MAX },     \
-        { .name = "first", .value = "S", .what = "first seed (1)", .number = &(l)->first, .min = 0, .max = 1e9 },          \
-        { .name = "trials", .value = "K", .what = "planned trials of each", .number = &(l)->trials, .min = 1, .max = TRIALS_MAX }, \
-        { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &(l)->config },                                 \
-        { .name = "out", .value = "D", .what = "directory for runs and reports (build/bench)", .text = &(l)->out },        \
-    {                                                                                                                       \
-        .name = "lockstep", .what = "no delay, no real time; said in the report", .on = &(l)->lockstep                      \
+#define SEED_FLAGS(l)                                                                                                  \
+    {                                                                                                                  \
+        .name = "seeds", .value = "N", .what = "how many (1)", .number = &(l)->seeds, .min = 1, .max = LEARN_SEEDS_MAX \
+    },                                                                                                                 \
+        { .name = "first", .value = "S", .what = "first seed (1)", .number = &(l)->first, .min = 0, .max = 1e9 },      \
+        { .name   = "trials",                                                                                          \
+          .value  = "K",                                                                                               \
+          .what   = "planned trials of each",                                                                          \
+          .number = &(l)->trials,                                                                                      \
+          .min    = 1,                                                                                                 \
+          .max    = TRIALS_MAX },                                                                                         \
+        { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &(l)->config },                             \
+        { .name = "out", .value = "D", .what = "directory for runs and reports (build/bench)", .text = &(l)->out },    \
+    {                                                                                                                  \
+        .name = "lockstep", .what = "no delay, no real time; said in the report", .on = &(l)->lockstep                 \
     }
 
 int bench_learn(int argc, char **argv)
 {
-    struct learn l = { .verb = "bench learn", .out = "build/bench", .seeds = 1, .first = 1, .jobs = 1 };
+    struct learn l       = { .verb = "bench learn", .out = "build/bench", .seeds = 1, .first = 1, .jobs = 1 };
     bool         compare = false;
     const char  *files[WORDS_MAX];
 
-    const struct flag  flags[] = { { .name = "task", .value = "T", .what = "a folder of robots/", .text = &l.task },
-                                   SEED_FLAGS(&l),
-                                   { .name = "real-time", .what = "against the clock (default)", .on = &l.real_time },
-                                   { .name = "planner", .value = "P", .what = "instead of planner.name", .text = &l.planner },
-                                   { .name  = "set",
-                                     .value = "KEY=VALUE",
-                                     .what  = "as if it stood in robot.yaml; may be given again",
-                                     .words = &l.set },
-                                   { .name   = "jobs",
-                                     .value  = "J",
-                                     .what   = "seeds at a time, each on one core (lockstep)",
-                                     .number = &l.jobs,
-                                     .min    = 1,
-                                     .max    = LEARN_JOBS_MAX },
-                                   { .name = "name", .value = "LABEL", .what = "tells this setting from others", .text = &l.name },
-                                   { .name = "fresh", .what = "forget what was begun", .on = &l.fresh },
-                                   { .name = "compare", .what = "reports side by side instead", .on = &compare },
-                                   { .name = "json", .what = "one JSON value on standard output", .on = &l.json },
-                                   { 0 } };
-    const struct usage usage   = {
-          .line         = "bench learn --task T [--seeds N] [--trials K] [--lockstep] [--set KEY=VALUE]   (or: --compare A.json B.json)",
-          .text         = "Lets a simulated robot learn, every seed from nothing; writes OUT/learn-T[-LABEL].json and pictures.  Started again\n"
-                          "after an interruption it goes on where it was.",
-          .flags        = flags,
-          .max_operands = WORDS_MAX
+    const struct flag flags[] = {
+        { .name = "task", .value = "T", .what = "a folder of robots/", .text = &l.task },
+        SEED_FLAGS(&l),
+        { .name = "real-time", .what = "against the clock (default)", .on = &l.real_time },
+        { .name = "planner", .value = "P", .what = "instead of planner.name", .text = &l.planner },
+        { .name  = "set",
+          .value = "KEY=VALUE",
+          .what  = "as if it stood in robot.yaml; may be given again",
+          .words = &l.set },
+        { .name   = "jobs",
+          .value  = "J",
+          .what   = "seeds at a time, each on one core (lockstep)",
+          .number = &l.jobs,
+          .min    = 1,
+          .max    = LEARN_JOBS_MAX },
+        { .name = "name", .value = "LABEL", .what = "tells this setting from others", .text = &l.name },
+        { .name = "fresh", .what = "forget what was begun", .on = &l.fresh },
+        { .name = "compare", .what = "reports side by side instead", .on = &compare },
+        { .name = "json", .what = "one JSON value on standard output", .on = &l.json },
+        { 0 }
     };
-    int n, rc = args_read(argc, argv, &usage, files, &n);
+    const struct usage usage = { .line = "bench learn --task T [--seeds N] [--trials K] [--lockstep] [--set KEY=VALUE] "
+                                         "  (or: --compare A.json B.json)",
+                                 .text = "Lets a simulated robot learn, every seed from nothing; writes "
+                                         "OUT/learn-T[-LABEL].json and pictures.  Started again\n"
+                                         "after an interruption it goes on where it was.",
+                                 .flags        = flags,
+                                 .max_operands = WORDS_MAX };
+    int                n, rc = args_read(argc, argv, &usage, files, &n);
 
     if (rc >= 0)
         return rc;
     if (compare)
         return learn_compare(files, n, l.out, l.json);
     if (n) {
-        fprintf(stderr, "limber bench learn: \"%s\" is one argument too many; usage: limber %s\n", files[0], usage.line);
+        fprintf(stderr, "limber bench learn: \"%s\" is one argument too many; usage: limber %s\n", files[0],
+                usage.line);
         return EXIT_USAGE;
     }
     return run_learn(&l);
@@ -418,8 +433,14 @@ int bench_learn(int argc, char **argv)
 
 int verb_bench_cartpole(int argc, char **argv)
 {
-    struct learn l = { .verb = "bench-cartpole", .out = "build/bench", .seeds = 1, .first = 1, .trials = 15, .jobs = 1,
-                       .cartpole = true, .fresh = true };
+    struct learn l = { .verb     = "bench-cartpole",
+                       .out      = "build/bench",
+                       .seeds    = 1,
+                       .first    = 1,
+                       .trials   = 15,
+                       .jobs     = 1,
+                       .cartpole = true,
+                       .fresh    = true };
 
     const struct flag  flags[] = { SEED_FLAGS(&l), { 0 } };
     const struct usage usage   = {

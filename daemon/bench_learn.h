@@ -18,15 +18,15 @@ struct learn_goals {
     int     window;
     int     levels;
     double  level[LEVELS_MAX];
-    double  steps_per_trial; /* 0: not said */
+    double  steps_per_trial;        /* 0: not said */
     char    posture[2 * NAME_SIZE]; /* an observation, an angle that is 0 upright; empty: none */
-    double  posture_limit;   /* rad */
+    double  posture_limit;          /* rad */
 };
 
 /* Reads goals.json beside the robot's file, its part named after the task where there are several.  None: the defaults.
  * 0, or -1 with a sentence that names the file. */
-int goals_load(struct learn_goals *g, const char *config_file, const char *task, char *why, size_t why_size);
-int goals_read(struct learn_goals *g, const json_t *doc, const char *file, char *why, size_t why_size);
+int  goals_load(struct learn_goals *g, const char *config_file, const char *task, char *why, size_t why_size);
+int  goals_read(struct learn_goals *g, const json_t *doc, const char *file, char *why, size_t why_size);
 void goals_free(struct learn_goals *g);
 
 /* Every goal with what was reached: [{what, kind, trial, value, seeds, required, figures, median, result}], where result
@@ -37,13 +37,13 @@ void    goals_print(FILE *f, const json_t *judged);
 /* --- what a store says ------------------------------------------------------------------------------------------ */
 
 struct learn_facts {
-    int    trials;               /* planned and finished */
-    int    aborted;              /* cut short, of any kind */
-    int    missing;              /* steps not stored, over all finished trials */
-    double iterations;           /* mean over planned steps; NaN: none */
+    int    trials;     /* planned and finished */
+    int    aborted;    /* cut short, of any kind */
+    int    missing;    /* steps not stored, over all finished trials */
+    double iterations; /* mean over planned steps; NaN: none */
     double train_s_mean, train_s_total;
     long   published, refused, rolled_back; /* -1: not known */
-    double beyond;               /* share of the steps of the last five planned trials beyond the posture's limit; NaN: none */
+    double beyond; /* share of the steps of the last five planned trials beyond the posture's limit; NaN: none */
 };
 
 /* The curve and the facts of BASE/seed-S/experience.db.  0, or -1 with a sentence. */
@@ -89,11 +89,11 @@ int  learn_settle(struct learn *l);
 void learn_unsettle(struct learn *l);
 
 /* bench_learn_seed.c */
-int    seed_open(struct learn *l, struct learn_seed *s); /* what is there already; 0 or an exit code */
-int    seed_start(struct learn *l, struct learn_seed *s, int slot);
-int    seed_finish(struct learn *l, struct learn_seed *s, enum session_end end);
-void   seed_close(struct learn_seed *s);
-void   seed_print(const struct learn *l, const struct learn_seed *s);
+int  seed_open(struct learn *l, struct learn_seed *s); /* what is there already; 0 or an exit code */
+int  seed_start(struct learn *l, struct learn_seed *s, int slot);
+int  seed_finish(struct learn *l, struct learn_seed *s, enum session_end end);
+void seed_close(struct learn_seed *s);
+void seed_print(const struct learn *l, const struct learn_seed *s);
 
 /* bench_learn_report.c: BASE.json, BASE.png, BASE-window.png with the seeds that have a report. */
 json_t *learn_report(const struct learn *l);

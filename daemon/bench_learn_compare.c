@@ -114,8 +114,8 @@ static json_t *row(const struct compared *e, const double *level, int levels)
         v[k] = curve_last_mean(&e->seed[k], window);
     last = with_median(v, v ? e->seeds : 0);
     free(v);
-    return json_pack("{s:s, s:o, s:o, s:o, s:i}", "label", e->label, "first_trial_ge", reach, "max", max, "last_mean", last,
-                     "window", window);
+    return json_pack("{s:s, s:o, s:o, s:o, s:i}", "label", e->label, "first_trial_ge", reach, "max", max, "last_mean",
+                     last, "window", window);
 }
 
 static void print_values(const char *what, const json_t *v, const char *format)
@@ -202,7 +202,7 @@ int learn_compare(const char *const *file, int files, const char *out, bool json
     struct compared *e = calloc((size_t)files + 1, sizeof *e);
     double           level[LEVELS_MAX];
     json_t          *rows = json_array();
-    int              rc   = EXIT_OK, levels = 0;
+    int              rc = EXIT_OK, levels = 0;
 
     if (files < 1) {
         fprintf(stderr, "limber bench learn: --compare: which reports?  learn-*.json\n");

@@ -87,7 +87,8 @@ static int allowed(const struct learn *l)
         return complain(l, EXIT_CONFIG, text);
     }
     if (l->real_time && l->robot.delay_steps == 0) {
-        snprintf(text, sizeof text, "%s says rates.delay_steps: 0, which there is in lockstep only; add --set rates.delay_steps=1",
+        snprintf(text, sizeof text,
+                 "%s says rates.delay_steps: 0, which there is in lockstep only; add --set rates.delay_steps=1",
                  l->config_file);
         return complain(l, EXIT_CONFIG, text);
     }
@@ -145,7 +146,8 @@ int learn_settle(struct learn *l)
     if (l->cartpole)
         snprintf(l->base, sizeof l->base, "%s/cartpole", l->out);
     else
-        snprintf(l->base, sizeof l->base, "%s/learn-%s%s%s", l->out, l->task, l->name ? "-" : "", l->name ? l->name : "");
+        snprintf(l->base, sizeof l->base, "%s/learn-%s%s%s", l->out, l->task, l->name ? "-" : "",
+                 l->name ? l->name : "");
     l->task_text = read_whole(l->robot.task_file);
     if (!l->task_text) {
         snprintf(why, sizeof why, "cannot read %s: %s", l->robot.task_file, strerror(errno));

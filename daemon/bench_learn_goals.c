@@ -60,7 +60,8 @@ static int check_goal(const json_t *goal, int i, const char *file, char *why, si
     if (unknown_key(goal, known, file, where, why, n) < 0)
         return -1;
     if (kind_of(goal) < 0)
-        return bad(why, n, "%s: goals[%d].kind: value \"%s\": expected max_by_trial | window_mean | worst_after | mean_of_last",
+        return bad(why, n,
+                   "%s: goals[%d].kind: value \"%s\": expected max_by_trial | window_mean | worst_after | mean_of_last",
                    file, i, js_str(goal, "kind", ""));
     if (!isfinite(js_num(goal, "value")))
         return bad(why, n, "%s: goals[%d].value: expected a return", file, i);
@@ -84,7 +85,7 @@ static int check_published(const json_t *list, const char *file, char *why, size
 static int check(const struct learn_goals *g, const char *file, char *why, size_t n)
 {
     static const char *const known[] = { "window", "levels", "published", "goals", "steps_per_trial", "posture", NULL };
-    const json_t            *list    = js_at(g->doc, "goals"), *levels = js_at(g->doc, "levels");
+    const json_t            *list = js_at(g->doc, "goals"), *levels = js_at(g->doc, "levels");
 
     if (!json_is_object(g->doc))
         return bad(why, n, "%s: expected an object", file);
@@ -200,8 +201,8 @@ static double median(const double *v, int n)
 
 static json_t *judge(const struct learn_goals *g, const json_t *goal, const struct curve *c, int curves)
 {
-    int     kind   = kind_of(goal), window = js_at(goal, "window") ? (int)js_int(goal, "window") : g->window;
-    double  value  = js_num(goal, "value"), v[LEARN_SEEDS_MAX], middle;
+    int     kind = kind_of(goal), window = js_at(goal, "window") ? (int)js_int(goal, "window") : g->window;
+    double  value       = js_num(goal, "value"), v[LEARN_SEEDS_MAX], middle;
     bool    median_only = !strcmp(js_str(goal, "seeds", "every"), "median"), undecided = false, missed = false;
     json_t *r = json_copy((json_t *)goal), *figures = json_array();
 

@@ -74,20 +74,16 @@ static void add_posture(json_t *r, const struct learn *l)
         on_feet += !strcmp(verdict, "on_feet");
         flipped += !strcmp(verdict, "flipped");
     }
-    json_object_set_new(r, "posture", json_pack("{s:s, s:f, s:i, s:i}", "observation", l->goals.posture, "limit",
-                                                l->goals.posture_limit, "on_feet", on_feet, "flipped", flipped));
-}
-
-static double steps_per_trial(const struct learn *l)
-{
-    return l->goals.steps_per_trial > 0 ? l->goals.steps_per_trial : l->robot.trials.steps;
+    json_object_set_new(r, "posture",
+                        json_pack("{s:s, s:f, s:i, s:i}", "observation", l->goals.posture, "limit",
+                                  l->goals.posture_limit, "on_feet", on_feet, "flipped", flipped));
 }
 
 json_t *learn_report(const struct learn *l)
 {
     struct curve *c   = calloc((size_t)l->seeds, sizeof *c);
     json_t       *set = json_array(), *seeds = json_array(), *r;
-    int           n   = c ? curves_of(l, c) : 0;
+    int           n = c ? curves_of(l, c) : 0;
 
     for (int i = 0; i < l->set.n; i++)
         json_array_append_new(set, json_string(l->set.word[i]));
@@ -97,11 +93,13 @@ json_t *learn_report(const struct learn *l)
     r = json_pack("{s:o, s:s, s:s, s:s?, s:s, s:o, s:s, s:s, s:I, s:I, s:f, s:i, s:o?, s:o, s:o, s:o}", "machine",
                   machine_json(l->isa[0] ? l->isa : NULL), "mode", l->mode, "task", l->task, "name", l->name, "config",
                   l->config_file, "set", set, "planner", l->robot.planner.name, "robot", l->robot.robot, "jobs",
-                  (json_int_t)l->jobs, "trials", (json_int_t)l->trials, "steps_per_trial", steps_per_trial(l), "window",
-                  l->goals.window, "commit", l->commit[0] ? json_string(l->commit) : NULL, "seeds", seeds, "goals",
-                  goals_judge(&l->goals, c, n), "settings", settings_json(l));
+                  (json_int_t)l->jobs, "trials", (json_int_t)l->trials, "steps_per_trial",
+                  (double)l->robot.trials.steps, "window", l->goals.window, "commit",
+                  l->commit[0] ? json_string(l->commit) : NULL, "seeds", seeds, "goals", goals_judge(&l->goals, c, n),
+                  "settings", settings_json(l));
     if (l->jobs > 1)
-        json_object_set_new(r, "note", json_string("several seeds shared the machine: times are of no meaning, returns are"));
+        json_object_set_new(r, "note",
+                            json_string("several seeds shared the machine: times are of no meaning, returns are"));
     add_posture(r, l);
     free(c);
     return r;
@@ -142,17 +140,19 @@ static int draw_all(const struct learn *l)
     char          title[300], note[200];
     int           rc, n = c ? curves_of(l, c) : 0;
 
-    snprintf(title, sizeof title, "%s%s%s, planner %s, %d seed%s, %s", l->cartpole ? "Cart-pole" : l->task, l->name ? " " : "",
-             l->name ? l->name : "", l->robot.planner.name, n, n == 1 ? "" : "s", l->mode);
+    snprintf(title, sizeof title, "%s%s%s, planner %s, %d seed%s, %s", l->cartpole ? "Cart-pole" : l->task,
+             l->name ? " " : "", l->name ? l->name : "", l->robot.planner.name, n, n == 1 ? "" : "s", l->mode);
 
-    struct curve_plot p = { .title           = title,
-                            .note            = n == 1 ? "dots: return of each trial; line: best so far; ring: the random trial"
-                                                      : "thin lines: best so far of each seed; dots: returns; thick line: median over the seeds",
-                            .curve           = c,
-                            .curves          = n,
-                            .level           = level,
-                            .levels          = levels_of(l, level, 24),
-                            .steps_per_trial = steps_per_trial(l) };
+    struct curve_plot p = {
+        .title           = title,
+        .note            = n == 1 ? "dots: return of each trial; line: best so far; ring: the random trial"
+                                  : "thin lines: best so far of each seed; dots: returns; thick line: median over the seeds",
+        .curve           = c,
+        .curves          = n,
+        .level           = level,
+        .levels          = levels_of(l, level, 24),
+        .steps_per_trial = (double)l->robot.trials.steps
+    };
 
     rc = n ? draw(l, "", &p) : EXIT_OK;
     for (int k = 0; k < n; k++) {
@@ -162,8 +162,8 @@ static int draw_all(const struct learn *l)
             whole->ret[i] = curve_window(&before, l->goals.window, i);
         whole->random = (double)NAN;
     }
-    snprintf(note, sizeof note, "thin lines: mean of the last %d trials of each seed; thick line: median over the seeds",
-             l->goals.window);
+    snprintf(note, sizeof note,
+             "thin lines: mean of the last %d trials of each seed; thick line: median over the seeds", l->goals.window);
     p.note  = note;
     p.lines = true;
     if (n && !l->cartpole && rc == EXIT_OK)

@@ -137,7 +137,8 @@ static int same_experiment(const struct learn *l, const struct learn_seed *s)
 
         if (before && !same_text(before, now[i], l->mode[0] == 'l', what, sizeof what)) {
             fprintf(stderr,
-                    "limber %s: %s was begun with another configuration: its %s %s.  --fresh starts all seeds again, --name "
+                    "limber %s: %s was begun with another configuration: its %s %s.  --fresh starts all seeds again, "
+                    "--name "
                     "LABEL keeps both\n",
                     l->verb, s->dir, name[i], what);
             free(before);
@@ -146,6 +147,34 @@ static int same_experiment(const struct learn *l, const struct learn_seed *s)
         free(before);
     }
     return EXIT_OK;
+}
+
+/* --- what a curve says --- */
+
+/* What follows from the returns alone. */
+static json_t *curve_json(const struct learn *l, const struct learn_seed *s)
+{
+    const struct curve *c       = s->curve;
+    json_t             *returns = json_array(), *best = json_array(), *windows = json_array(), *r;
+    char                key[48];
+
+    for (int i = 0; i < c->n; i++) {
+        json_array_append_new(returns, js_real(c->ret[i]));
+        json_array_append_new(best, js_real(curve_best(c, i)));
+        json_array_append_new(windows, js_real(curve_window(c, l->goals.window, i)));
+    }
+    r = json_pack("{s:I, s:o, s:o, s:o, s:o}", "seed", (json_int_t)s->seed, "random_return", js_real(c->random),
+                  "returns", returns, "running_max", best, "window_mean", windows);
+    for (int i = 0; i < l->goals.levels; i++) {
+        int trial = curve_first(c, l->goals.level[i]);
+
+        snprintf(key, sizeof key, "first_trial_ge_%g", l->goals.level[i]);
+        json_object_set_new(r, key, trial ? json_integer(trial) : json_null());
+    }
+    snprintf(key, sizeof key, "last%d_mean", l->goals.window);
+    json_object_set_new(r, key, js_real(curve_last_mean(c, l->goals.window)));
+    json_object_set_new(r, "last_mean", js_real(curve_last_mean(c, l->goals.window)));
+    return r;
 }
 
 /* --- opening --- */
@@ -159,8 +188,8 @@ static void curve_of_report(const json_t *r, struct curve *c)
         c->ret[c->n++] = js_num(json_array_get(returns, i), "");
 }
 
-/* A finished report is taken as it is, unless more trials are wanted now. */
-static void take_report(const struct learn *l, struct learn_seed *s)
+/* A finished report is taken as it is, unless more trials are wanted now; goals.json may have changed since. */
+static void take_report(struct learn *l, struct learn_seed *s)
 {
     char    path[PATH_SIZE + 32];
     json_t *r = json_load_file(in_dir(s, "report.json", path), 0, NULL);
@@ -169,6 +198,8 @@ static void take_report(const struct learn *l, struct learn_seed *s)
         s->report = r;
         s->done   = true;
         curve_of_report(r, s->curve);
+        json_object_update_new(r, curve_json(l, s));
+        snprintf(l->isa, sizeof l->isa, "%s", js_str(r, "isa", ""));
     } else {
         json_decref(r);
     }
@@ -273,41 +304,16 @@ static json_t *models_json(const json_t *status, const struct learn_facts *f)
     long refused   = f->refused >= 0 ? f->refused : js_int(status, "model.refused");
     long back      = f->rolled_back >= 0 ? f->rolled_back : js_int(status, "model.rolled_back");
 
-    return json_pack("{s:I, s:I, s:I}", "published", (json_int_t)published, "refused", (json_int_t)refused, "rolled_back",
-                     (json_int_t)back);
-}
-
-/* What follows from the returns alone. */
-static json_t *curve_json(const struct learn *l, const struct learn_seed *s)
-{
-    const struct curve *c       = s->curve;
-    json_t             *returns = json_array(), *best = json_array(), *windows = json_array(), *r;
-    char                key[48];
-
-    for (int i = 0; i < c->n; i++) {
-        json_array_append_new(returns, js_real(c->ret[i]));
-        json_array_append_new(best, js_real(curve_best(c, i)));
-        json_array_append_new(windows, js_real(curve_window(c, l->goals.window, i)));
-    }
-    r = json_pack("{s:I, s:o, s:o, s:o, s:o}", "seed", (json_int_t)s->seed, "random_return", js_real(c->random), "returns",
-                  returns, "running_max", best, "window_mean", windows);
-    for (int i = 0; i < l->goals.levels; i++) {
-        int trial = curve_first(c, l->goals.level[i]);
-
-        snprintf(key, sizeof key, "first_trial_ge_%g", l->goals.level[i]);
-        json_object_set_new(r, key, trial ? json_integer(trial) : json_null());
-    }
-    snprintf(key, sizeof key, "last%d_mean", l->goals.window);
-    json_object_set_new(r, key, js_real(curve_last_mean(c, l->goals.window)));
-    json_object_set_new(r, "last_mean", js_real(curve_last_mean(c, l->goals.window)));
-    return r;
+    return json_pack("{s:I, s:I, s:I}", "published", (json_int_t)published, "refused", (json_int_t)refused,
+                     "rolled_back", (json_int_t)back);
 }
 
 static void add_posture(json_t *r, const struct learn *l, const struct learn_facts *f)
 {
     if (l->goals.posture[0] && isfinite(f->beyond))
-        json_object_set_new(r, "posture", json_pack("{s:f, s:s}", "beyond", f->beyond, "verdict",
-                                                    f->beyond > 0.5 ? "flipped" : "on_feet"));
+        json_object_set_new(r, "posture",
+                            json_pack("{s:f, s:s}", "beyond", f->beyond, "verdict",
+                                      f->beyond > 0.5 ? "flipped" : "on_feet"));
 }
 
 static json_t *make_report(const struct learn *l, const struct learn_seed *s, const struct learn_facts *f)
@@ -318,11 +324,13 @@ static json_t *make_report(const struct learn *l, const struct learn_seed *s, co
     json_object_set_new(r, "ticks", json_integer(js_int(st, "control.ticks")));
     json_object_set_new(r, "misses", json_integer(js_int(st, "control.misses")));
     json_object_set_new(r, "planner_ms", percentiles(st));
-    json_object_set_new(r, "planner", json_pack("{s:o, s:o, s:I, s:I}", "iterations", js_real(js_num(st, "planner.iterations")),
-                                                "iterations_mean", js_real(f->iterations), "cut",
-                                                (json_int_t)js_int(st, "planner.cut"), "late",
-                                                (json_int_t)js_int(st, "planner.late")));
-    json_object_set_new(r, "trainer_s_mean", js_real(isfinite(f->train_s_mean) ? f->train_s_mean : js_num(st, "model.train_s")));
+    json_object_set_new(r, "planner",
+                        json_pack("{s:o, s:o, s:I, s:I}", "iterations", js_real(js_num(st, "planner.iterations")),
+                                  "iterations_mean", js_real(f->iterations), "cut",
+                                  (json_int_t)js_int(st, "planner.cut"), "late",
+                                  (json_int_t)js_int(st, "planner.late")));
+    json_object_set_new(r, "trainer_s_mean",
+                        js_real(isfinite(f->train_s_mean) ? f->train_s_mean : js_num(st, "model.train_s")));
     json_object_set_new(r, "trainer_s_total", js_real(f->train_s_total));
     json_object_set_new(r, "models", models_json(st, f));
     json_object_set_new(r, "aborted_trials", json_integer(f->aborted));
@@ -337,8 +345,8 @@ static json_t *make_report(const struct learn *l, const struct learn_seed *s, co
 
 static const char *why_stopped(const struct session *s, enum session_end end)
 {
-    return end == END_STOPPED  ? js_str(s->status, "stop.cause", "a latched stop")
-           : end == END_CHILD  ? "a program ended by itself"
+    return end == END_STOPPED    ? js_str(s->status, "stop.cause", "a latched stop")
+           : end == END_CHILD    ? "a program ended by itself"
            : end == END_DISARMED ? "disarmed by someone else"
                                  : s->why;
 }
@@ -401,8 +409,8 @@ void seed_print(const struct learn *l, const struct learn_seed *s)
     FILE         *f = l->say;
 
     fprintf(f, "seed %ld (%.0f s%s%s)  random %.1f  last %d %.1f\n", s->seed, js_num(r, "seconds"),
-            js_true(r, "resumed") ? ", resumed" : "", js_str(r, "stopped", NULL) ? ", STOPPED EARLY" : "", s->curve->random,
-            l->goals.window, js_num(r, "last_mean"));
+            js_true(r, "resumed") ? ", resumed" : "", js_str(r, "stopped", NULL) ? ", STOPPED EARLY" : "",
+            s->curve->random, l->goals.window, js_num(r, "last_mean"));
     print_rows(f, "return", js_at(r, "returns"));
     print_rows(f, "running max", js_at(r, "running_max"));
     print_rows(f, "window mean", js_at(r, "window_mean"));
@@ -420,12 +428,13 @@ void seed_print(const struct learn *l, const struct learn_seed *s)
     if (js_at(r, "posture"))
         fprintf(f, "  posture: %s; beyond the limit in %.0f %% of the steps of the last trials\n",
                 js_str(r, "posture.verdict", ""), 100 * js_num(r, "posture.beyond"));
-    fprintf(f,
-            "  %ld ticks, %ld misses, %ld plans cut, %.1f iterations; planner ms p50 %.2f p99 %.2f p99.9 %.2f max %.2f; "
-            "training %.2f s; models %ld published, %ld refused, %ld rolled back\n",
-            js_int(r, "ticks"), js_int(r, "misses"), js_int(r, "planner.cut"), js_num(r, "planner.iterations_mean"),
-            js_num(r, "planner_ms.p50"), js_num(r, "planner_ms.p99"), js_num(r, "planner_ms.p999"),
-            js_num(r, "planner_ms.max"), js_num(r, "trainer_s_mean"), js_int(r, "models.published"),
-            js_int(r, "models.refused"), js_int(r, "models.rolled_back"));
+    fprintf(
+        f,
+        "  %ld ticks, %ld misses, %ld plans cut, %.1f iterations; planner ms p50 %.2f p99 %.2f p99.9 %.2f max %.2f; "
+        "training %.2f s; models %ld published, %ld refused, %ld rolled back\n",
+        js_int(r, "ticks"), js_int(r, "misses"), js_int(r, "planner.cut"), js_num(r, "planner.iterations_mean"),
+        js_num(r, "planner_ms.p50"), js_num(r, "planner_ms.p99"), js_num(r, "planner_ms.p999"),
+        js_num(r, "planner_ms.max"), js_num(r, "trainer_s_mean"), js_int(r, "models.published"),
+        js_int(r, "models.refused"), js_int(r, "models.rolled_back"));
     fflush(f);
 }

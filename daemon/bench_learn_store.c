@@ -39,9 +39,9 @@ static double posture(sqlite3 *db, const char *observation, double limit)
 {
     sqlite3_stmt *rows = NULL;
     long          n = 0, beyond = 0;
-    char         *sql = sqlite3_mprintf("SELECT \"%w\" FROM transitions WHERE trial_id IN (SELECT id FROM trials WHERE kind = "
-                                        "'planned' AND status = 'finished' ORDER BY id DESC LIMIT %d)",
-                                        observation, POSTURE_TRIALS);
+    char *sql = sqlite3_mprintf("SELECT \"%w\" FROM transitions WHERE trial_id IN (SELECT id FROM trials WHERE kind = "
+                                "'planned' AND status = 'finished' ORDER BY id DESC LIMIT %d)",
+                                observation, POSTURE_TRIALS);
 
     if (sql && sqlite3_prepare_v2(db, sql, -1, &rows, NULL) == SQLITE_OK)
         for (; sqlite3_step(rows) == SQLITE_ROW; n++)
@@ -56,12 +56,13 @@ static double posture(sqlite3 *db, const char *observation, double limit)
 static void drop_incomplete(sqlite3 *db, struct curve *c, struct learn_facts *f)
 {
     sqlite3_stmt *rows = NULL;
-    int           i = 0, missing;
+    int           i    = 0, missing;
 
-    if (sqlite3_prepare_v2(db,
-                           "SELECT reason, steps, kind FROM trials WHERE status = 'finished' AND trials.return IS NOT NULL ORDER "
-                           "BY id",
-                           -1, &rows, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(
+            db,
+            "SELECT reason, steps, kind FROM trials WHERE status = 'finished' AND trials.return IS NOT NULL ORDER "
+            "BY id",
+            -1, &rows, NULL) != SQLITE_OK)
         return;
     while (sqlite3_step(rows) == SQLITE_ROW) {
         const char *reason  = (const char *)sqlite3_column_text(rows, 0);
@@ -82,8 +83,13 @@ int learn_store(const char *store, const struct learn_goals *g, struct curve *c,
 {
     sqlite3 *db = NULL;
 
-    *f = (struct learn_facts){ .iterations = (double)NAN, .beyond = (double)NAN, .train_s_mean = (double)NAN,
-                               .train_s_total = (double)NAN, .published = -1, .refused = -1, .rolled_back = -1 };
+    *f = (struct learn_facts){ .iterations    = (double)NAN,
+                               .beyond        = (double)NAN,
+                               .train_s_mean  = (double)NAN,
+                               .train_s_total = (double)NAN,
+                               .published     = -1,
+                               .refused       = -1,
+                               .rolled_back   = -1 };
     if (curve_load(store, c, why, why_size) != 0)
         return -1;
     f->trials = c->n;

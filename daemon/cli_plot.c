@@ -156,7 +156,7 @@ static void axes(const struct plot *p, double steps_per_trial)
 static void level_lines(const struct plot *p, const struct level *level, int n)
 {
     const double dash[] = { 5, 5 };
-    char         label[32];
+    char         label[120];
 
     cairo_set_dash(p->c, dash, 2, 0);
     cairo_set_line_width(p->c, 1.2);
@@ -170,9 +170,10 @@ static void level_lines(const struct plot *p, const struct level *level, int n)
     for (int i = 0; i < n; i++) {
         double y = py(p, level[i].value) - 4;
 
-        snprintf(label, sizeof label, "%.6g", level[i].value);
+        snprintf(label, sizeof label, "%s%s%.6g", level[i].what ? level[i].what : "", level[i].what ? ": " : "",
+                 level[i].value);
         if (level[i].what)
-            text(p, p->right - 8, y, 1, 12, false, level[i].what);
+            text(p, p->right - 8, y, 1, 12, false, label);
         else
             text(p, p->left + 30 + 40 * i, y, 0, 13, false, label); /* beside each other: they may be close */
     }
@@ -281,7 +282,10 @@ static void legend(const struct plot *p, const struct curve_plot *l)
         double              last = !c->n ? (double)NAN : l->lines ? c->ret[c->n - 1] : curve_best(c, c->n - 1);
 
         ink(p, SERIES[k % colours], 1);
-        snprintf(label, sizeof label, "%s  %.1f", c->label, last);
+        if (isfinite(last))
+            snprintf(label, sizeof label, "%s  %.1f", c->label, last);
+        else
+            snprintf(label, sizeof label, "%s", c->label);
         text(p, p->right + 12, p->bottom - 20.0 * (n - 1 - k) - 12, 0, 13, false, label);
     }
 }

@@ -86,7 +86,7 @@ static struct node *step(struct node *at, const char **key, const char *end, boo
     }
     *key += **key == '.';
 
-    size_t       len = strcspn(*key, ".[=");
+    size_t       len  = strcspn(*key, ".[=");
     const char  *from = *key;
     struct node *n;
 
@@ -111,11 +111,11 @@ static void take_value(struct node *to, struct node *from)
 {
     free_children(to);
     free(to->text);
-    to->kind   = from->kind;
-    to->quoted = from->quoted;
-    to->text   = from->text;
-    to->child  = from->child;
-    to->n      = from->n;
+    to->kind    = from->kind;
+    to->quoted  = from->quoted;
+    to->text    = from->text;
+    to->child   = from->child;
+    to->n       = from->n;
     from->text  = NULL;
     from->child = NULL;
     for (struct node *c = to->child; c; c = c->next)
@@ -142,8 +142,8 @@ int document_set(struct document *d, const char *assignment, const char *origin)
         at->origin = origin;
         rc         = 0;
     } else if (!d->why[0]) {
-        snprintf(d->why, d->why_size, "%s: no such place in %s: expected a path of keys, such as joints[0].effort", origin,
-                 d->file);
+        snprintf(d->why, d->why_size, "%s: no such place in %s: expected a path of keys, such as joints[0].effort",
+                 origin, d->file);
     }
     document_free(&value);
     return rc;
@@ -160,7 +160,7 @@ void document_set_text(struct document *d, const char *key, const char *text)
 
 void document_remove(struct document *d, const char *key)
 {
-    struct node *n = walk(d, key, key + strlen(key), false), **link;
+    struct node *n     = walk(d, key, key + strlen(key), false), **link;
     int          index = 0;
 
     if (!n || !n->parent)
