@@ -17,6 +17,8 @@
 
 static const double LOOK_S = 0.2, HEARTBEAT_S = 30;
 
+enum { TRIES = 3 }; /* a busy moment of the machine must not end a night's work */
+
 struct course {
     struct learn      *l;
     struct terminal    t;
@@ -161,6 +163,13 @@ static void end_seed(struct course *c, int k, enum session_end end)
     int rc = seed_finish(c->l, s, end);
 
     c->slot[k] = NULL;
+    if (!s->report && end == END_TROUBLE && ++s->tries < TRIES && !c->giving_up) {
+        fprintf(stderr, "limber %s: seed %ld could not be armed; trying again\n", c->l->verb, s->seed);
+        rc         = seed_start(c->l, s, k);
+        c->slot[k] = rc == EXIT_OK ? s : NULL;
+        if (rc == EXIT_OK)
+            return;
+    }
     if (s->report)
         seed_print(c->l, s);
     else if (rc != EXIT_OK)

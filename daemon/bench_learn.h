@@ -58,6 +58,7 @@ struct learn_seed {
     bool            done, resumed, stopped; /* stopped: ended early, tried again by the next bench */
     int             before;                 /* planned trials that its store had already */
     int             slot;                   /* of the running session */
+    int             tries;                  /* that never came to be armed */
     struct session *session;                /* NULL: not running */
     uint64_t        started_ns;
     double          seconds;

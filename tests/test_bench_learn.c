@@ -118,6 +118,42 @@ TEST(goals_of_the_robots_are_read_and_wrong_ones_are_refused_by_place)
     }
 }
 
+/* --- the store --- */
+
+TEST(posture_is_the_share_of_steps_beyond_the_limit_whatever_turns_the_angle_has_made)
+{
+    static const char sql[] =
+        "CREATE TABLE trials (id INTEGER PRIMARY KEY, number INTEGER, kind TEXT, status TEXT, reason TEXT, steps "
+        "INTEGER, return REAL);"
+        "CREATE TABLE models (version INTEGER, status TEXT, train_s REAL);"
+        "CREATE TABLE transitions (trial_id INTEGER, model_version INTEGER, iterations INTEGER, \"rooty.position\" "
+        "REAL);"
+        "INSERT INTO trials VALUES (1, 0, 'random', 'finished', '', 4, -1), (2, 1, 'planned', 'aborted', 'a', 1, 2),"
+        " (3, 1, 'planned', 'finished', '', 4, 3), (4, 2, 'planned', 'finished', '1 steps not stored', 3, 9);"
+        "INSERT INTO models VALUES (1, 'published', 1), (2, 'rolled_back', 3), (3, 'refused', 5);"
+        /* upright, upside down; upright after a turn, upside down after one and a half */
+        "INSERT INTO transitions VALUES (1, 0, 0, 3), (2, 1, 3, 3), (3, 1, 3, 0.1), (3, 1, 3, 3.0), (3, 1, 3, 6.2), "
+        "(3, 1, 5, "
+        "-9.4), (4, 1, 3, -1.6), (4, 1, 3, 1.5), (4, 1, 3, 12.5)";
+    struct learn_goals g = { .window = 5, .posture = "rooty.position", .posture_limit = 1.57 };
+    struct curve      *c = calloc(1, sizeof *c);
+    struct learn_facts f;
+    char               path[300], why[700];
+    sqlite3           *db;
+
+    snprintf(path, sizeof path, "%s/experience.db", test_dir());
+    EXPECT(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
+    sqlite3_close(db);
+    EXPECT(learn_store(path, &g, c, &f, why, sizeof why) == 0);
+    EXPECT_NEAR(f.beyond, 3.0 / 7, 1e-12);
+    EXPECT(f.aborted == 1 && f.missing == 1 && f.published == 2 && f.refused == 1 && f.rolled_back == 1);
+    EXPECT_NEAR(f.train_s_mean, 3, 1e-12);
+    EXPECT_NEAR(f.iterations, 3.25, 1e-12);
+    EXPECT(c->n == 2 && c->ret[0] == 3);
+    EXPECT(isnan(c->ret[1])); /* a quarter of its steps is missing: no result */
+    free(c);
+}
+
 /* --- overrides --- */
 
 static int load_with(const char *file, const char *const *set, int sets, const char *planner, struct robot_config *c,
@@ -214,9 +250,9 @@ TEST(a_wrong_override_is_refused_with_its_own_words_and_the_strict_message)
 
 /* --- the program --- */
 
-#define SMALL                                                                                                \
+#define SMALL                                                                                                  \
     " --lockstep --set trials.steps=40 --set model.hidden=16 --set model.layers=1 --set trainer.min_steps=400" \
-    " --set trainer.epochs=1 --set planner.population=8 --set planner.elites=2 --set planner.horizon=3"      \
+    " --set trainer.epochs=1 --set planner.population=8 --set planner.elites=2 --set planner.horizon=3"        \
     " --set gates.promote_s=0.1 --trials 2 "
 
 static pid_t start(const char *arguments)
