@@ -37,6 +37,15 @@ static json_t *node_json(const struct node *n)
     return v;
 }
 
+/* What lies in the folder of `file` is called as from there: a report is read elsewhere than it was made. */
+static const char *from_folder(const char *file, const char *path)
+{
+    const char *slash = strrchr(file, '/');
+    size_t      n     = slash ? (size_t)(slash + 1 - file) : 0;
+
+    return strncmp(file, path, n) == 0 ? path + n : path;
+}
+
 static json_t *settings_json(const struct learn *l)
 {
     char            why[400];
@@ -47,6 +56,12 @@ static json_t *settings_json(const struct learn *l)
     if (text && document_parse(&d, text, strlen(text)) == 0 && d.root)
         found = node_json(d.root);
     document_free(&d);
+    if (found) {
+        const char *model = js_str(found, "sim.model", "");
+
+        json_object_set_new(found, "task", json_string(from_folder(l->config_file, l->robot.task_file)));
+        json_object_set_new(json_object_get(found, "sim"), "model", json_string(from_folder(l->robot.file, model)));
+    }
     return found ? found : json_null();
 }
 

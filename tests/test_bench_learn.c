@@ -325,6 +325,8 @@ TEST(two_seeds_at_a_time_learn_exactly_what_each_learns_alone)
     EXPECT(js_int(both, "jobs") == 2 && js_str(both, "note", NULL) && !js_at(alone, "note"));
     EXPECT(!strcmp(js_str(both, "mode", ""), "lockstep") && !strcmp(js_str(both, "task", ""), "cartpole"));
     EXPECT(js_int(both, "settings.planner.population") == 8 && js_int(both, "settings.trials.steps") == 40);
+    EXPECT_STR(js_str(both, "settings.task", ""), "tasks/swingup.yaml");
+    EXPECT(!strcmp(js_str(both, "settings.sim.model", ""), "model.xml"));
     EXPECT(exists("learn-cartpole-both.png") && exists("learn-cartpole-both-window.png"));
     EXPECT(json_array_size(js_at(both, "goals")) > 0);
     EXPECT(js_int(a, "models.published") + js_int(a, "models.refused") >= 3 && js_int(a, "missing_steps") == 0);
