@@ -237,6 +237,34 @@ static int planner_agrees(struct document *d, const struct robot_config *c)
                          "%s", error + key + 2);
 }
 
+/* Keys that change nothing unless another one does. */
+static int trainer_key_has_effect(struct document *d, const char *key, bool effective, const char *needs)
+{
+    return effective || !document_at(d, key) ? 0 : document_fail(d, key, "expected this key only with %s", needs);
+}
+
+/* What later work added to PETS, all off by default: docs/learning.md. */
+static int trainer_options(struct document *d, const struct yaml_trainer *y, const struct robot_config *c,
+                           struct train_config *t)
+{
+    t->holdout       = or_float(y->holdout, 0);
+    t->patience      = or_int(y->patience, 0);
+    t->improvement   = or_float(y->improvement, 0.01);
+    t->train_members = or_int(y->train_members, c->model.members);
+
+    if (trainer_key_has_effect(d, "trainer.patience", t->holdout > 0, "trainer.holdout above 0") < 0 ||
+        trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0)
+        return -1;
+    if (t->train_members < c->model.members)
+        return document_fail(d, "trainer.train_members", "expected at least model.members (%d)", c->model.members);
+    if (t->train_members > c->model.members && t->holdout == 0)
+        return document_fail(
+            d, "trainer.train_members",
+            "expected more than model.members (%d) only with trainer.holdout above 0: the best are chosen by it",
+            c->model.members);
+    return 0;
+}
+
 static int trainer(struct document *d, const struct yaml_trainer *y, struct robot_config *c)
 {
     bool                 paper  = y->recipe && *y->recipe == RECIPE_PAPER;
@@ -261,7 +289,7 @@ static int trainer(struct document *d, const struct yaml_trainer *y, struct robo
         if (y->weight_decay)
             t->weight_decay[l] = y->weight_decay[l];
     }
-    return 0;
+    return trainer_options(d, y, c, t);
 }
 
 /* model.planar: three observations. */

@@ -152,6 +152,10 @@ static const cyaml_schema_field_t trainer_fields[] = {
     BOOL(MAY, trainer, standardise_targets),
     BOOL(MAY, trainer, learned_bounds),
     LIST(MAY, trainer, weight_decay, &a_number, 2, MAX_LAYERS + 1),
+    FLOAT(MAY, trainer, holdout),
+    INT(MAY, trainer, patience),
+    FLOAT(MAY, trainer, improvement),
+    INT(MAY, trainer, train_members),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t gates_fields[] = {

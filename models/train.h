@@ -19,6 +19,10 @@ struct train_config {
     bool   standardise_targets;
     bool   learned_bounds;               /* log-variance bounds are trained too                            */
     double weight_decay[MAX_LAYERS + 1]; /* per layer, input to output                                     */
+    double holdout;                      /* share of the rows that nobody learns from, 0 .. 0.5            */
+    int    patience;                     /* with holdout: epochs without improvement that end it; 0: never */
+    double improvement;                  /* of a net's score that counts, as a share of it                 */
+    int    train_members;                /* nets trained; of more than dims.members the best are exported  */
     bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };
 
@@ -30,6 +34,11 @@ struct train_data {
 
 struct trainer;
 
+/* With holdout (mbrl-lib's early stop and elites): every fit draws the rows held out anew, the same for all nets.  After
+ * each epoch a net's score is the mean squared error of its mean on them, in units of the targets' std; the fit ends with
+ * every net's weights of its best score.  With train_members more nets are trained than the model has; all stay in the
+ * trainer from fit to fit, but those that were not exported start fresh after trainer_load(). */
+
 /* Allocates; NULL when out of memory or where sizes are out of range. */
 struct trainer *trainer_new(const struct model_dims *d, const struct train_config *c, uint64_t seed);
 void            trainer_free(struct trainer *t);
@@ -38,7 +47,7 @@ void            trainer_free(struct trainer *t);
 struct trainer *trainer_new_on(const char *isa, const struct model_dims *d, const struct train_config *c,
                                uint64_t seed);
 
-/* Starts from these weights (same dims) instead of fresh ones; Adam's moments are cleared.  Between successive fits
+/* Starts from these weights (dims of trainer_new()) instead of fresh ones; Adam's moments are cleared.  Between successive fits
  * they are kept.  The normaliser is renewed by every fit and the weights keep their meaning in standardised units. */
 void trainer_load(struct trainer *t, const struct ensemble *e);
 
@@ -49,11 +58,12 @@ void trainer_load(struct trainer *t, const struct ensemble *e);
 int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progress)(void *ctx, double done), void *ctx,
                 double *loss);
 
-/* Copies the current weights, bounds and normaliser into e (allocated by the caller, same dims); not the version. */
+/* Copies the current weights, the best nets' where there are more, bounds and normaliser into e (allocated by the
+ * caller, dims of trainer_new()); not the version. */
 void trainer_export(const struct trainer *t, struct ensemble *e);
 
 /* For tests: the loss above, all parts, with data (n <= batch) as one batch for every member, under the normaliser in
- * force; and its gradient by the weights (members x params), max and min log-variance (nx each). */
+ * force, nothing held out; and its gradient by the weights (members x params), max and min log-variance (nx each). */
 double trainer_gradient(struct trainer *t, const struct train_data *data, float *dweights, float *dmax, float *dmin);
 
 #endif

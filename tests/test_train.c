@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/kernels.h"
+#include "models/train_parts.h"
 #include "tests/pendulum.h"
 #include "tests/test.h"
 
@@ -508,4 +508,162 @@ TEST(loading_forgets_everything_that_came_before)
         ensemble_free(&e[i]);
     trainer_free(a);
     trainer_free(b);
+}
+
+/* ---- early stop and elites ---- */
+
+/* Targets that are nothing but noise: whatever is learned by heart makes the rows held out worse. */
+static void noise_only(struct pendulum_data *d, int n, uint64_t seed)
+{
+    struct rng r;
+
+    rng_seed(&r, seed);
+    d->n = n;
+    for (int i = 0; i < 2 * n; i++) {
+        d->x[i] = (float)rng_normal(&r);
+        d->y[i] = d->x[i] + (float)rng_normal(&r);
+    }
+    for (int i = 0; i < n; i++)
+        d->a[i] = (float)rng_normal(&r);
+}
+
+/* Mean squared error, in units of the targets' std, on data it has not seen; and the steps taken. */
+static double unseen_error(const struct train_config *c, int *steps)
+{
+    static struct pendulum_data d, fresh;
+    struct trainer             *t = trainer_new(&pendulum_dims, c, 1);
+    struct ensemble             e;
+    double                      rmse, nll;
+
+    noise_only(&d, 150, 3);
+    noise_only(&fresh, 300, 4);
+    struct train_data view = pendulum_view(&d);
+    EXPECT(ensemble_alloc(&e, &pendulum_dims) == 0);
+    *steps = trainer_fit(t, &view, NULL, NULL, NULL);
+    trainer_export(t, &e);
+    ensemble_score(&e, fresh.n, fresh.x, fresh.a, fresh.y, NULL, &rmse, &nll);
+    ensemble_free(&e);
+    trainer_free(t);
+    return rmse;
+}
+
+TEST(holding_out_rows_keeps_noise_from_being_learned_and_patience_saves_the_time)
+{
+    struct train_config c = pendulum_recipe(1500);
+    int                 all, kept, early;
+    double              plain = unseen_error(&c, &all);
+
+    c.holdout          = 0.2;
+    double best        = unseen_error(&c, &kept);
+    c.patience         = 5;
+    double early_error = unseen_error(&c, &early);
+
+    EXPECT(plain > 1.08); /* 1: predicting the mean */
+    EXPECT(best < 1.03 && early_error < 1.03);
+    EXPECT(kept >= 1500 && early < 400 && early % 4 == 0); /* 120 rows are 4 batches */
+}
+
+TEST(held_out_rows_are_the_same_for_all_nets_and_drawn_anew_by_every_training)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(30);
+
+    c.holdout         = 0.3;
+    struct trainer *t = trainer_new(&pendulum_dims, &c, 1), *other = trainer_new(&pendulum_dims, &c, 1);
+    pendulum_collect(&d, 100, 3);
+    struct train_data view = pendulum_view(&d);
+    int               first[30];
+    for (int fit = 0; fit < 2; fit++) {
+        bool held[100] = { false };
+        int  again     = 0;
+
+        EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0 && trainer_fit(other, &view, NULL, NULL, NULL) > 0);
+        EXPECT(t->nheld == 30 && t->nkept == 70);
+        EXPECT(memcmp(t->rows, other->rows, 100 * sizeof *t->rows) == 0);
+        for (int i = 0; i < 30; i++)
+            held[t->rows[70 + i]] = true;
+        for (int i = 0; i < 70; i++)
+            EXPECT(!held[t->rows[i]]);
+        for (int i = 0; i < 3 * 70; i++)
+            EXPECT(!held[t->order[i]]);
+        for (int i = 0; i < 30; i++) {
+            again += fit && held[first[i]];
+            first[i] = t->rows[70 + i];
+        }
+        EXPECT(again < 20); /* 9 by chance */
+    }
+    trainer_free(t);
+    trainer_free(other);
+}
+
+static double held_out_error_of(const struct ensemble *e, int member, const struct trainer *t,
+                                const struct pendulum_data *d)
+{
+    double sum = 0;
+
+    for (int i = 0; i < t->nheld; i++) {
+        int   row = t->rows[t->nkept + i];
+        float mean[2], var[2];
+
+        ensemble_predict(e, member, d->x + 2 * row, d->a + row, mean, var);
+        for (int k = 0; k < 2; k++) {
+            double by = (double)((d->y[2 * row + k] - d->x[2 * row + k] - mean[k]) / e->out_std[k]);
+
+            sum += by * by;
+        }
+    }
+    return sum / (2.0 * t->nheld);
+}
+
+TEST(of_more_nets_the_best_by_score_are_exported_in_order)
+{
+    static struct pendulum_data d;
+    struct model_dims           one = pendulum_dims, all = pendulum_dims;
+    struct train_config         c = pendulum_recipe(120);
+    struct ensemble             best, e, e2;
+    double                      want = 1e9;
+
+    one.members = 2;
+    all.members = 6;
+    c.holdout   = 0.25;
+    pendulum_collect(&d, 120, 3);
+    struct train_data view = pendulum_view(&d);
+    c.train_members        = 6;
+    struct trainer *t      = trainer_new(&one, &c, 1);
+    EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0);
+    EXPECT(ensemble_alloc(&best, &one) == 0 && ensemble_alloc(&e, &all) == 0 && ensemble_alloc(&e2, &one) == 0);
+    trainer_export(t, &best);
+    struct trainer *six = trainer_new(&all, &c, 1); /* the same nets, all exported */
+    EXPECT(trainer_fit(six, &view, NULL, NULL, NULL) > 0);
+    trainer_export(six, &e);
+    int first = -1, second = -1;
+    for (int m = 0; m < 6; m++) {
+        double score = held_out_error_of(&e, m, t, &d);
+
+        EXPECT_NEAR(t->score[m], score, 1e-4 * score);
+        if (score < want)
+            want = score, first = m;
+    }
+    want = 1e9;
+    for (int m = 0; m < 6; m++)
+        if (m != first && t->score[m] < want)
+            want = t->score[m], second = m;
+    size_t params = ensemble_params(&one);
+    int    at[2]  = { first < second ? first : second, first < second ? second : first };
+    for (size_t i = 0; i < 2; i++)
+        EXPECT(memcmp(best.weights + i * params, e.weights + (size_t)at[i] * params, params * sizeof(float)) == 0);
+
+    /* A warm start goes on with all six; a load brings back two and starts the others fresh. */
+    EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0 && trainer_fit(six, &view, NULL, NULL, NULL) > 0);
+    EXPECT(memcmp(t->w, six->w, 6 * t->params * sizeof(float)) == 0);
+    trainer_load(t, &best);
+    trainer_export(t, &e2);
+    EXPECT(memcmp(e2.weights, best.weights, weight_bytes(&one)) == 0);
+    for (size_t m = 2; m < 6; m++)
+        EXPECT(memcmp(t->w + m * t->params, six->w + m * t->params, t->params * sizeof(float)) != 0);
+    ensemble_free(&best);
+    ensemble_free(&e);
+    ensemble_free(&e2);
+    trainer_free(t);
+    trainer_free(six);
 }

@@ -1,0 +1,183 @@
+/* train_data.c - rows for training: the normaliser, who learns from which, and batches in the kernels' layout. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/train_parts.h"
+
+#define STD_MIN 1e-12 /* a component that varies less counts as constant, PETS code */
+
+bool trainer_data_good(const struct train_data *data, const struct model_dims *d)
+{
+    size_t n = (size_t)data->n;
+
+    if (data->n < 2)
+        return false;
+    for (size_t i = 0; i < n * (size_t)d->nx; i++)
+        if (!isfinite(data->x[i]) || !isfinite(data->y[i]))
+            return false;
+    for (size_t i = 0; i < n * (size_t)d->na; i++)
+        if (!isfinite(data->a[i]))
+            return false;
+    return true;
+}
+
+void trainer_data_free(struct trainer *t)
+{
+    free(t->in_all);
+    free(t->target_all);
+    free(t->rows);
+    free(t->order);
+}
+
+bool trainer_reserve(struct trainer *t, int n)
+{
+    size_t rows = (size_t)n + (size_t)n / 2;
+
+    if (n <= t->capacity)
+        return true;
+    trainer_data_free(t);
+    t->capacity   = 0;
+    t->in_all     = malloc(rows * (size_t)ensemble_nin(&t->e.dims) * sizeof *t->in_all);
+    t->target_all = malloc(rows * (size_t)t->e.dims.nx * sizeof *t->target_all);
+    t->rows       = malloc(rows * sizeof *t->rows);
+    t->order      = malloc(rows * (size_t)t->e.dims.members * sizeof *t->order);
+    if (!t->in_all || !t->target_all || !t->rows || !t->order)
+        return false;
+    t->capacity = (int)rows;
+    return true;
+}
+
+/* ---- normaliser ---- */
+
+/* Mean and std of each column of v (n x width). */
+static void column_stats(const float *v, int n, int width, float *mean, float *std)
+{
+    for (int k = 0; k < width; k++) {
+        double s = 0, q = 0;
+
+        for (int i = 0; i < n; i++)
+            s += (double)v[(size_t)i * (size_t)width + (size_t)k];
+        s /= n;
+        for (int i = 0; i < n; i++) {
+            double e = (double)v[(size_t)i * (size_t)width + (size_t)k] - s;
+
+            q += e * e;
+        }
+        q       = sqrt(q / n);
+        mean[k] = (float)s;
+        std[k]  = q < STD_MIN ? 1 : (float)q;
+    }
+}
+
+static void standardise(float *v, int n, int width, const float *mean, const float *std)
+{
+    for (int i = 0; i < n; i++, v += width)
+        for (int k = 0; k < width; k++)
+            v[k] = (v[k] - mean[k]) / std[k];
+}
+
+static void differences(const struct trainer *t, const struct train_data *data, float *in, float *target)
+{
+    const struct model_dims *d   = &t->e.dims;
+    size_t                   nin = (size_t)ensemble_nin(d), nx = (size_t)d->nx, na = (size_t)d->na;
+
+    for (size_t i = 0; i < (size_t)data->n; i++) {
+        ensemble_features(d, data->x + i * nx, data->a + i * na, in + i * nin);
+        ensemble_target(d, data->x + i * nx, data->y + i * nx, target + i * nx);
+    }
+}
+
+static void renew_normaliser(struct trainer *t, int n)
+{
+    struct ensemble *e  = &t->e;
+    int              nx = e->dims.nx;
+
+    column_stats(t->in_all, n, ensemble_nin(&e->dims), e->in_mean, e->in_std);
+    column_stats(t->target_all, n, nx, e->out_mean, e->out_std);
+    memcpy(t->target_std, e->out_std, sizeof t->target_std);
+    for (int k = 0; k < nx && !t->c.standardise_targets; k++) {
+        e->out_mean[k] = 0;
+        e->out_std[k]  = 1;
+    }
+    for (int k = 0; k < nx && !t->c.learned_bounds; k++) {
+        e->max_logvar[k] = 0.5f; /* the start values of PETS, kept: learned ones run away over days */
+        e->min_logvar[k] = -10;
+    }
+}
+
+void trainer_prepare(struct trainer *t, const struct train_data *data, bool renew)
+{
+    const struct ensemble *e = &t->e;
+
+    differences(t, data, t->in_all, t->target_all);
+    if (renew)
+        renew_normaliser(t, data->n);
+    standardise(t->in_all, data->n, ensemble_nin(&e->dims), e->in_mean, e->in_std);
+    standardise(t->target_all, data->n, e->dims.nx, e->out_mean, e->out_std);
+}
+
+/* ---- who learns from which rows ---- */
+
+static void shuffle(int *order, int n, struct rng *r)
+{
+    for (int i = n - 1; i > 0; i--) {
+        int j = (int)rng_below(r, (uint32_t)i + 1), o = order[i];
+
+        order[i] = order[j];
+        order[j] = o;
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+void trainer_split(struct trainer *t, const struct train_data *data)
+{
+    int n = data->n;
+
+    for (int i = 0; i < n; i++)
+        t->rows[i] = i;
+    t->nheld = 0;
+    if (t->c.holdout > 0) {
+        t->nheld = (int)lround(t->c.holdout * n);
+        t->nheld = t->nheld < 1 ? 1 : t->nheld; /* of at least 2, and at most half of them */
+        shuffle(t->rows, n, &t->rng);
+    }
+    t->nkept = n - t->nheld;
+    qsort(t->rows, (size_t)t->nkept, sizeof *t->rows, ascending);
+    for (int m = 0; m < t->e.dims.members; m++)
+        for (int i = 0; i < t->nkept; i++)
+            t->order[(size_t)m * (size_t)t->nkept + (size_t)i] =
+                t->rows[t->c.bootstrap ? (int)rng_below(&t->rng, (uint32_t)t->nkept) : i];
+}
+
+void trainer_shuffle(struct trainer *t)
+{
+    for (int m = 0; m < t->e.dims.members; m++)
+        shuffle(t->order + (size_t)m * (size_t)t->nkept, t->nkept, &t->rng);
+}
+
+/* ---- batches ---- */
+
+/* Rows of `from` (any number x width) side by side in tiles. */
+static void spread(const struct trainer *t, const float *from, int width, const int *rows, int n, float *to)
+{
+    int    tile = t->k->tile;
+    size_t next = kernels_wide(width) * (size_t)tile;
+
+    for (int b = 0; b < n; b++) {
+        const float *row = from + (size_t)rows[b] * (size_t)width;
+        float       *at  = to + (size_t)(b / tile) * next + b % tile;
+
+        for (int i = 0; i < width; i++, at += tile)
+            *at = row[i];
+    }
+}
+
+void trainer_gather(struct trainer *t, const int *rows, int n)
+{
+    spread(t, t->in_all, ensemble_nin(&t->e.dims), rows, n, t->h[0]);
+    spread(t, t->target_all, t->e.dims.nx, rows, n, t->target);
+}

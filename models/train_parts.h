@@ -1,0 +1,71 @@
+/* train_parts.h - what train.c (the course of a training) and train_data.c (rows, normaliser, batches) share. */
+#ifndef MODELS_TRAIN_PARTS_H
+#define MODELS_TRAIN_PARTS_H
+
+#include "models/kernels.h"
+#include "models/train.h"
+
+struct trainer {
+    struct train_config   c;
+    const struct kernels *k;
+    struct model_dims     published; /* what trainer_export() gives: perhaps fewer nets than are trained           */
+    struct ensemble       e;         /* bounds, normaliser; its weights are only a copy on the way                 */
+    size_t                params;    /* of one member, as the kernels lay them out                                 */
+    size_t                offset[MAX_LAYERS + 1]; /* of a layer in them                                            */
+    uint64_t              seed;
+    struct rng            rng;    /* of this fit                                                  */
+    uint64_t              fits;   /* so far                                                       */
+    long                  adam_t; /* steps since the moments were cleared                         */
+    void                 *memory; /* the arrays below, up to vmin                                 */
+    size_t                memory_size;
+
+    float *w, *m, *v;                 /* members x params: weights, Adam's moments of them            */
+    float *best;                      /* members x params: weights of the best score; with holdout    */
+    float *h[MAX_LAYERS + 1];         /* tiles: input of layer l                                      */
+    float *slope[MAX_LAYERS];         /* tiles: swish'                                                */
+    float *out;                       /* tiles: mean, raw log-variance                                */
+    float *target;                    /* tiles                                                        */
+    float *dz[2];                     /* tiles: gradient by a layer's z, and by the one's before it   */
+    float *scratch;                   /* of the kernels                                               */
+    float *dmax, *dmin;               /* nx: gradient by the bounds                                   */
+    float *mmax, *vmax, *mmin, *vmin; /* nx: their moments                                            */
+
+    double score[MAX_MEMBERS];  /* of best, mean squared error on the held-out rows; infinite: none     */
+    double mark[MAX_MEMBERS];   /* the score that has to be improved on                                 */
+    float  target_std[MAX_OBS]; /* of the targets, standardised or not                                  */
+
+    int    capacity;     /* rows of the arrays below                                       */
+    float *in_all;       /* n x nin, standardised                                          */
+    float *target_all;   /* n x nx, standardised                                           */
+    int   *rows;         /* n: those to learn from, then those held out                    */
+    int    nkept, nheld; /* how many of each                                               */
+    int   *order;        /* members x nkept: rows in the order of this epoch               */
+};
+
+/* ---- train_data.c ---- */
+
+bool trainer_data_good(const struct train_data *data, const struct model_dims *d);
+
+/* Room for n rows.  false: out of memory. */
+bool trainer_reserve(struct trainer *t, int n);
+
+void trainer_data_free(struct trainer *t);
+
+/* Inputs and targets of all rows, under a normaliser made from them (renew) or the one in force. */
+void trainer_prepare(struct trainer *t, const struct train_data *data, bool renew);
+
+/* Draws the rows held out, and from the others what each net learns from. */
+void trainer_split(struct trainer *t, const struct train_data *data);
+
+/* Every net's rows in another order. */
+void trainer_shuffle(struct trainer *t);
+
+/* Inputs and targets of these rows side by side in tiles. */
+void trainer_gather(struct trainer *t, const int *rows, int n);
+
+static inline int trainer_tiles(const struct trainer *t, int n)
+{
+    return (n + t->k->tile - 1) / t->k->tile;
+}
+
+#endif
