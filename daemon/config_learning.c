@@ -252,9 +252,14 @@ static int trainer_options(struct document *d, const struct yaml_trainer *y, con
     t->improvement   = or_float(y->improvement, 0.01);
     t->train_members = or_int(y->train_members, c->model.members);
 
+    t->learning_rate_final = or_float(y->learning_rate_final, 1);
+    t->max_steps           = or_int(y->max_steps, 0);
+
     if (trainer_key_has_effect(d, "trainer.patience", t->holdout > 0, "trainer.holdout above 0") < 0 ||
         trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0)
         return -1;
+    if (t->max_steps && t->max_steps < t->min_steps)
+        return document_fail(d, "trainer.max_steps", "expected at least trainer.min_steps (%d)", t->min_steps);
     if (t->train_members < c->model.members)
         return document_fail(d, "trainer.train_members", "expected at least model.members (%d)", c->model.members);
     if (t->train_members > c->model.members && t->holdout == 0)

@@ -156,6 +156,8 @@ static const cyaml_schema_field_t trainer_fields[] = {
     INT(MAY, trainer, patience),
     FLOAT(MAY, trainer, improvement),
     INT(MAY, trainer, train_members),
+    FLOAT(MAY, trainer, learning_rate_final),
+    INT(MAY, trainer, max_steps),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t gates_fields[] = {

@@ -273,12 +273,14 @@ static void clear_bounds_gradient(struct trainer *t)
     memset(t->dmin, 0, nx * sizeof *t->dmin);
 }
 
-/* Rows from .. from + n of every member's order.  Returns the loss, mean over members. */
-static double step(struct trainer *t, int from, int n)
+/* Rows from .. from + n of every member's order; done: share of the training so far.  Returns the loss, mean over
+ * members. */
+static double step(struct trainer *t, int from, int n, double done)
 {
-    struct ensemble *e    = &t->e;
-    float            rate = (float)adam_rate(t->c.learning_rate, ++t->adam_t);
-    double           loss = 0;
+    struct ensemble *e     = &t->e;
+    double           share = 1 - (1 - t->c.learning_rate_final) * done;
+    float            rate  = (float)adam_rate(t->c.learning_rate * share, ++t->adam_t);
+    double           loss  = 0;
 
     clear_bounds_gradient(t);
     for (int m = 0; m < e->dims.members; m++) {
@@ -385,7 +387,7 @@ static int planned_steps(const struct trainer *t, int per_epoch)
     int wanted = (t->c.min_steps + per_epoch - 1) / per_epoch;
     int epochs = t->c.epochs > wanted ? t->c.epochs : wanted;
 
-    return epochs * per_epoch;
+    return t->c.max_steps && t->c.max_steps < epochs * per_epoch ? t->c.max_steps : epochs * per_epoch;
 }
 
 static int run_epochs(struct trainer *t, bool (*progress)(void *, double), void *ctx, double *loss)
@@ -396,16 +398,16 @@ static int run_epochs(struct trainer *t, bool (*progress)(void *, double), void 
     *loss = (double)NAN;
     while (steps < total) {
         double sum = 0;
+        int    from, rows;
 
         trainer_shuffle(t);
-        for (int from = 0; from < t->nkept; from += t->c.batch) {
-            int rows = t->nkept - from < t->c.batch ? t->nkept - from : t->c.batch;
-
-            sum += step(t, from, rows) * rows / t->nkept;
+        for (from = 0; from < t->nkept && steps < total; from += rows) {
+            rows = t->nkept - from < t->c.batch ? t->nkept - from : t->c.batch;
+            sum += step(t, from, rows, (double)steps / total) * rows;
             if (++steps % PROGRESS_STEPS == 0 && progress && !progress(ctx, (double)steps / total))
                 return steps;
         }
-        *loss = sum;
+        *loss = sum / from;
         if (t->nheld && !validate(t, &waited))
             break;
     }

@@ -23,6 +23,8 @@ struct train_config {
     int    patience;                     /* with holdout: epochs without improvement that end it; 0: never */
     double improvement;                  /* of a net's score that counts, as a share of it                 */
     int    train_members;                /* nets trained; of more than dims.members the best are exported  */
+    double learning_rate_final;          /* share of the rate that it falls to, linearly, in one training  */
+    int    max_steps;                    /* gradient steps of a training at most; 0: no limit              */
     bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };
 
@@ -54,7 +56,7 @@ void trainer_load(struct trainer *t, const struct ensemble *e);
 /* One training on all data.  progress (may be NULL) is called about every 50 steps with 0 .. 1; returning false ends
  * the training early.  Returns gradient steps taken, or -EINVAL where the data is unusable (n < 2, non-finite),
  * or -ENOMEM.
- * *loss (may be NULL): mean over members of the data part of the loss, over the last whole epoch; NaN: none. */
+ * *loss (may be NULL): mean over members of the data part of the loss, over the last epoch, whole or cut by max_steps; NaN: none. */
 int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progress)(void *ctx, double done), void *ctx,
                 double *loss);
 

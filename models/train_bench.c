@@ -77,6 +77,7 @@ static double train(const char *isa, const struct model_dims *d, const struct tr
                     struct measured *best, int repeats)
 {
     struct train_config c = { .learning_rate       = 1e-3,
+                              .learning_rate_final = 1,
                               .batch               = batch,
                               .epochs              = epochs,
                               .warm_start          = true,

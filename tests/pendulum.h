@@ -57,6 +57,7 @@ static inline struct train_config pendulum_recipe(int steps)
 {
     return (struct train_config){ .recipe              = "steps",
                                   .learning_rate       = 2e-3,
+                                  .learning_rate_final = 1,
                                   .batch               = 32,
                                   .epochs              = 1,
                                   .min_steps           = steps,

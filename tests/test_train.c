@@ -667,3 +667,62 @@ TEST(of_more_nets_the_best_by_score_are_exported_in_order)
     trainer_free(t);
     trainer_free(six);
 }
+
+/* ---- long runs ---- */
+
+TEST(max_steps_ends_a_training_even_within_an_epoch)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(200);
+    double                      loss;
+
+    c.max_steps = 103;
+    pendulum_collect(&d, 100, 3);
+    struct train_data view = pendulum_view(&d);
+    struct trainer   *t    = trainer_new(&pendulum_dims, &c, 1);
+    EXPECT(trainer_fit(t, &view, NULL, NULL, &loss) == 103 && isfinite(loss));
+    trainer_free(t);
+    c.max_steps = 3; /* not even one epoch */
+    t           = trainer_new(&pendulum_dims, &c, 1);
+    EXPECT(trainer_fit(t, &view, NULL, NULL, &loss) == 3 && isfinite(loss));
+    trainer_free(t);
+}
+
+/* Mean change of a weight by so many trainings.  Adam's steps are about as long as the rate. */
+static double distance(double final, int fits)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(50);
+    struct ensemble             before, after;
+    double                      far = 0;
+
+    c.batch               = 100;
+    c.learning_rate       = 1e-5; /* too short for the gradient to change on the way */
+    c.bootstrap           = false;
+    c.learning_rate_final = final;
+    pendulum_collect(&d, 100, 3);
+    struct train_data view = pendulum_view(&d);
+    struct trainer   *t    = trainer_new(&pendulum_dims, &c, 1);
+    EXPECT(ensemble_alloc(&before, &pendulum_dims) == 0 && ensemble_alloc(&after, &pendulum_dims) == 0);
+    trainer_export(t, &before);
+    for (int i = 0; i < fits; i++)
+        EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) == 50);
+    trainer_export(t, &after);
+    for (size_t i = 0; i < weight_bytes(&pendulum_dims) / sizeof(float); i++)
+        far += fabs((double)(after.weights[i] - before.weights[i])) /
+               (double)(weight_bytes(&pendulum_dims) / sizeof(float));
+    ensemble_free(&before);
+    ensemble_free(&after);
+    trainer_free(t);
+    return far;
+}
+
+TEST(the_learning_rate_falls_linearly_within_every_training)
+{
+    double constant = distance(1, 1);
+
+    EXPECT_NEAR(constant, 50e-5, 5e-5);
+    EXPECT_NEAR(distance(0, 1) / constant, 25.5 / 50, 0.03); /* 1, 0.98, ..., 0.02 */
+    EXPECT_NEAR(distance(0.5, 1) / constant, 37.75 / 50, 0.03);
+    EXPECT_NEAR(distance(0, 2) / constant, 51.0 / 50, 0.1);
+}
