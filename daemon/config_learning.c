@@ -254,6 +254,7 @@ static int trainer_options(struct document *d, const struct yaml_trainer *y, con
 
     t->learning_rate_final = or_float(y->learning_rate_final, 1);
     t->max_steps           = or_int(y->max_steps, 0);
+    t->input_noise         = or_float(y->input_noise, 0);
 
     if (trainer_key_has_effect(d, "trainer.patience", t->holdout > 0, "trainer.holdout above 0") < 0 ||
         trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0)

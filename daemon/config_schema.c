@@ -158,6 +158,7 @@ static const cyaml_schema_field_t trainer_fields[] = {
     INT(MAY, trainer, train_members),
     FLOAT(MAY, trainer, learning_rate_final),
     INT(MAY, trainer, max_steps),
+    FLOAT(MAY, trainer, input_noise),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t gates_fields[] = {

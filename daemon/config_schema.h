@@ -84,7 +84,7 @@ struct yaml_trainer {
     double  *weight_decay; /* per layer, input to output */
     unsigned weight_decay_count;
     int     *patience, *train_members, *max_steps;
-    double  *holdout, *improvement, *learning_rate_final;
+    double  *holdout, *improvement, *learning_rate_final, *input_noise;
 };
 
 struct yaml_gates {

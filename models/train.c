@@ -285,6 +285,8 @@ static double step(struct trainer *t, int from, int n, double done)
     clear_bounds_gradient(t);
     for (int m = 0; m < e->dims.members; m++) {
         trainer_gather(t, t->order + (size_t)m * (size_t)t->nkept + from, n);
+        if (t->c.input_noise > 0)
+            trainer_add_noise(t, n);
         loss += train_member(t, m, n, rate, NULL);
     }
     if (t->c.learned_bounds) {

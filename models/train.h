@@ -25,6 +25,7 @@ struct train_config {
     int    train_members;                /* nets trained; of more than dims.members the best are exported  */
     double learning_rate_final;          /* share of the rate that it falls to, linearly, in one training  */
     int    max_steps;                    /* gradient steps of a training at most; 0: no limit              */
+    double input_noise;                  /* std of noise on inputs, as a share of each input's own std     */
     bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };
 

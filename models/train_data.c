@@ -49,7 +49,7 @@ bool trainer_reserve(struct trainer *t, int n)
 
 /* ---- normaliser ---- */
 
-/* Mean and std of each column of v (n x width). */
+/* Mean and std of each column of v (n x width); std 0: constant. */
 static void column_stats(const float *v, int n, int width, float *mean, float *std)
 {
     for (int k = 0; k < width; k++) {
@@ -65,8 +65,14 @@ static void column_stats(const float *v, int n, int width, float *mean, float *s
         }
         q       = sqrt(q / n);
         mean[k] = (float)s;
-        std[k]  = q < STD_MIN ? 1 : (float)q;
+        std[k]  = q < STD_MIN ? 0 : (float)q;
     }
+}
+
+static void one_for_zero(float *std, int n)
+{
+    for (int k = 0; k < n; k++)
+        std[k] = std[k] == 0 ? 1 : std[k];
 }
 
 static void standardise(float *v, int n, int width, const float *mean, const float *std)
@@ -90,10 +96,14 @@ static void differences(const struct trainer *t, const struct train_data *data, 
 static void renew_normaliser(struct trainer *t, int n)
 {
     struct ensemble *e  = &t->e;
-    int              nx = e->dims.nx;
+    int              nx = e->dims.nx, nin = ensemble_nin(&e->dims);
 
-    column_stats(t->in_all, n, ensemble_nin(&e->dims), e->in_mean, e->in_std);
+    column_stats(t->in_all, n, nin, e->in_mean, e->in_std);
     column_stats(t->target_all, n, nx, e->out_mean, e->out_std);
+    for (int i = 0; i < nin; i++)
+        t->noise[i] = e->in_std[i] == 0 ? 0 : (float)t->c.input_noise;
+    one_for_zero(e->in_std, nin);
+    one_for_zero(e->out_std, nx);
     memcpy(t->target_std, e->out_std, sizeof t->target_std);
     for (int k = 0; k < nx && !t->c.standardise_targets; k++) {
         e->out_mean[k] = 0;
@@ -180,4 +190,17 @@ void trainer_gather(struct trainer *t, const int *rows, int n)
 {
     spread(t, t->in_all, ensemble_nin(&t->e.dims), rows, n, t->h[0]);
     spread(t, t->target_all, t->e.dims.nx, rows, n, t->target);
+}
+
+void trainer_add_noise(struct trainer *t, int n)
+{
+    int    nin = ensemble_nin(&t->e.dims), tile = t->k->tile;
+    size_t next = kernels_wide(nin) * (size_t)tile;
+
+    for (int b = 0; b < n; b++) {
+        float *at = t->h[0] + (size_t)(b / tile) * next + b % tile;
+
+        for (int i = 0; i < nin; i++, at += tile)
+            *at += t->noise[i] * (float)rng_normal(&t->rng);
+    }
 }

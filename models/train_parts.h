@@ -32,6 +32,7 @@ struct trainer {
 
     double score[MAX_MEMBERS];  /* of best, mean squared error on the held-out rows; infinite: none     */
     double mark[MAX_MEMBERS];   /* the score that has to be improved on                                 */
+    float  noise[MAX_IN];       /* std of the noise on each standardised input; constant ones have none */
     float  target_std[MAX_OBS]; /* of the targets, standardised or not                                  */
 
     int    capacity;     /* rows of the arrays below                                       */
@@ -62,6 +63,9 @@ void trainer_shuffle(struct trainer *t);
 
 /* Inputs and targets of these rows side by side in tiles. */
 void trainer_gather(struct trainer *t, const int *rows, int n);
+
+/* Adds noise to the inputs gathered, new at every call. */
+void trainer_add_noise(struct trainer *t, int n);
 
 static inline int trainer_tiles(const struct trainer *t, int n)
 {

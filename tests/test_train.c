@@ -726,3 +726,61 @@ TEST(the_learning_rate_falls_linearly_within_every_training)
     EXPECT_NEAR(distance(0.5, 1) / constant, 37.75 / 50, 0.03);
     EXPECT_NEAR(distance(0, 2) / constant, 51.0 / 50, 0.1);
 }
+
+/* ---- noise on inputs ---- */
+
+TEST(input_noise_is_gaussian_has_its_share_of_each_std_and_spares_constant_inputs)
+{
+    static struct pendulum_data d;
+    struct train_config         c       = pendulum_recipe(1);
+    double                      mean[4] = { 0 }, square[4] = { 0 };
+    int                         rows[32], count            = 0;
+
+    c.input_noise = 0.25;
+    pendulum_collect(&d, 100, 3);
+    for (int i = 0; i < d.n; i++)
+        d.a[i] = 0.5f;
+    struct train_data view = pendulum_view(&d);
+    struct trainer   *t    = trainer_new(&pendulum_dims, &c, 1);
+    EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0);
+    for (int i = 0; i < 32; i++)
+        rows[i] = i;
+    for (int round = 0; round < 200; round++) {
+        trainer_gather(t, rows, 32);
+        trainer_add_noise(t, 32);
+        for (int b = 0; b < 32; b++, count++)
+            for (int i = 0; i < 4; i++) {
+                size_t at = ((size_t)(b / t->k->tile) * kernels_wide(4) + (size_t)i) * (size_t)t->k->tile +
+                            (size_t)(b % t->k->tile);
+                double by = (double)(t->h[0][at] - t->in_all[4 * b + i]);
+
+                mean[i] += by;
+                square[i] += by * by;
+            }
+    }
+    for (int i = 0; i < 3; i++) { /* standardised inputs: their std is 1 */
+        EXPECT_NEAR(mean[i] / count, 0, 0.02);
+        EXPECT_NEAR(sqrt(square[i] / count), 0.25, 0.01);
+    }
+    EXPECT(square[3] == 0);
+    trainer_free(t);
+}
+
+TEST(input_noise_keeps_a_handful_of_points_from_being_learned_by_heart)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(1000);
+    double                      rmse[2], nll;
+
+    c.bootstrap = false;
+    pendulum_collect(&d, 8, 3);
+    struct train_data view = pendulum_view(&d);
+    for (int i = 0; i < 2; i++) {
+        c.input_noise     = i ? 0.3 : 0;
+        struct ensemble e = fitted(&pendulum_dims, &c, &view, 1);
+
+        ensemble_score(&e, d.n, d.x, d.a, d.y, NULL, &rmse[i], &nll);
+        ensemble_free(&e);
+    }
+    EXPECT(rmse[0] < 0.05 && rmse[1] > 3 * rmse[0]);
+}
