@@ -79,6 +79,8 @@ static const struct number_rule rules[] = {
     { "trainer.train_members",         "nets",                           1, MAX_MEMBERS },
     { "trainer.learning_rate_final",   "shares of the rate",             0,          1 },
     { "trainer.max_steps",             "gradient steps",                 1,        1e9 },
+    { "trainer.recent",                "shares of the batch",            0,          1 },
+    { "trainer.recent_trials",         "trials",                         1,       1000 },
     { "trainer.input_noise",           "shares of the inputs' std",      0,          1 },
     { "gates.plan_age",                "planner steps",               1e-3,          2 },
     { "gates.spread",                  "target standard deviations",  1e-6,        1e6 },

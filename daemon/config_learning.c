@@ -255,9 +255,12 @@ static int trainer_options(struct document *d, const struct yaml_trainer *y, con
     t->learning_rate_final = or_float(y->learning_rate_final, 1);
     t->max_steps           = or_int(y->max_steps, 0);
     t->input_noise         = or_float(y->input_noise, 0);
+    t->recent              = or_float(y->recent, 0);
+    t->recent_trials       = or_int(y->recent_trials, 1);
 
     if (trainer_key_has_effect(d, "trainer.patience", t->holdout > 0, "trainer.holdout above 0") < 0 ||
-        trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0)
+        trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0 ||
+        trainer_key_has_effect(d, "trainer.recent_trials", t->recent > 0, "trainer.recent above 0") < 0)
         return -1;
     if (t->max_steps && t->max_steps < t->min_steps)
         return document_fail(d, "trainer.max_steps", "expected at least trainer.min_steps (%d)", t->min_steps);

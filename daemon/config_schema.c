@@ -159,6 +159,8 @@ static const cyaml_schema_field_t trainer_fields[] = {
     FLOAT(MAY, trainer, learning_rate_final),
     INT(MAY, trainer, max_steps),
     FLOAT(MAY, trainer, input_noise),
+    FLOAT(MAY, trainer, recent),
+    INT(MAY, trainer, recent_trials),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t gates_fields[] = {

@@ -45,9 +45,10 @@ static const char USAGE[] = "usage: limber-trainer < orders > reports\n"
 
 /* Experience read so far. */
 struct experience {
-    int64_t last_trial; /* everything up to this trial is here */
-    int     n, capacity, skipped;
-    float  *x, *a, *y;
+    int64_t  last_trial; /* everything up to this trial is here */
+    int      n, capacity, skipped;
+    float   *x, *a, *y;
+    int64_t *trial; /* id */
 };
 
 struct worker {
@@ -139,7 +140,10 @@ static bool reserve(struct experience *d, int nx, int na)
     float *y = realloc(d->y, rows * (size_t)nx * sizeof *y);
     if (y)
         d->y = y;
-    if (!x || !a || !y)
+    int64_t *trial = realloc(d->trial, rows * sizeof *trial);
+    if (trial)
+        d->trial = trial;
+    if (!x || !a || !y || !trial)
         return false;
     d->capacity = (int)rows;
     return true;
@@ -179,6 +183,7 @@ static bool take(void *ctx, int64_t trial_id, const struct transition *t)
     memcpy(d->x + (size_t)d->n * sx, t->x, sx * sizeof *t->x);
     memcpy(d->a + (size_t)d->n * sa, t->a, sa * sizeof *t->a);
     memcpy(d->y + (size_t)d->n * sx, t->y, sx * sizeof *t->y);
+    d->trial[d->n] = trial_id;
     d->n++;
     return true;
 }
@@ -207,6 +212,26 @@ static bool read_experience(struct worker *w, int64_t last)
     if (w->data.skipped > skipped)
         fprintf(stderr, "limber-trainer: left out %d transitions with non-finite numbers\n", w->data.skipped - skipped);
     return true;
+}
+
+/* Rows of the newest so many trials. */
+static int recent_rows(const struct experience *d, int trials)
+{
+    int n = 0;
+
+    for (int i = d->n - 1; i >= 0; i--, n++)
+        if ((i == d->n - 1 || d->trial[i] != d->trial[i + 1]) && trials-- == 0)
+            break;
+    return n;
+}
+
+static struct train_data training_data(const struct worker *w)
+{
+    const struct experience *d = &w->data;
+
+    return (struct train_data){
+        .n = d->n, .x = d->x, .a = d->a, .y = d->y, .nrecent = recent_rows(d, w->setup.config.recent_trials)
+    };
 }
 
 /* ---- training ---- */
@@ -292,7 +317,7 @@ static bool carry_out(struct worker *w, const struct trainer_order *o)
         return false;
     w->report.transitions = w->data.n;
 
-    struct train_data data = { w->data.n, w->data.x, w->data.a, w->data.y };
+    struct train_data data = training_data(w);
 
     w->held   = NOTHING_HELD; /* until it has a name again */
     int steps = trainer_fit(w->trainer, &data, on_progress, w, &w->report.loss);
@@ -313,7 +338,7 @@ static bool carry_out(struct worker *w, const struct trainer_order *o)
 /* Benchmark mode: the same work again and again until something arrives. */
 static void burn(struct worker *w)
 {
-    struct train_data data = { w->data.n, w->data.x, w->data.a, w->data.y };
+    struct train_data data = training_data(w);
 
     if (!w->spare)
         w->spare = trainer_new(&w->setup.dims, &w->setup.config, w->setup.seed);
@@ -454,6 +479,7 @@ int main(int argc, char **argv)
     trainer_free(w.spare);
     store_close(w.store);
     free(w.data.x);
+    free(w.data.trial);
     free(w.data.a);
     free(w.data.y);
     return 0;

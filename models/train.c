@@ -45,6 +45,7 @@ static void layout(struct trainer *t, struct arena *a)
     t->target  = ARENA_ARRAY(a, float, rows *kernels_wide(d->nx));
     t->dz[0]   = ARENA_ARRAY(a, float, hidden > out ? hidden : out);
     t->dz[1]   = ARENA_ARRAY(a, float, hidden > out ? hidden : out);
+    t->batch   = ARENA_ARRAY(a, int, t->c.batch);
     t->scratch = ARENA_ARRAY(a, float, kernels_scratch(t->c.batch));
     t->dmax    = ARENA_ARRAY(a, float, nx);
     t->dmin    = ARENA_ARRAY(a, float, nx);
@@ -284,7 +285,7 @@ static double step(struct trainer *t, int from, int n, double done)
 
     clear_bounds_gradient(t);
     for (int m = 0; m < e->dims.members; m++) {
-        trainer_gather(t, t->order + (size_t)m * (size_t)t->nkept + from, n);
+        trainer_gather(t, trainer_draw(t, m, from, n), n);
         if (t->c.input_noise > 0)
             trainer_add_noise(t, n);
         loss += train_member(t, m, n, rate, NULL);

@@ -25,6 +25,8 @@ struct train_config {
     int    train_members;                /* nets trained; of more than dims.members the best are exported  */
     double learning_rate_final;          /* share of the rate that it falls to, linearly, in one training  */
     int    max_steps;                    /* gradient steps of a training at most; 0: no limit              */
+    double recent;                       /* share of every batch from the newest rows, 0: as they come     */
+    int    recent_trials;                /* how many trials these are: for who fills train_data            */
     double input_noise;                  /* std of noise on inputs, as a share of each input's own std     */
     bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };
@@ -33,6 +35,7 @@ struct train_config {
 struct train_data {
     int          n;
     const float *x, *a, *y;
+    int          nrecent; /* the last so many rows are the newest trials', for recent; 0: nobody knows */
 };
 
 struct trainer;

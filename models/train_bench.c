@@ -141,7 +141,7 @@ static int bench_shape(const struct train_bench *b, const struct shape *s)
     if (!err)
         make_data(&d, x, a, y);
     for (int i = 0; i < (b->batch ? 1 : 2) && !err; i++) {
-        struct train_data data  = { ROWS, x, a, y };
+        struct train_data data  = { .n = ROWS, .x = x, .a = a, .y = y };
         struct measured   m     = { 0 };
         int               batch = b->batch ? b->batch : i ? 256 : 32;
 

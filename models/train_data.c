@@ -27,6 +27,7 @@ void trainer_data_free(struct trainer *t)
     free(t->target_all);
     free(t->rows);
     free(t->order);
+    free(t->recent);
 }
 
 bool trainer_reserve(struct trainer *t, int n)
@@ -41,7 +42,8 @@ bool trainer_reserve(struct trainer *t, int n)
     t->target_all = malloc(rows * (size_t)t->e.dims.nx * sizeof *t->target_all);
     t->rows       = malloc(rows * sizeof *t->rows);
     t->order      = malloc(rows * (size_t)t->e.dims.members * sizeof *t->order);
-    if (!t->in_all || !t->target_all || !t->rows || !t->order)
+    t->recent     = malloc((t->c.recent > 0 ? rows * (size_t)t->e.dims.members : 1) * sizeof *t->recent);
+    if (!t->in_all || !t->target_all || !t->rows || !t->order || !t->recent)
         return false;
     t->capacity = (int)rows;
     return true;
@@ -143,6 +145,14 @@ static int ascending(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
+/* What each net learns from: to (members x n) becomes these rows, or as many drawn from them. */
+static void deal(struct trainer *t, const int *rows, int n, int *to)
+{
+    for (int m = 0; m < t->e.dims.members; m++)
+        for (int i = 0; i < n; i++)
+            *to++ = rows[t->c.bootstrap ? (int)rng_below(&t->rng, (uint32_t)n) : i];
+}
+
 void trainer_split(struct trainer *t, const struct train_data *data)
 {
     int n = data->n;
@@ -157,10 +167,14 @@ void trainer_split(struct trainer *t, const struct train_data *data)
     }
     t->nkept = n - t->nheld;
     qsort(t->rows, (size_t)t->nkept, sizeof *t->rows, ascending);
-    for (int m = 0; m < t->e.dims.members; m++)
-        for (int i = 0; i < t->nkept; i++)
-            t->order[(size_t)m * (size_t)t->nkept + (size_t)i] =
-                t->rows[t->c.bootstrap ? (int)rng_below(&t->rng, (uint32_t)t->nkept) : i];
+    deal(t, t->rows, t->nkept, t->order);
+
+    t->nrecent = 0;
+    if (t->c.recent > 0) {
+        while (t->nrecent < t->nkept && t->rows[t->nkept - 1 - t->nrecent] >= n - data->nrecent)
+            t->nrecent++;
+        deal(t, t->rows + t->nkept - t->nrecent, t->nrecent, t->recent);
+    }
 }
 
 void trainer_shuffle(struct trainer *t)
@@ -170,6 +184,19 @@ void trainer_shuffle(struct trainer *t)
 }
 
 /* ---- batches ---- */
+
+const int *trainer_draw(struct trainer *t, int member, int from, int n)
+{
+    const int *order = t->order + (size_t)member * (size_t)t->nkept + from;
+    const int *newer = t->recent + (size_t)member * (size_t)t->nrecent;
+
+    if (t->nrecent == 0)
+        return order;
+    memcpy(t->batch, order, (size_t)n * sizeof *order);
+    for (int i = 0; i < (int)lround(t->c.recent * n); i++)
+        t->batch[i] = newer[rng_below(&t->rng, (uint32_t)t->nrecent)];
+    return t->batch;
+}
 
 /* Rows of `from` (any number x width) side by side in tiles. */
 static void spread(const struct trainer *t, const float *from, int width, const int *rows, int n, float *to)

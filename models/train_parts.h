@@ -35,12 +35,14 @@ struct trainer {
     float  noise[MAX_IN];       /* std of the noise on each standardised input; constant ones have none */
     float  target_std[MAX_OBS]; /* of the targets, standardised or not                                  */
 
-    int    capacity;     /* rows of the arrays below                                       */
-    float *in_all;       /* n x nin, standardised                                          */
-    float *target_all;   /* n x nx, standardised                                           */
-    int   *rows;         /* n: those to learn from, then those held out                    */
-    int    nkept, nheld; /* how many of each                                               */
-    int   *order;        /* members x nkept: rows in the order of this epoch               */
+    int    capacity;        /* rows of the arrays below                                       */
+    float *in_all;          /* n x nin, standardised                                          */
+    float *target_all;      /* n x nx, standardised                                           */
+    int   *rows;            /* n: those to learn from, then those held out                    */
+    int    nkept, nheld;    /* how many of each                                               */
+    int   *recent, nrecent; /* members x nrecent: each net's rows of the newest trials; with recent */
+    int   *batch;           /* rows of the batch                                              */
+    int   *order;           /* members x nkept: rows in the order of this epoch               */
 };
 
 /* ---- train_data.c ---- */
@@ -60,6 +62,10 @@ void trainer_split(struct trainer *t, const struct train_data *data);
 
 /* Every net's rows in another order. */
 void trainer_shuffle(struct trainer *t);
+
+/* The rows of a batch: from .. from + n of the member's order, with recent a share of them replaced by newer ones.  The
+ * caller's until the next call. */
+const int *trainer_draw(struct trainer *t, int member, int from, int n);
 
 /* Inputs and targets of these rows side by side in tiles. */
 void trainer_gather(struct trainer *t, const int *rows, int n);

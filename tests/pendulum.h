@@ -50,7 +50,7 @@ static inline void pendulum_collect(struct pendulum_data *d, int n, uint64_t see
 
 static inline struct train_data pendulum_view(const struct pendulum_data *d)
 {
-    return (struct train_data){ d->n, d->x, d->a, d->y };
+    return (struct train_data){ .n = d->n, .x = d->x, .a = d->a, .y = d->y };
 }
 
 static inline struct train_config pendulum_recipe(int steps)

@@ -127,7 +127,7 @@ TEST(non_finite_models_and_data_without_change_are_refused)
 
     pendulum_collect(&d, 100, 1);
     struct ensemble   e    = fit(&d, 500);
-    struct train_data view = pendulum_view(&d), none = { 0, d.x, d.a, d.y }, still = { 100, d.x, d.a, d.x };
+    struct train_data view = pendulum_view(&d), none = { .n = 0, .x = d.x, .a = d.a, .y = d.y }, still = { .n = 100, .x = d.x, .a = d.a, .y = d.x };
 
     judge_candidate(&e, NULL, &none, &v);
     EXPECT(!v.accept);

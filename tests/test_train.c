@@ -435,7 +435,7 @@ static bool history_forgotten(bool warm)
 
     c.warm_start = warm;
     pendulum_collect(&d, 100, 3);
-    struct train_data all = pendulum_view(&d), part = { 40, d.x, d.a, d.y };
+    struct train_data all = pendulum_view(&d), part = { .n = 40, .x = d.x, .a = d.a, .y = d.y };
     for (int i = 0; i < 2; i++) {
         struct trainer *t = trainer_new(&pendulum_dims, &c, 1);
 
@@ -493,7 +493,7 @@ TEST(loading_forgets_everything_that_came_before)
     for (int i = 0; i < 2; i++)
         EXPECT(ensemble_alloc(&e[i], &pendulum_dims) == 0);
     pendulum_collect(&d, 100, 3);
-    struct train_data all = pendulum_view(&d), part = { 40, d.x, d.a, d.y };
+    struct train_data all = pendulum_view(&d), part = { .n = 40, .x = d.x, .a = d.a, .y = d.y };
     EXPECT(trainer_fit(a, &all, NULL, NULL, NULL) > 0);
     EXPECT(trainer_fit(b, &part, NULL, NULL, NULL) > 0);
     ensemble_init(&e[0], 3);
@@ -783,4 +783,60 @@ TEST(input_noise_keeps_a_handful_of_points_from_being_learned_by_heart)
         ensemble_free(&e);
     }
     EXPECT(rmse[0] < 0.05 && rmse[1] > 3 * rmse[0]);
+}
+
+/* ---- newer rows first ---- */
+
+TEST(a_share_of_every_batch_comes_from_the_newest_rows_and_the_rest_from_everywhere)
+{
+    static struct pendulum_data d;
+    struct train_config         c      = pendulum_recipe(1);
+    double                      newest = 0, rest = 0;
+    int                         drawn = 0;
+
+    c.recent  = 0.25;
+    c.holdout = 0.1;
+    pendulum_collect(&d, 320, 3);
+    struct train_data view = pendulum_view(&d);
+    view.nrecent           = 40;
+    struct trainer *t      = trainer_new(&pendulum_dims, &c, 1);
+    for (int fit = 0; fit < 20; fit++) {
+        EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0);
+        for (int m = 0; m < 3; m++)
+            for (int from = 0; from < 288; from += 32, drawn++) {
+                const int *rows = trainer_draw(t, m, from, 32);
+
+                for (int i = 0; i < 32; i++) {
+                    if (i < 8)
+                        newest += rows[i] >= 280;
+                    else
+                        rest += rows[i] >= 280;
+                    for (int h = 0; h < t->nheld; h++)
+                        EXPECT(rows[i] != t->rows[t->nkept + h]);
+                }
+            }
+    }
+    EXPECT(newest == 8.0 * drawn);
+    EXPECT_NEAR(rest / (24.0 * drawn), 0.125, 0.02);
+    EXPECT(trainer_draw(t, 0, 0, 6) && t->batch[0] >= 280 && t->batch[1] >= 280); /* a short batch has its share too */
+    trainer_free(t);
+}
+
+TEST(where_nobody_knows_the_newest_rows_all_count_the_same)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(60);
+
+    pendulum_collect(&d, 100, 3);
+    struct train_data view = pendulum_view(&d);
+    struct ensemble   a    = fitted(&pendulum_dims, &c, &view, 1);
+    c.recent               = 0.5;
+    struct ensemble b      = fitted(&pendulum_dims, &c, &view, 1);
+    view.nrecent           = 20;
+    struct ensemble other  = fitted(&pendulum_dims, &c, &view, 1);
+    EXPECT(memcmp(a.weights, b.weights, weight_bytes(&pendulum_dims)) == 0);
+    EXPECT(memcmp(a.weights, other.weights, weight_bytes(&pendulum_dims)) != 0);
+    ensemble_free(&a);
+    ensemble_free(&b);
+    ensemble_free(&other);
 }

@@ -172,8 +172,8 @@ static struct store *experience(void)
     return store;
 }
 
-/* One more trial with n transitions of the pendulum.  Returns its id. */
-static int64_t practise(struct store *store, int n, uint64_t seed, const char *status)
+/* One more trial with n transitions of the pendulum, or of one that answers the other way.  Returns its id. */
+static int64_t practise_as(struct store *store, int n, uint64_t seed, const char *status, bool reversed)
 {
     static struct pendulum_data d;
     struct trial_row            t = { .number = (uint32_t)seed, .kind = "planned" };
@@ -187,10 +187,17 @@ static int64_t practise(struct store *store, int n, uint64_t seed, const char *s
                                  .a    = { d.a[i] },
                                  .y    = { d.y[2 * i], d.y[2 * i + 1] } };
 
+        for (int k = 0; k < 2 && reversed; k++)
+            tr.y[k] = 2 * tr.x[k] - tr.y[k];
         EXPECT(store_transition(store, t.id, &tr) == 0);
     }
     EXPECT(store_commit(store) == 0);
     return t.id;
+}
+
+static int64_t practise(struct store *store, int n, uint64_t seed, const char *status)
+{
+    return practise_as(store, n, seed, status, false);
 }
 
 /* Error of a candidate on data it has not seen, in units of the targets' std. */
@@ -233,6 +240,29 @@ TEST(an_order_gives_a_candidate_that_predicts_well)
     EXPECT(r.stage == TRAINER_DONE && r.transitions == 450);
     EXPECT(error_on_new_data(r.file, 2) < 0.2);
     EXPECT(finish(&p) == 0);
+    store_close(store);
+}
+
+TEST(recent_trials_are_the_newest_that_left_transitions)
+{
+    struct store  *store = experience();
+    struct process p;
+
+    practise_as(store, 300, 1, "finished", true);
+    practise(store, 200, 2, "finished");
+    int64_t last = practise(store, 200, 3, "aborted");
+    for (int trials = 2; trials <= 3; trials++) {
+        struct trainer_setup s = setup(1000);
+
+        s.config.recent        = 1; /* everything else is forgotten */
+        s.config.recent_trials = trials;
+        p                      = start(NULL);
+        tell(&p, &s, sizeof s);
+        struct trainer_report r = ordered(&p, order(1, 0, "", last));
+        EXPECT(r.stage == TRAINER_DONE && r.transitions == 700);
+        EXPECT(trials == 2 ? error_on_new_data(r.file, 1) < 0.2 : error_on_new_data(r.file, 1) > 0.5);
+        EXPECT(finish(&p) == 0);
+    }
     store_close(store);
 }
 
