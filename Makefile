@@ -84,7 +84,7 @@ $B/liblimber.a: $(OBJ)
 
 # What needs only libc and libm, and the tests of that.
 PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/models/kernels_% $B/firmware-bridge/receiver.o \
-    $(patsubst %,$B/%.o,daemon/mode daemon/filter models/ensemble models/isa models/judge models/peak models/train models/train_data),$(OBJ))
+    $(patsubst %,$B/%.o,daemon/mode daemon/filter models/ensemble models/isa models/judge models/peak models/train models/train_data models/train_unroll),$(OBJ))
 PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core receiver rollout planner gradient search train \
     judge kernels team ensemble task filter vmath peak mode))
 # The long simulations of the core, and whole fits, take minutes in an emulator.

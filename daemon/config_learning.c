@@ -257,10 +257,15 @@ static int trainer_options(struct document *d, const struct yaml_trainer *y, con
     t->input_noise         = or_float(y->input_noise, 0);
     t->recent              = or_float(y->recent, 0);
     t->recent_trials       = or_int(y->recent_trials, 1);
+    t->unroll              = or_int(y->unroll, 1);
+    t->unroll_grow         = or_int(y->unroll_grow, 1);
+    t->unroll_weight       = or_float(y->unroll_weight, 1);
 
     if (trainer_key_has_effect(d, "trainer.patience", t->holdout > 0, "trainer.holdout above 0") < 0 ||
         trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0 ||
-        trainer_key_has_effect(d, "trainer.recent_trials", t->recent > 0, "trainer.recent above 0") < 0)
+        trainer_key_has_effect(d, "trainer.recent_trials", t->recent > 0, "trainer.recent above 0") < 0 ||
+        trainer_key_has_effect(d, "trainer.unroll_grow", t->unroll > 1, "trainer.unroll above 1") < 0 ||
+        trainer_key_has_effect(d, "trainer.unroll_weight", t->unroll > 1, "trainer.unroll above 1") < 0)
         return -1;
     if (t->max_steps && t->max_steps < t->min_steps)
         return document_fail(d, "trainer.max_steps", "expected at least trainer.min_steps (%d)", t->min_steps);

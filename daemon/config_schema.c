@@ -161,6 +161,9 @@ static const cyaml_schema_field_t trainer_fields[] = {
     FLOAT(MAY, trainer, input_noise),
     FLOAT(MAY, trainer, recent),
     INT(MAY, trainer, recent_trials),
+    INT(MAY, trainer, unroll),
+    INT(MAY, trainer, unroll_grow),
+    FLOAT(MAY, trainer, unroll_weight),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t gates_fields[] = {

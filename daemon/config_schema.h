@@ -83,8 +83,8 @@ struct yaml_trainer {
     bool    *warm_start, *bootstrap, *standardise_targets, *learned_bounds;
     double  *weight_decay; /* per layer, input to output */
     unsigned weight_decay_count;
-    int     *patience, *train_members, *max_steps, *recent_trials;
-    double  *holdout, *improvement, *learning_rate_final, *input_noise, *recent;
+    int     *patience, *train_members, *max_steps, *recent_trials, *unroll, *unroll_grow;
+    double  *holdout, *improvement, *learning_rate_final, *input_noise, *recent, *unroll_weight;
 };
 
 struct yaml_gates {

@@ -45,10 +45,12 @@ static const char USAGE[] = "usage: limber-trainer < orders > reports\n"
 
 /* Experience read so far. */
 struct experience {
-    int64_t  last_trial; /* everything up to this trial is here */
-    int      n, capacity, skipped;
-    float   *x, *a, *y;
-    int64_t *trial; /* id */
+    int64_t   last_trial; /* everything up to this trial is here */
+    int       n, capacity, skipped;
+    float    *x, *a, *y;
+    int64_t  *trial; /* id */
+    uint32_t *step;
+    int      *run; /* see train_data */
 };
 
 struct worker {
@@ -143,7 +145,13 @@ static bool reserve(struct experience *d, int nx, int na)
     int64_t *trial = realloc(d->trial, rows * sizeof *trial);
     if (trial)
         d->trial = trial;
-    if (!x || !a || !y || !trial)
+    uint32_t *step = realloc(d->step, rows * sizeof *step);
+    if (step)
+        d->step = step;
+    int *run = realloc(d->run, rows * sizeof *run);
+    if (run)
+        d->run = run;
+    if (!x || !a || !y || !trial || !step || !run)
         return false;
     d->capacity = (int)rows;
     return true;
@@ -184,6 +192,7 @@ static bool take(void *ctx, int64_t trial_id, const struct transition *t)
     memcpy(d->a + (size_t)d->n * sa, t->a, sa * sizeof *t->a);
     memcpy(d->y + (size_t)d->n * sx, t->y, sx * sizeof *t->y);
     d->trial[d->n] = trial_id;
+    d->step[d->n]  = t->step;
     d->n++;
     return true;
 }
@@ -229,9 +238,13 @@ static struct train_data training_data(const struct worker *w)
 {
     const struct experience *d = &w->data;
 
-    return (struct train_data){
-        .n = d->n, .x = d->x, .a = d->a, .y = d->y, .nrecent = recent_rows(d, w->setup.config.recent_trials)
-    };
+    train_runs(d->n, d->trial, d->step, d->run);
+    return (struct train_data){ .n       = d->n,
+                                .x       = d->x,
+                                .a       = d->a,
+                                .y       = d->y,
+                                .nrecent = recent_rows(d, w->setup.config.recent_trials),
+                                .run     = d->run };
 }
 
 /* ---- training ---- */
@@ -479,8 +492,10 @@ int main(int argc, char **argv)
     trainer_free(w.spare);
     store_close(w.store);
     free(w.data.x);
-    free(w.data.trial);
     free(w.data.a);
     free(w.data.y);
+    free(w.data.trial);
+    free(w.data.step);
+    free(w.data.run);
     return 0;
 }

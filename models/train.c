@@ -25,34 +25,60 @@
 
 enum { FIT_SEED = 2, LOAD_SEED = 4, PROGRESS_STEPS = 50 };
 
+/* Arrays of the multi-step loss, for batches of so many rows. */
+static void layout_unroll(struct trainer *t, struct arena *a, size_t rows)
+{
+    const struct model_dims *d   = &t->e.dims;
+    size_t                   all = rows * (size_t)t->c.unroll, states = (size_t)t->c.batch * (size_t)d->nx,
+           in = kernels_wide(ensemble_nin(d));
+
+    for (int l = 0; l <= d->layers; l++)
+        t->dzs[l] = ARENA_ARRAY(a, float, all *kernels_wide(l < d->layers ? d->hidden : 2 * d->nx));
+    t->state = ARENA_ARRAY(a, float, states *(size_t)t->c.unroll);
+    t->pull  = ARENA_ARRAY(a, float, states *(size_t)t->c.unroll);
+    t->carry = ARENA_ARRAY(a, float, states);
+    t->dh    = ARENA_ARRAY(a, float, rows *in);
+    t->ones  = ARENA_ARRAY(a, float, rows *in);
+}
+
+static void fill_ones(struct trainer *t)
+{
+    size_t n = (size_t)trainer_tiles(t, t->c.batch) * (size_t)t->k->tile * kernels_wide(ensemble_nin(&t->e.dims));
+
+    for (size_t i = 0; i < n; i++)
+        t->ones[i] = 1;
+}
+
 static void layout(struct trainer *t, struct arena *a)
 {
     const struct model_dims *d    = &t->e.dims;
     size_t                   rows = (size_t)trainer_tiles(t, t->c.batch) * (size_t)t->k->tile, nx = (size_t)d->nx;
     size_t                   hidden = rows * kernels_wide(d->hidden), out = rows * kernels_wide(2 * d->nx);
-    size_t                   weights = (size_t)d->members * t->params;
+    size_t weights = (size_t)d->members * t->params, steps = t->c.unroll > 1 ? (size_t)t->c.unroll : 1;
 
     t->w    = ARENA_ARRAY(a, float, weights);
     t->m    = ARENA_ARRAY(a, float, weights);
     t->v    = ARENA_ARRAY(a, float, weights);
     t->best = ARENA_ARRAY(a, float, t->c.holdout > 0 ? weights : 0);
-    t->h[0] = ARENA_ARRAY(a, float, rows *kernels_wide(ensemble_nin(d)));
+    t->h[0] = ARENA_ARRAY(a, float, steps *rows *kernels_wide(ensemble_nin(d)));
     for (int l = 0; l < d->layers; l++) {
-        t->h[l + 1] = ARENA_ARRAY(a, float, hidden);
-        t->slope[l] = ARENA_ARRAY(a, float, hidden);
+        t->h[l + 1] = ARENA_ARRAY(a, float, steps *hidden);
+        t->slope[l] = ARENA_ARRAY(a, float, steps *hidden);
     }
     t->out     = ARENA_ARRAY(a, float, out);
     t->target  = ARENA_ARRAY(a, float, rows *kernels_wide(d->nx));
     t->dz[0]   = ARENA_ARRAY(a, float, hidden > out ? hidden : out);
     t->dz[1]   = ARENA_ARRAY(a, float, hidden > out ? hidden : out);
     t->batch   = ARENA_ARRAY(a, int, t->c.batch);
-    t->scratch = ARENA_ARRAY(a, float, kernels_scratch(t->c.batch));
+    t->scratch = ARENA_ARRAY(a, float, kernels_scratch((int)(steps * rows)));
     t->dmax    = ARENA_ARRAY(a, float, nx);
     t->dmin    = ARENA_ARRAY(a, float, nx);
     t->mmax    = ARENA_ARRAY(a, float, nx);
     t->vmax    = ARENA_ARRAY(a, float, nx);
     t->mmin    = ARENA_ARRAY(a, float, nx);
     t->vmin    = ARENA_ARRAY(a, float, nx);
+    if (t->c.unroll > 1)
+        layout_unroll(t, a, rows);
 }
 
 /* Between the kernels' layout of one member (packed) and that of ensemble.h (plain). */
@@ -154,6 +180,8 @@ struct trainer *trainer_new_on(const char *isa, const struct model_dims *d, cons
     memset(t->memory, 0, t->memory_size);
     a = (struct arena){ .base = t->memory, .size = t->memory_size };
     layout(t, &a);
+    if (t->c.unroll > 1)
+        fill_ones(t);
     fresh_weights(t, seed);
     return t;
 }
@@ -216,43 +244,55 @@ void trainer_export(const struct trainer *t, struct ensemble *e)
 
 /* ---- one batch ---- */
 
-/* All layers for the tiles gathered, into out. */
-static void forward(struct trainer *t, int member, int some)
+void trainer_forward(struct trainer *t, int member, int at, int some)
 {
     const float *w      = t->w + (size_t)member * t->params;
     int          layers = t->e.dims.layers;
+    size_t       first  = (size_t)at * (size_t)t->k->tile;
 
     for (int l = 0, in, out; l <= layers; l++) {
         ensemble_layer(&t->e.dims, l, &in, &out);
-        t->k->forward(some, in, out, w + t->offset[l], t->h[l], l < layers ? t->h[l + 1] : t->out,
-                      l < layers ? t->slope[l] : NULL);
+        size_t to = first * kernels_wide(out);
+
+        t->k->forward(some, in, out, w + t->offset[l], t->h[l] + first * kernels_wide(in),
+                      l < layers ? t->h[l + 1] + to : t->out, l < layers ? t->slope[l] + to : NULL);
     }
+}
+
+double trainer_first_loss(struct trainer *t, int n, float *dz)
+{
+    const struct ensemble *e = &t->e;
+
+    return t->k->nll(n, e->dims.nx, t->out, t->target, e->max_logvar, e->min_logvar, dz, t->dmax, t->dmin);
+}
+
+struct kernels_update trainer_update(const struct trainer *t, int member, int l, float rate, float *grad)
+{
+    size_t at = (size_t)member * t->params + t->offset[l];
+
+    return (struct kernels_update){ .w     = t->w + at,
+                                    .m     = t->m + at,
+                                    .v     = t->v + at,
+                                    .grad  = grad ? grad + t->offset[l] : NULL,
+                                    .decay = (float)t->c.weight_decay[l],
+                                    .rate  = rate };
 }
 
 /* Forward, loss, backward and Adam's step for one member and the n rows gathered; with grad (params) the weights stay
  * and it receives their gradient.  Returns the loss. */
 static double train_member(struct trainer *t, int member, int n, float rate, float *grad)
 {
-    const struct kernels    *k      = t->k;
-    const struct ensemble   *e      = &t->e;
-    const struct model_dims *d      = &e->dims;
-    size_t                   params = (size_t)member * t->params;
-    float                   *dz = t->dz[0], *before = t->dz[1];
-    int                      layers = d->layers, some = trainer_tiles(t, n), in, out;
+    const struct kernels *k  = t->k;
+    float                *dz = t->dz[0], *before = t->dz[1];
+    int                   some = trainer_tiles(t, n);
 
-    forward(t, member, some);
-    double loss = k->nll(n, d->nx, t->out, t->target, e->max_logvar, e->min_logvar, dz, t->dmax, t->dmin);
+    trainer_forward(t, member, 0, some);
+    double loss = trainer_first_loss(t, n, dz);
 
-    for (int l = layers; l >= 0; l--) {
-        size_t                at = params + t->offset[l];
-        struct kernels_update u  = { .w     = t->w + at,
-                                     .m     = t->m + at,
-                                     .v     = t->v + at,
-                                     .grad  = grad ? grad + t->offset[l] : NULL,
-                                     .decay = (float)t->c.weight_decay[l],
-                                     .rate  = rate };
+    for (int l = t->e.dims.layers, in, out; l >= 0; l--) {
+        struct kernels_update u = trainer_update(t, member, l, rate, grad);
 
-        ensemble_layer(d, l, &in, &out);
+        ensemble_layer(&t->e.dims, l, &in, &out);
         if (l > 0)
             k->back_inputs(some, in, out, u.w, dz, t->slope[l - 1], before);
         k->back_weights(n, in, out, t->h[l], dz, &u, t->scratch);
@@ -262,6 +302,12 @@ static double train_member(struct trainer *t, int member, int n, float rate, flo
         before      = swap;
     }
     return loss;
+}
+
+/* The same by whichever loss is wanted. */
+static double learn(struct trainer *t, int member, const int *rows, int n, float rate, float *grad)
+{
+    return t->c.unroll > 1 ? trainer_unroll(t, member, rows, n, rate, grad) : train_member(t, member, n, rate, grad);
 }
 
 /* ---- one step, one training ---- */
@@ -285,10 +331,12 @@ static double step(struct trainer *t, int from, int n, double done)
 
     clear_bounds_gradient(t);
     for (int m = 0; m < e->dims.members; m++) {
-        trainer_gather(t, trainer_draw(t, m, from, n), n);
+        const int *rows = trainer_draw(t, m, from, n);
+
+        trainer_gather(t, rows, n);
         if (t->c.input_noise > 0)
             trainer_add_noise(t, n);
-        loss += train_member(t, m, n, rate, NULL);
+        loss += learn(t, m, rows, n, rate, NULL);
     }
     if (t->c.learned_bounds) {
         size_t nx = (size_t)e->dims.nx;
@@ -314,7 +362,7 @@ static double held_out_error(struct trainer *t, int member)
     for (int from = 0, n; from < t->nheld; from += n) {
         n = t->nheld - from < t->c.batch ? t->nheld - from : t->c.batch;
         trainer_gather(t, t->rows + t->nkept + from, n);
-        forward(t, member, trainer_tiles(t, n));
+        trainer_forward(t, member, 0, trainer_tiles(t, n));
         for (int b = 0; b < n; b++) {
             size_t       at = (size_t)(b / tile * tile), lane = (size_t)(b % tile);
             const float *mu   = t->out + at * kernels_wide(2 * nx) + lane;
@@ -393,16 +441,25 @@ static int planned_steps(const struct trainer *t, int per_epoch)
     return t->c.max_steps && t->c.max_steps < epochs * per_epoch ? t->c.max_steps : epochs * per_epoch;
 }
 
+/* Steps of the multi-step loss in an epoch, from 0. */
+static int unrolled(const struct trainer *t, int epoch)
+{
+    int grown = t->c.unroll_grow ? 1 + epoch / t->c.unroll_grow : t->c.unroll;
+
+    return grown < t->c.unroll ? grown : t->c.unroll;
+}
+
 static int run_epochs(struct trainer *t, bool (*progress)(void *, double), void *ctx, double *loss)
 {
     int per_epoch = (t->nkept + t->c.batch - 1) / t->c.batch, total = planned_steps(t, per_epoch);
     int steps = 0, waited = 0;
 
     *loss = (double)NAN;
-    while (steps < total) {
+    for (int epoch = 0; steps < total; epoch++) {
         double sum = 0;
         int    from, rows;
 
+        t->unroll = unrolled(t, epoch);
         trainer_shuffle(t);
         for (from = 0; from < t->nkept && steps < total; from += rows) {
             rows = t->nkept - from < t->c.batch ? t->nkept - from : t->c.batch;
@@ -431,6 +488,7 @@ int trainer_fit(struct trainer *t, const struct train_data *data, bool (*progres
         fresh_weights(t, rng_next(&t->rng));
         clear_moments(t);
     }
+    t->data = data;
     trainer_prepare(t, data, true);
     trainer_split(t, data);
     forget_scores(t);
@@ -473,12 +531,14 @@ double trainer_gradient(struct trainer *t, const struct train_data *data, float 
     double           loss = 0;
 
     CHECK(grad && data->n >= 1 && data->n <= t->c.batch && t->c.holdout == 0 && trainer_reserve(t, data->n));
+    t->data   = data;
+    t->unroll = t->c.unroll;
     trainer_prepare(t, data, false);
     trainer_split(t, data);
     clear_bounds_gradient(t);
     for (int m = 0; m < e->dims.members; m++) {
         trainer_gather(t, t->rows, data->n);
-        loss += train_member(t, m, data->n, 0, grad);
+        loss += learn(t, m, t->rows, data->n, 0, grad);
         unpack(t, grad, dweights + (size_t)m * params);
         unpack(t, t->w + (size_t)m * t->params, e->weights + (size_t)m * params);
     }

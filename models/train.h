@@ -25,6 +25,9 @@ struct train_config {
     int    train_members;                /* nets trained; of more than dims.members the best are exported  */
     double learning_rate_final;          /* share of the rate that it falls to, linearly, in one training  */
     int    max_steps;                    /* gradient steps of a training at most; 0: no limit              */
+    int    unroll;                       /* steps of the multi-step loss (train_unroll.c); up to 1: none   */
+    int    unroll_grow;                  /* epochs of a training per further step; 0: all from the start   */
+    double unroll_weight;                /* of the multi-step loss                                         */
     double recent;                       /* share of every batch from the newest rows, 0: as they come     */
     int    recent_trials;                /* how many trials these are: for who fills train_data            */
     double input_noise;                  /* std of noise on inputs, as a share of each input's own std     */
@@ -36,7 +39,11 @@ struct train_data {
     int          n;
     const float *x, *a, *y;
     int          nrecent; /* the last so many rows are the newest trials', for recent; 0: nobody knows */
+    const int   *run;     /* n: how many rows after this one go on where it ends, for unroll; NULL: none      */
 };
+
+/* run of rows with these trials and steps: one goes on where the last ended if it is the next step of the same trial. */
+void train_runs(int n, const int64_t *trial, const uint32_t *step, int *run);
 
 struct trainer;
 

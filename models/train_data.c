@@ -26,6 +26,7 @@ void trainer_data_free(struct trainer *t)
     free(t->in_all);
     free(t->target_all);
     free(t->rows);
+    free(t->reach);
     free(t->order);
     free(t->recent);
 }
@@ -41,9 +42,10 @@ bool trainer_reserve(struct trainer *t, int n)
     t->in_all     = malloc(rows * (size_t)ensemble_nin(&t->e.dims) * sizeof *t->in_all);
     t->target_all = malloc(rows * (size_t)t->e.dims.nx * sizeof *t->target_all);
     t->rows       = malloc(rows * sizeof *t->rows);
+    t->reach      = malloc(rows * sizeof *t->reach);
     t->order      = malloc(rows * (size_t)t->e.dims.members * sizeof *t->order);
     t->recent     = malloc((t->c.recent > 0 ? rows * (size_t)t->e.dims.members : 1) * sizeof *t->recent);
-    if (!t->in_all || !t->target_all || !t->rows || !t->order || !t->recent)
+    if (!t->in_all || !t->target_all || !t->rows || !t->reach || !t->order || !t->recent)
         return false;
     t->capacity = (int)rows;
     return true;
@@ -153,6 +155,27 @@ static void deal(struct trainer *t, const int *rows, int n, int *to)
             *to++ = rows[t->c.bootstrap ? (int)rng_below(&t->rng, (uint32_t)n) : i];
 }
 
+void train_runs(int n, const int64_t *trial, const uint32_t *step, int *run)
+{
+    for (int i = n - 1; i >= 0; i--) {
+        bool next = i + 1 < n && trial[i + 1] == trial[i] && step[i + 1] == step[i] + 1;
+
+        run[i] = next ? run[i + 1] + 1 : 0;
+    }
+}
+
+/* Steps from each row up to the end of its run or to a row held out. */
+static void find_reach(struct trainer *t, const struct train_data *data)
+{
+    for (int i = 0; i < data->n; i++)
+        t->reach[i] = 1;
+    for (int i = 0; i < t->nheld; i++)
+        t->reach[t->rows[t->nkept + i]] = 0;
+    for (int i = data->n - 2; i >= 0 && data->run; i--)
+        if (t->reach[i] > 0 && data->run[i] > 0)
+            t->reach[i] += t->reach[i + 1];
+}
+
 void trainer_split(struct trainer *t, const struct train_data *data)
 {
     int n = data->n;
@@ -167,6 +190,7 @@ void trainer_split(struct trainer *t, const struct train_data *data)
     }
     t->nkept = n - t->nheld;
     qsort(t->rows, (size_t)t->nkept, sizeof *t->rows, ascending);
+    find_reach(t, data);
     deal(t, t->rows, t->nkept, t->order);
 
     t->nrecent = 0;

@@ -19,6 +19,8 @@ struct oracle {
     const struct train_data *data;
     const double            *decay;
     double                  *w, hi[2], lo[2];
+    int                      unroll; /* steps of the multi-step loss, 0: none; its weight; std of the targets */
+    double                   weight, std[2];
 };
 
 static double softplus(double x)
@@ -26,13 +28,13 @@ static double softplus(double x)
     return log1p(exp(x));
 }
 
-static double oracle_row(const struct oracle *o, const double *w, int row)
+/* Output (mean, raw log-variance) for a state and the action of a row. */
+static void oracle_net(const struct oracle *o, const double *w, const double x[2], int row, double h[8])
 {
-    const float *x = o->data->x + 2 * row, *y = o->data->y + 2 * row;
-    double       h[8] = { sin((double)x[0]), cos((double)x[0]), (double)x[1], (double)o->data->a[row] }, z[8];
-    int          in[] = { 4, 5, 5 }, out[] = { 5, 5, 4 };
-    double       loss = 0;
+    double z[8];
+    int    in[] = { 4, 5, 5 }, out[] = { 5, 5, 4 };
 
+    h[0] = sin(x[0]), h[1] = cos(x[0]), h[2] = x[1], h[3] = (double)o->data->a[row];
     for (int i = 0; i < 4; i++)
         h[i] = (h[i] - (double)o->e->in_mean[i]) / (double)o->e->in_std[i];
     for (int l = 0; l < 3; l++) {
@@ -45,12 +47,31 @@ static double oracle_row(const struct oracle *o, const double *w, int row)
         for (int k = 0; k < out[l]; k++)
             h[k] = l < 2 ? z[k] / (1 + exp(-z[k])) : z[k];
     }
+}
+
+static double oracle_row(const struct oracle *o, const double *w, int row)
+{
+    const float *x = o->data->x + 2 * row, *y = o->data->y + 2 * row;
+    double       s[2] = { (double)x[0], (double)x[1] }, h[8], loss = 0;
+
+    oracle_net(o, w, s, row, h);
     for (int k = 0; k < 2; k++) {
         double t  = ((double)y[k] - (double)x[k] - (double)o->e->out_mean[k]) / (double)o->e->out_std[k];
         double lv = o->hi[k] - softplus(o->hi[k] - h[2 + k]);
 
         lv = o->lo[k] + softplus(lv - o->lo[k]);
         loss += (h[k] - t) * (h[k] - t) * exp(-lv) + lv;
+    }
+    for (int step = 0; step < o->unroll; step++, row++) { /* on from its own states, as far as the trial goes */
+        oracle_net(o, w, s, row, h);
+        for (int k = 0; k < 2; k++) {
+            s[k] += (double)o->e->out_mean[k] + (double)o->e->out_std[k] * h[k];
+            double error = (s[k] - (double)o->data->y[2 * row + k]) / o->std[k];
+
+            loss += o->weight / o->unroll * error * error;
+        }
+        if (!o->data->run || o->data->run[row] == 0)
+            break;
     }
     return loss / (2.0 * o->data->n);
 }
@@ -89,7 +110,7 @@ static double slope_of(const struct oracle *o, double *at)
     return (up - down) / (2 * eps);
 }
 
-static void expect_gradient(const char *isa)
+static void expect_gradient(const char *isa, int unroll, bool standardise)
 {
     static struct pendulum_data d;
     size_t                      n = 2 * ensemble_params(&tiny);
@@ -98,12 +119,20 @@ static void expect_gradient(const char *isa)
     double                      w[200];
     struct ensemble             e;
 
-    c.learned_bounds = true;
+    c.batch               = 40; /* some rows of a tile stay empty */
+    c.learned_bounds      = true;
+    c.standardise_targets = standardise;
+    c.unroll              = unroll;
+    c.unroll_weight       = 0.7;
     for (int l = 0; l < 3; l++)
         c.weight_decay[l] = 0.01 * (l + 1);
-    pendulum_collect(&d, 24, 1);
+    pendulum_collect(&d, 40, 1);
     struct train_data view = pendulum_view(&d);
-    struct trainer   *t    = trainer_new_on(isa, &tiny, &c, 5);
+    int               run[40];
+    for (int i = 0; i < 40; i++) /* trials of 3, 1, 29 and 7 rows */
+        run[i] = (i < 3 ? 2 : i < 4 ? 3 : i < 33 ? 32 : 39) - i;
+    view.run          = run;
+    struct trainer *t = trainer_new_on(isa, &tiny, &c, 5);
     EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0); /* a normaliser, and weights that are not fresh */
     EXPECT(ensemble_alloc(&e, &tiny) == 0 && n <= 200);
     trainer_export(t, &e);
@@ -111,16 +140,20 @@ static void expect_gradient(const char *isa)
         e.max_logvar[k] = 0.3f + 0.1f * (float)k;
         e.min_logvar[k] = -1.5f;
     }
+    float std[MAX_OBS];
+    memcpy(std, t->target_std, sizeof std);
     trainer_load(t, &e);
+    memcpy(t->target_std, std, sizeof std); /* what only a fit knows where targets are not standardised */
 
-    struct oracle o = { &e, &view, c.weight_decay, w, { 0 }, { 0 } };
+    struct oracle o = { .e = &e, .data = &view, .decay = c.weight_decay, .w = w, .unroll = unroll, .weight = 0.7 };
     for (size_t i = 0; i < n; i++)
         w[i] = (double)e.weights[i];
     for (int k = 0; k < 2; k++) {
-        o.hi[k] = (double)e.max_logvar[k];
-        o.lo[k] = (double)e.min_logvar[k];
+        o.hi[k]  = (double)e.max_logvar[k];
+        o.lo[k]  = (double)e.min_logvar[k];
+        o.std[k] = (double)t->target_std[k];
     }
-    EXPECT_NEAR(trainer_gradient(t, &view, dw, dmax, dmin), oracle_loss(&o), 1e-5);
+    EXPECT_NEAR(trainer_gradient(t, &view, dw, dmax, dmin), oracle_loss(&o), 2e-5);
     for (size_t i = 0; i < n; i++)
         EXPECT_NEAR(dw[i], slope_of(&o, &w[i]), 2e-5);
     for (int k = 0; k < 2; k++) {
@@ -135,7 +168,16 @@ static void expect_gradient(const char *isa)
 TEST(gradient_matches_finite_differences_everywhere)
 {
     for (const char *const *isa = isa_names(); *isa; isa++)
-        expect_gradient(*isa);
+        expect_gradient(*isa, 0, true);
+}
+
+TEST(gradient_through_a_net_s_own_predictions_matches_finite_differences)
+{
+    for (const char *const *isa = isa_names(); *isa; isa++) {
+        expect_gradient(*isa, 2, true);
+        expect_gradient(*isa, 7, true);
+        expect_gradient(*isa, 4, false);
+    }
 }
 
 /* ---- learning ---- */
@@ -839,4 +881,135 @@ TEST(where_nobody_knows_the_newest_rows_all_count_the_same)
     ensemble_free(&a);
     ensemble_free(&b);
     ensemble_free(&other);
+}
+
+/* ---- the multi-step loss ---- */
+
+TEST(runs_end_with_their_trial_and_where_a_step_is_missing)
+{
+    int64_t  trial[] = { 4, 4, 4, 5, 5, 5, 5, 9 };
+    uint32_t step[]  = { 0, 1, 2, 3, 4, 6, 7, 8 };
+    int      run[8], want[] = { 2, 1, 0, 1, 0, 1, 0, 0 };
+
+    train_runs(8, trial, step, run);
+    EXPECT(memcmp(run, want, sizeof run) == 0);
+}
+
+TEST(unrolling_stops_at_rows_held_out)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(1);
+    int                         run[60];
+
+    c.holdout = 0.2;
+    c.unroll  = 4;
+    pendulum_collect(&d, 60, 3);
+    struct train_data view = pendulum_view(&d);
+    for (int i = 0; i < 60; i++)
+        run[i] = (i < 30 ? 29 : 59) - i;
+    view.run          = run;
+    struct trainer *t = trainer_new(&pendulum_dims, &c, 1);
+    EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0);
+    bool held[61] = { [60] = true };
+    for (int i = 0; i < t->nheld; i++)
+        held[t->rows[t->nkept + i]] = true;
+    for (int i = 0; i < 60; i++) {
+        int end = i;
+
+        while (!held[end] && !(end == 30 && i < 30))
+            end++;
+        EXPECT(t->reach[i] == end - i);
+    }
+    trainer_free(t);
+}
+
+/* Error after so many steps on its own predictions, over the std of the states. */
+static double drift(const struct ensemble *e, int steps)
+{
+    double sum = 0, all = 0;
+
+    for (int from = 0; from < 40; from++) {
+        struct rng r;
+        float      x[2], p[3][2];
+
+        rng_seed(&r, 500 + (uint64_t)from);
+        for (int k = 0; k < 2; k++)
+            x[k] = (float)(k + 1) * (float)rng_normal(&r);
+        for (int m = 0; m < 3; m++)
+            memcpy(p[m], x, sizeof x);
+        for (int i = 0; i < steps; i++) {
+            float a = (float)(2 * rng_uniform(&r) - 1);
+
+            pendulum_step(x, a);
+            for (int m = 0; m < 3; m++) {
+                float mean[2], var[2];
+
+                ensemble_predict(e, m, p[m], &a, mean, var);
+                for (int k = 0; k < 2; k++)
+                    p[m][k] += mean[k];
+            }
+        }
+        for (int m = 0; m < 3; m++)
+            for (int k = 0; k < 2; k++) {
+                sum += (double)((p[m][k] - x[k]) * (p[m][k] - x[k])) / (k ? 16 : 1);
+                all += (double)(x[k] * x[k]) / (k ? 16 : 1);
+            }
+    }
+    return sqrt(sum / all);
+}
+
+/* Where a state is measured badly, what one step shows is mostly noise: many steps show where it went. */
+TEST(with_noisy_measurements_the_multi_step_loss_predicts_further)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(800);
+    struct rng                  r;
+    int                         run[600];
+    double                      error[2];
+
+    pendulum_collect(&d, 600, 3);
+    rng_seed(&r, 8);
+    for (int i = 0; i < 600; i++)
+        run[i] = 49 - i % 50;
+    for (int i = 0; i < 1200; i++) { /* the same measurement ends one transition and begins the next */
+        float noise = 0.15f * (float)rng_normal(&r) * (float)(1 + 2 * (i % 2));
+
+        d.x[i] += noise;
+        if (i % 100 > 1)
+            d.y[i - 2] += noise;
+    }
+    struct train_data view = pendulum_view(&d);
+    view.run               = run;
+    for (int i = 0; i < 2; i++) {
+        c.unroll          = i ? 8 : 1;
+        c.unroll_weight   = 10;
+        struct ensemble e = fitted(&pendulum_dims, &c, &view, 1);
+
+        error[i] = drift(&e, 8);
+        ensemble_free(&e);
+    }
+    EXPECT(error[1] < 0.5 * error[0]);
+}
+
+TEST(the_curriculum_adds_a_step_every_so_many_epochs_from_one)
+{
+    static struct pendulum_data d;
+    struct train_config         c = pendulum_recipe(1);
+    int                         run[100], want[] = { 1, 1, 2, 2, 3, 3, 3 };
+
+    c.unroll        = 3;
+    c.unroll_weight = 1;
+    c.unroll_grow   = 2;
+    pendulum_collect(&d, 100, 3);
+    for (int i = 0; i < 100; i++)
+        run[i] = 49 - i % 50;
+    struct train_data view = pendulum_view(&d);
+    view.run               = run;
+    for (int epochs = 1; epochs <= 7; epochs++) {
+        c.epochs          = epochs;
+        struct trainer *t = trainer_new(&pendulum_dims, &c, 1);
+
+        EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0 && t->unroll == want[epochs - 1]);
+        trainer_free(t);
+    }
 }
