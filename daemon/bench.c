@@ -55,6 +55,8 @@ static const struct bench_verb {
     { "optimisers", "every planner's search on functions with known optima", optimisers },
     { "budget", "cost reached by every planner for the same number of model evaluations", bench_budget },
     { "accuracy", "what fast arithmetic does to predictions and to the order of candidates", bench_accuracy },
+    { "model", "how far a learned model can be trusted: predictions, calibration, disagreement", bench_trust },
+    { "data", "amount of random data before the first plan, and learning on or not afterwards", bench_data },
 };
 
 enum { BENCHES = sizeof benches / sizeof *benches };

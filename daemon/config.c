@@ -45,12 +45,17 @@ static int trials(struct document *d, const struct yaml_robot *y, struct robot_c
     bool sim = c->hardware == HARDWARE_SIM;
 
     c->trials.count            = or_int(y->trials.count, 15);
+    c->trials.random           = or_int(y->trials.random, 1);
     c->trials.steps            = *y->trials.steps;
     c->trials.next             = (enum trial_next)or_int(y->trials.next, sim ? NEXT_AUTO : NEXT_OPERATOR);
     c->trials.wait_for_model_s = or_float(y->trials.wait_for_model_s, 20);
     c->trials.seed             = y->trials.seed ? *y->trials.seed : 1;
     if (c->trials.next == NEXT_AUTO && !sim)
         return document_fail(d, "trials.next", "expected operator with hardware: real; a person starts each trial");
+    if (y->trials.random && c->trials.next != NEXT_AUTO)
+        return document_fail(d, "trials.random", "expected this key only with trials.next: auto; an operator says which kind is next");
+    if (y->trials.random && c->exploration.kind == EXPLORE_NONE)
+        return document_fail(d, "trials.random", "expected this key only with exploration, which says what such a trial does");
     return 0;
 }
 

@@ -93,6 +93,7 @@ struct robot_config {
 
     struct {
         int             count; /* planned trials to run with next: auto            */
+        int             random; /* random trials before them                        */
         int             steps; /* planner steps of a trial                         */
         enum trial_next next;
         double          wait_for_model_s;
@@ -106,6 +107,7 @@ struct robot_config {
     struct planner_config planner;
     double                planner_budget; /* share of a planner step until the deadline, 0 .. 1 */
     struct train_config   trainer;
+    bool                  aggregate; /* false: nothing is learned from planned trials */
 
     struct {
         struct gate_config plan_age;        /* planner steps a plan may be old, never off above 2       */

@@ -38,6 +38,7 @@ static const struct number_rule rules[] = {
     { "exploration.amplitude",         "shares of the action range",  1e-6,          1 },
     { "exploration.smoothness",        "",                               0,      0.999 },
     { "trials.count",                  "trials",                         1,     100000 },
+    { "trials.random",                 "trials",                         1,       1000 },
     { "trials.steps",                  "planner steps",                  1,     100000 },
     { "trials.wait_for_model_s",       "s",                              0,       3600 },
     { "trials.seed",                   "",                               0, 9007199254740992.0 },

@@ -290,6 +290,7 @@ static int trainer(struct document *d, const struct yaml_trainer *y, struct robo
     t->batch               = or_int(y->batch, 32);
     t->epochs              = or_int(y->epochs, paper ? 5 : 50);
     t->min_steps           = or_int(y->min_steps, paper ? 0 : 3000);
+    c->aggregate           = or_bool(y->aggregate, true);
     t->warm_start          = or_bool(y->warm_start, true);
     t->bootstrap           = or_bool(y->bootstrap, true);
     t->standardise_targets = or_bool(y->standardise_targets, !paper);

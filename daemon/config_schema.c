@@ -96,6 +96,7 @@ static const cyaml_schema_field_t exploration_fields[] = {
 };
 static const cyaml_schema_field_t trials_fields[] = {
     INT(MAY, trials, count),
+    INT(MAY, trials, random),
     INT(MUST, trials, steps),
     WORD(MAY, trials, next, next_words),
     FLOAT(MAY, trials, wait_for_model_s),
@@ -147,6 +148,7 @@ static const cyaml_schema_field_t trainer_fields[] = {
     INT(MAY, trainer, batch),
     INT(MAY, trainer, epochs),
     INT(MAY, trainer, min_steps),
+    BOOL(MAY, trainer, aggregate),
     BOOL(MAY, trainer, warm_start),
     BOOL(MAY, trainer, bootstrap),
     BOOL(MAY, trainer, standardise_targets),

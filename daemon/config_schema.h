@@ -49,7 +49,7 @@ struct yaml_exploration {
 };
 
 struct yaml_trials {
-    int      *count, *steps, *next; /* next: enum trial_next */
+    int      *count, *random, *steps, *next; /* next: enum trial_next */
     double   *wait_for_model_s;
     uint64_t *seed;
 };
@@ -80,7 +80,7 @@ struct yaml_trainer {
     int     *recipe; /* enum recipe */
     double  *learning_rate;
     int     *batch, *epochs, *min_steps;
-    bool    *warm_start, *bootstrap, *standardise_targets, *learned_bounds;
+    bool    *aggregate, *warm_start, *bootstrap, *standardise_targets, *learned_bounds;
     double  *weight_decay; /* per layer, input to output */
     unsigned weight_decay_count;
     int     *patience, *train_members, *max_steps, *recent_trials, *unroll, *unroll_grow;

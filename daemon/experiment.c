@@ -121,8 +121,21 @@ static void update(struct experiment *e, const struct trial_row *t, const char *
         journal_store_failed(e->journal, what);
 }
 
+/* Random trials done. */
+static int randoms(const struct experiment *e)
+{
+    int n = 0;
+
+    for (int i = 0; i < e->nhistory; i++)
+        n += e->history[i].number == 0 && strcmp(e->history[i].status, "finished") == 0;
+    return n;
+}
+
 static void finished(struct experiment *e, const struct notice *n)
 {
+    bool random = strcmp(e->row.kind, "random") == 0;
+    bool learn  = random ? randoms(e) + 1 >= e->config->trials.random : e->config->aggregate;
+
     experiment_commit(e); /* the trainer reads committed rows */
     int missing = (int)n->step - e->row.steps;
 
@@ -131,7 +144,7 @@ static void finished(struct experiment *e, const struct notice *n)
     journal_say(e->journal, "trial", "trial %u (%s) finished: return %.2f%s%s", n->trial, e->row.kind, e->row.ret,
                 missing ? ", does not count: " : "", e->row.reason);
     if (e->row.id) /* nothing was stored without one */
-        learner_trial(e->learner, &e->row, &e->data);
+        learner_trial(e->learner, &e->row, &e->data, learn);
     e->waiting_since_s = now_s();
 }
 
@@ -232,7 +245,8 @@ static bool due(struct experiment *e, enum trial_kind *kind)
         return false;
     if (!model && e->learner->state == LEARNER_DEAD)
         return false; /* nothing to plan with and nobody to learn; the journal says why */
-    *kind = model && e->next_number > 0 ? TRIAL_PLANNED : TRIAL_RANDOM;
+    bool explored = e->next_number > 1 || (e->next_number > 0 && randoms(e) >= e->config->trials.random);
+    *kind         = model && explored ? TRIAL_PLANNED : TRIAL_RANDOM;
     return *kind == TRIAL_PLANNED || e->config->exploration.kind != EXPLORE_NONE;
 }
 

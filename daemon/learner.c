@@ -380,7 +380,7 @@ static void remember_error(struct learner *l, double rmse)
     l->last_rmse                      = rmse;
 }
 
-void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data)
+void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data, bool learn)
 {
     double rmse, nll, limit;
 
@@ -393,6 +393,8 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
             roll_back(l, rmse, limit);
     }
     remember(l, data);
+    if (!learn)
+        return;
     l->ordered_trial_id = row->id;
     if (l->state == LEARNER_IDLE && l->process_up)
         send_order(l);
@@ -522,8 +524,9 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
     setup_fill(l, schema, store_path);
     spawn(l);
     /* Experience that no model was trained on: the daemon ended before the training did. */
-    bool lost = l->incumbent.version ? trials.finished > scan.learned
-                                     : store_transition_count(l->store) >= l->config->trials.steps;
+    int64_t first = (int64_t)l->config->trials.random * l->config->trials.steps;
+    bool    lost  = l->incumbent.version ? l->config->aggregate && trials.finished > scan.learned
+                                         : store_transition_count(l->store) >= first;
     if (lost && l->process_up)
         send_order(l);
     return 0;

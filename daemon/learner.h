@@ -66,9 +66,9 @@ struct learner {
  * the trainer.  0, or -1 with `why`. */
 int learner_start(struct learner *l, const struct store_schema *schema, const char *store_path, char *why, size_t why_size);
 
-/* A finished trial with its transitions: predicted first (its prequential error is written to row), then ordered to be
- * learned.  Random trials have no prediction. */
-void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data);
+/* A finished trial with its transitions: predicted first (its prequential error is written to row), then, with learn,
+ * ordered to be learned.  Random trials have no prediction. */
+void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data, bool learn);
 
 /* Called often: ends a trainer that has been training without a word for a minute. */
 void learner_tick(struct learner *l);

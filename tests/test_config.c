@@ -81,6 +81,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT_STR(c.gates.residual.off_reason, "judged per trial");
     EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
     EXPECT(c.trials.count == 15 && c.trials.steps == 200 && c.trials.next == NEXT_AUTO && c.trials.seed == 1);
+    EXPECT(c.trials.random == 1 && c.aggregate);
     EXPECT(c.cores.control_priority == 80 && c.cores.io_priority == 75 && c.cores.planner_priority == 70);
     EXPECT(c.cores.planners == 1 && c.cores.planner[0] == 1 && c.planner.workers == 1);
     EXPECT(!c.endpoint[0] && !c.telemetry[0] && !c.paths.run[0] && !c.paths.store[0]);
@@ -473,6 +474,9 @@ static const struct edit robots[] = {
     { "plan_every: 1",         "plan_every: 1\n  delay_steps: 2", "  delay_steps", "rates.delay_steps: value \"2\":", "from 0 to 1" },
     { "{kind: zero}",          "{kind: damp}",           "- name: slider", "joints[0].baseline_kd: missing:", "for baseline damp" },
     { "effort: 300",           "baseline_kp: 5\n    effort: 300", "baseline_kp: 5", "joints[0].baseline_kp: value \"5\":", "only with baseline: {kind: hold}" },
+    { "exploration: {kind: uniform, amplitude: 1.0, smoothness: 0}\n\ntrials:", "trials:\n  random: 2", "  random: 2", "trials.random: value \"2\":", "only with exploration" },
+    { "next: auto",            "next: operator\n  random: 2", "  random: 2", "trials.random: value \"2\":", "only with trials.next: auto" },
+    { "count: 15",             "random: 0",              NULL, "trials.random: value \"0\":", "from 1 to 1000" },
     { "smoothness: 0}",        "smoothness: 0.5}",       NULL, "exploration.smoothness: value \"0.5\":", "expected 0 with kind: uniform" },
     { "{kind: uniform, amplitude: 1.0, smoothness: 0}", "{kind: smooth, amplitude: 1.0}", NULL, "exploration.smoothness: missing:", "low-pass" },
     { "{kind: uniform, amplitude: 1.0, smoothness: 0}", "{kind: uniform}", NULL, "exploration.amplitude: missing:", "no default" },

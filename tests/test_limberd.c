@@ -137,6 +137,69 @@ TEST(a_restarted_daemon_goes_on_with_its_experience_model_and_trial_numbers)
     EXPECT(store_digest(&f).n > seen);
 }
 
+/* ---- first data, and learning on or not ---- */
+
+struct course {
+    int      random, planned, models, transitions;
+    uint64_t seed[3]; /* of random trials */
+};
+
+static bool course_trial(void *ctx, const struct trial_row *t)
+{
+    struct course *c = ctx;
+
+    if (strcmp(t->kind, "random") == 0 && t->number == 0 && strcmp(t->status, "finished") == 0 && c->random < 3)
+        c->seed[c->random++] = t->seed;
+    else if (strcmp(t->status, "finished") == 0)
+        c->planned += t->model_first == 1 && t->model_last == 1;
+    return true;
+}
+
+static bool course_model(void *ctx, const struct model_row *m)
+{
+    struct course *c = ctx;
+
+    c->models++;
+    c->transitions = m->transitions;
+    return true;
+}
+
+static struct course course_of(const struct fixture *f)
+{
+    struct course c = { 0 };
+    char          path[300], why[300];
+
+    snprintf(path, sizeof path, "%s/experience.db", f->dir);
+    struct store *s = store_open(path, &schema, true, why, sizeof why);
+    EXPECT(s && store_trials(s, course_trial, &c) >= 0 && store_models(s, course_model, &c) >= 0);
+    store_close(s);
+    return c;
+}
+
+TEST(several_random_trials_make_one_model_and_without_aggregation_it_stays_the_only_one)
+{
+    static const char *const edits[] = { "steps: 200", "steps: 40", "count: 15", "count: 2\n  random: 3", "recipe: steps",
+                                         "recipe: steps\n  epochs: 5\n  min_steps: 100\n  aggregate: false", NULL };
+    struct fixture           f;
+
+    if (!begin(&f, edits))
+        return;
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    struct course c = course_of(&f);
+
+    EXPECT(c.random == 3 && c.seed[0] != c.seed[1] && c.seed[1] != c.seed[2] && c.seed[0] != c.seed[2]);
+    EXPECT(c.planned == 2 && c.models == 1 && c.transitions == 3 * 40);
+    EXPECT(fixture_post(&f, "/disarm", NULL, NULL, 0));
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 3));
+    child_stop(&f.daemon, 0, 3);
+
+    /* Nor does a restart learn from the planned trials. */
+    EXPECT(fixture_daemon(&f, NULL));
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 5)); /* nothing is being trained */
+    fixture_end(&f);
+    EXPECT(course_of(&f).models == 1);
+}
+
 /* ---- resuming ---- */
 
 /* What a daemon leaves that ended between its exploration trial and the model of it. */
