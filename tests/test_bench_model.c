@@ -111,7 +111,7 @@ TEST(a_model_of_a_process_with_known_noise_comes_out_calibrated_and_a_wrong_vari
     }
     for (int k = 0; k < 2;
          k++) /* of a Gaussian with that noise, in units of the target's std: 0.5 (1 + log 2 pi) + log std */
-        EXPECT_NEAR(together[k].nll, 1.4189 + log(NOISE[k] / (double)s.target[k]), 0.06);
+        EXPECT_NEAR(together[k].nll, 1.4189 + log(NOISE[k] / (double)s.target[k]), 0.1);
     double right = together[2].z_rms, right_error = together[2].error, right_nll = together[2].nll;
 
     scale_variance(&e, 4); /* not sure enough: std doubled */
