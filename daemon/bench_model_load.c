@@ -169,7 +169,7 @@ static bool show_training(void *ctx, double done)
 static int train_here(struct model_bench *b, uint64_t seed)
 {
     const struct model_dims *d     = &b->config.model;
-    struct train_data        data  = { b->seen.n, b->seen.x, b->seen.a, b->seen.y };
+    struct train_data        data  = { .n = b->seen.n, .x = b->seen.x, .a = b->seen.a, .y = b->seen.y };
     struct trainer          *t     = trainer_new(d, &b->config.trainer, seed);
     int                      tenth = 0;
 

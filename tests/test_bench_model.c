@@ -56,7 +56,7 @@ static void learn(const struct trust_rows *rows, struct ensemble *e)
                               .bootstrap           = true,
                               .standardise_targets = true,
                               .weight_decay        = { 1e-4, 2.5e-4, 5e-4 } };
-    struct train_data   d = { rows->n, rows->x, rows->a, rows->y };
+    struct train_data   d = { .n = rows->n, .x = rows->x, .a = rows->a, .y = rows->y };
     struct trainer     *t = trainer_new(&world_dims, &c, 7);
 
     EXPECT(t && ensemble_alloc(e, &world_dims) == 0);
