@@ -274,11 +274,11 @@ void ensemble_score(const struct ensemble *e, int n, const float *x, const float
 {
     int    nx = e->dims.nx, na = e->dims.na, members = e->dims.members;
     double se = 0, sum = 0;
-    long   count = 0;
+    long   count = 0, every = 1 + (long)(ensemble_params(&e->dims) * (size_t)members * (size_t)n / SCORE_PRODUCTS);
 
     if (!scale)
         scale = e->out_std;
-    for (int i = 0; i < n; i++, x += nx, a += na, y += nx) {
+    for (long i = 0; i < n; i += every, x += every * nx, a += every * na, y += every * nx) {
         double mu[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 }, noise[MAX_OBS] = { 0 };
         float  target[MAX_OBS];
 

@@ -30,6 +30,8 @@ enum {
     MAX_LAYERS  = 5,   /* hidden layers                              */
     MAX_HIDDEN  = 512, /* units of a hidden layer                    */
     MAX_IN      = 2 * MAX_OBS + MAX_ACT,
+
+    SCORE_PRODUCTS = 500000000, /* ensemble_score */
 };
 
 enum input_kind { INPUT_IDENTITY = 0, INPUT_ANGLE = 1, INPUT_NONE = 2 };
@@ -101,6 +103,8 @@ void ensemble_predict(const struct ensemble *e, int member, const float *x, cons
  * *nll   mean over n and nx of 0.5 ((y - mu)^2 / var + log var + log 2 pi), in nats, for targets in units of scale, where
  *        mu and var are the mixture's: the members' mean, and their mean variance plus the variance of their means.  A
  *        single member is sure of itself about what it never saw; together they know better.
+ * Where all of them would take more than SCORE_PRODUCTS multiplications (a good part of a second, in which the caller's
+ * thread answers nobody), every second, third, ... transition is scored instead.
  * Non-finite predictions, and nothing to compare (n = 0, all components left out), give +infinity. */
 void ensemble_score(const struct ensemble *e, int n, const float *x, const float *a, const float *y, const float *scale,
                     double *rmse, double *nll);
