@@ -121,6 +121,11 @@ static void sorted(struct spread_values *s)
     qsort(s->v, SPREAD_VALUES, sizeof *s->v, by_value);
 }
 
+bool model_bench_pushes(const struct model_bench *b, int k)
+{
+    return !b->scale.constant[k] && b->model.dims.input[k] != INPUT_NONE;
+}
+
 static void spread(struct model_bench *b, uint64_t seed)
 {
     const struct ensemble *e = &b->model;
@@ -137,7 +142,7 @@ static void spread(struct model_bench *b, uint64_t seed)
         for (int k = 0; k < b->config.nx; k++) {
             double v[200];
 
-            if (b->scale.constant[k])
+            if (!model_bench_pushes(b, k))
                 continue;
             trust_spread_pushed(e, &b->seen, &b->scale, k, SPREAD_PUSH[i], 200, rng_derive(seed, SEED_SPREAD, 3), v);
             b->pushed_median[k][i] = quantile(v, 200, 0.5);
@@ -150,7 +155,7 @@ int model_bench_measure(struct model_bench *b, const struct model_flags *f)
     bool any = false;
 
     for (int k = 0; k < b->config.nx; k++)
-        any = any || !b->scale.constant[k];
+        any = any || model_bench_pushes(b, k);
     if (!any) {
         fprintf(stderr, "limber: no observation ever changed in what was learned from; there is nothing to predict\n");
         return EXIT_REFUSED;

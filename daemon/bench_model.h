@@ -51,6 +51,9 @@ void model_bench_close(struct model_bench *b);
 /* Measures, on what model_bench_open found.  0, or an exit code after saying what is wrong. */
 int model_bench_measure(struct model_bench *b, const struct model_flags *f);
 
+/* Whether observation k can be pushed away from what was seen: it changes, and it is an input of the model. */
+bool model_bench_pushes(const struct model_bench *b, int k);
+
 /* The value i of element k of the picture: which = 0 truth, 1 mean, 2 .. 5 bands. */
 float *model_bench_picture(const struct model_bench *b, int which, int k);
 

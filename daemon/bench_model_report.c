@@ -125,7 +125,7 @@ static json_t *spread_json(const struct model_bench *b)
         json_t *elements = json_object(), *row = quantiles_json(&b->pushed[i]);
 
         for (int k = 0; k < b->config.nx; k++)
-            if (!b->scale.constant[k])
+            if (model_bench_pushes(b, k))
                 json_object_set_new(elements, b->config.observation[k].name, js_real(b->pushed_median[k][i]));
         json_object_set_new(row, "std", js_real(SPREAD_PUSH[i]));
         json_object_set_new(row, "auc", js_real(auc(b, &b->pushed[i])));
@@ -355,7 +355,7 @@ static int draw_spread(const struct model_bench *b, const char *png, char *why, 
             p.all[i][q] = quantile(v, SPREAD_VALUES, Q[2 * q]);
     }
     for (int k = 0; k < b->config.nx; k++)
-        if (!b->scale.constant[k]) {
+        if (model_bench_pushes(b, k)) {
             line[p.lines].name = b->config.observation[k].name;
             memcpy(line[p.lines++].median, b->pushed_median[k], sizeof b->pushed_median[k]);
         }

@@ -65,8 +65,7 @@ void trust_predict(const struct ensemble *e, int member, const float *x, const f
 
 void trust_target(const struct ensemble *e, const float *x, const float *y, float *target)
 {
-    for (int k = 0; k < e->dims.nx; k++)
-        target[k] = y[k] - x[k];
+    ensemble_target(&e->dims, x, y, target);
 }
 
 void trust_next(const struct ensemble *e, int member, const float *x, const float *a, const float *z, float *next)
@@ -75,7 +74,9 @@ void trust_next(const struct ensemble *e, int member, const float *x, const floa
 
     trust_predict(e, member, x, a, mean, var);
     for (int k = 0; k < e->dims.nx; k++)
-        next[k] = x[k] + mean[k] + sqrtf(var[k]) * z[k];
+        mean[k] += sqrtf(var[k]) * z[k];
+    ensemble_follow(&e->dims, x, mean, mean);
+    memcpy(next, mean, sizeof *next * (size_t)e->dims.nx);
 }
 
 /* ---- yardsticks ---- */
@@ -398,7 +399,7 @@ void trust_spread_pushed(const struct ensemble *e, const struct trust_rows *r, c
     int able[MAX_OBS], count = 0, nx = r->nx;
 
     for (int j = 0; j < nx; j++)
-        if (k < 0 ? !s->constant[j] : j == k)
+        if (k < 0 ? !s->constant[j] && e->dims.input[j] != INPUT_NONE : j == k)
             able[count++] = j;
     CHECK(count > 0);
     for (int i = 0; i < n; i++) {

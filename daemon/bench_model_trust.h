@@ -106,7 +106,8 @@ void trust_calibrate(const struct ensemble *e, const struct trust_rows *r, const
 double trust_spread(const struct ensemble *e, const float *x, const float *a);
 
 /* n values for x and a: of rows picked evenly; uniform in the box of what was seen, `wide` times as wide; of rows with
- * observation k pushed up or down by `push` of its std (k < 0: any observation that is not constant in s). */
+ * observation k pushed up or down by `push` of its std (k < 0: any observation that is an input and not constant in s,
+ * of which there must be one). */
 void trust_spread_rows(const struct ensemble *e, const struct trust_rows *r, int n, uint64_t seed, double *out);
 void trust_spread_box(const struct ensemble *e, const struct trust_scale *s, double wide, int n, uint64_t seed,
                       double *out);

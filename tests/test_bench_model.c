@@ -322,6 +322,51 @@ TEST(a_particle_keeps_its_net_and_one_that_leaves_the_numbers_is_counted_and_sta
     ensemble_free(&e);
 }
 
+TEST(a_step_leads_where_its_target_says_whatever_kind_the_targets_are)
+{
+    struct kit        k;
+    struct trust_rows rows = { .nx = 5, .na = 2 };
+    double            still[50], pushed[50];
+
+    kit_defaults(&k, 5, 2);
+    k.d.input[0] = k.d.input[1] = INPUT_NONE;
+    k.d.target[0]               = TARGET_AHEAD;
+    k.d.target[1]               = TARGET_ASIDE;
+    k.d.heading                 = 2;
+    k.d.target[3]               = TARGET_ABSOLUTE;
+    kit_model(&k, 2);
+    for (uint64_t i = 0; i < 50; i++) {
+        struct rng r;
+        float      x[5], a[2], next[5], target[5], mean[5], var[5], z[5] = { 0, 0, 0, 0, 2 };
+
+        rng_seed(&r, i);
+        for (int j = 0; j < 5; j++)
+            x[j] = (float)kit_between(&r, -3, 3);
+        for (int j = 0; j < 2; j++)
+            a[j] = (float)kit_between(&r, -1, 1);
+        trust_predict(&k.e, 1, x, a, mean, var);
+        trust_next(&k.e, 1, x, a, z, next);
+        EXPECT_NEAR(next[3], mean[3], 1e-5);
+        EXPECT_NEAR(next[4], x[4] + mean[4] + 2 * sqrtf(var[4]), 1e-5);
+        trust_target(&k.e, x, next, target);
+        for (int j = 0; j < 4; j++)
+            EXPECT_NEAR(target[j], mean[j], 1e-5);
+        trust_rows_add(&rows, x, a, next, 1, (uint32_t)i);
+        trust_next(&k.e, 1, x, a, z, x); /* in place */
+        EXPECT(memcmp(x, next, sizeof x) == 0);
+    }
+    struct trust_scale s;
+    trust_scale(&k.e, &rows, &s);
+    trust_spread_rows(&k.e, &rows, 50, 1, still);
+    trust_spread_pushed(&k.e, &rows, &s, 1, 8, 50, 1, pushed); /* no input: nobody sees it */
+    EXPECT(memcmp(still, pushed, sizeof still) == 0);
+    trust_spread_pushed(&k.e, &rows, &s, -1, 8, 50, 1, pushed); /* so it is not among "any" */
+    for (int i = 0; i < 50; i++)
+        EXPECT(still[i] != pushed[i]);
+    trust_rows_free(&rows);
+    ensemble_free(&k.e);
+}
+
 TEST(spread_is_what_the_gate_compares_with_its_threshold)
 {
     for (uint64_t seed = 1; seed < 6; seed++) {
