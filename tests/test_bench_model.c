@@ -12,6 +12,7 @@
 #include "models/model_file.h"
 #include "models/store.h"
 #include "models/train.h"
+#include "tests/fixture.h"
 #include "tests/plan_kit.h"
 #include "tests/test.h"
 
@@ -607,6 +608,36 @@ TEST(the_amounts_of_random_data_must_be_numbers)
         EXPECT(run_quietly(bench_data, argv, said, sizeof said) == 64);
         EXPECT_STR(said, "expected up to 8 numbers");
     }
+}
+
+TEST(runs_with_and_without_learning_on_start_alike_and_are_reported_side_by_side)
+{
+    static const char *const edits[] = { "steps: 200", "steps: 20", "recipe: steps",
+                                         "recipe: steps\n  epochs: 2\n  min_steps: 50", NULL };
+    struct fixture           f;
+    char                     command[1200], path[400];
+    json_error_t             error;
+    size_t                   i;
+    json_t                  *run;
+
+    fixture_init(&f, edits);
+    snprintf(command, sizeof command,
+             "%s/limber bench data --config %s --random 2 --trials 1 --seeds 1 --out %s/d >/dev/null 2>&1",
+             test_build_dir(), f.config, test_dir());
+    EXPECT(system(command) == 0);
+    snprintf(path, sizeof path, "%s/d/data-cartpole.json", test_dir());
+    json_t *r = json_load_file(path, 0, &error);
+    EXPECT(json_array_size(js_at(r, "runs")) == 2 && json_array_size(js_at(r, "medians")) == 2);
+    double first[2] = { 0, 1 };
+    json_array_foreach(js_at(r, "runs"), i, run)
+    {
+        EXPECT(js_int(run, "random_trials") == 2 && json_array_size(js_at(run, "returns")) == 1);
+        first[i] = json_number_value(json_array_get(js_at(run, "returns"), 0));
+    }
+    EXPECT(first[0] == first[1]); /* the same seed, the same random trials, the same first model */
+    json_decref(r);
+    snprintf(path, sizeof path, "%s/d/data-cartpole.png", test_dir());
+    EXPECT(is_png(path));
 }
 
 TEST(pictures_are_drawn_whatever_the_numbers)
