@@ -166,24 +166,49 @@ static bool show_training(void *ctx, double done)
     return true;
 }
 
+/* Rows of the last so many trials. */
+static int recent_rows(const struct trust_rows *r, int trials)
+{
+    int n = 0;
+
+    while (n < r->n) {
+        bool same = n > 0 && r->trial[r->n - 1 - n] == r->trial[r->n - n];
+
+        if (!same && trials-- == 0)
+            break;
+        n++;
+    }
+    return n;
+}
+
 static int train_here(struct model_bench *b, uint64_t seed)
 {
     const struct model_dims *d     = &b->config.model;
-    struct train_data        data  = { .n = b->seen.n, .x = b->seen.x, .a = b->seen.a, .y = b->seen.y };
+    const struct trust_rows *r     = &b->seen;
     struct trainer          *t     = trainer_new(d, &b->config.trainer, seed);
+    int                     *run   = malloc(sizeof *run * (size_t)r->n);
     int                      tenth = 0;
 
     b->file[0] = 0;
-    if (!t || ensemble_alloc(&b->model, d) < 0) {
+    if (!t || !run || ensemble_alloc(&b->model, d) < 0) {
         trainer_free(t);
+        free(run);
         return say(EXIT_OSERR, "no memory to train a model");
     }
     fprintf(stderr, "training a model on %d transitions, the trials held out left out\n", b->seen.n);
+    train_runs(r->n, r->trial, r->step, run);
+    struct train_data data = { .n       = r->n,
+                               .x       = r->x,
+                               .a       = r->a,
+                               .y       = r->y,
+                               .nrecent = recent_rows(r, b->config.trainer.recent_trials),
+                               .run     = run };
     ensemble_init(&b->model, seed);
     trainer_load(t, &b->model);
     int steps = trainer_fit(t, &data, show_training, &tenth, NULL);
     trainer_export(t, &b->model);
     trainer_free(t);
+    free(run);
     return steps < 0 || !ensemble_finite(&b->model) ? say(EXIT_REFUSED, "training failed") : EXIT_OK;
 }
 
