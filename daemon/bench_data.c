@@ -20,6 +20,7 @@
 #include "daemon/cli_watch.h"
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "daemon/run_dir.h"
 
 enum { AMOUNTS_MAX = 8, SEEDS_MAX = 20 };
 
@@ -187,12 +188,72 @@ static int write_report(const struct data_bench *b)
 
 /* ---- runs ---- */
 
+static int write_file(const char *dir, const char *name, const char *text, size_t n)
+{
+    char  path[PATH_SIZE + 32];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    f         = fopen(path, "we");
+    bool good = f && fwrite(text, 1, n, f) == n;
+
+    if ((f && fclose(f) != 0) || !good) {
+        fprintf(stderr, "limber: cannot write %s: %s\n", path, strerror(errno));
+        return EXIT_CANTCREATE;
+    }
+    return EXIT_OK;
+}
+
+static int copy_task(const char *from, const char *dir)
+{
+    static char text[1 << 18];
+    FILE       *f = fopen(from, "re");
+    size_t      n = f ? fread(text, 1, sizeof text, f) : 0;
+
+    if (f)
+        fclose(f);
+    if (n > 0 && n < sizeof text)
+        return write_file(dir, "task.yaml", text, n);
+    fprintf(stderr, "limber: cannot read %s\n", from);
+    return EXIT_CONFIG;
+}
+
+/* The run's own robot.yaml and task in its directory, which is made. */
+static int write_config(const struct data_bench *b, int random, bool aggregate, const char *dir)
+{
+    struct robot_config *c = malloc(sizeof *c);
+    char                 count[48], dropped[KEYS_SIZE], why[900], *text = NULL;
+    /* Waiting so long: no result may depend on how long a fit takes on this machine. */
+    const char *const           set[]   = { "trials.wait_for_model_s=3600", count,
+                                aggregate ? "trainer.aggregate=true" : "trainer.aggregate=false" };
+    const struct config_changes changes = { .set = set, .sets = 3, .task_copy = "task.yaml" };
+    int                         rc      = EXIT_CONFIG;
+
+    CHECK(c);
+    snprintf(count, sizeof count, "trials.random=%d", random);
+    if (config_load_with(b->f.config, &changes, c, &text, dropped, why, sizeof why) != 0) {
+        fprintf(stderr, "limber: %s\n", why);
+    } else {
+        char absolute[PATH_SIZE];
+
+        rc = run_dir_find(dir, NULL, c->robot, absolute, sizeof absolute, why, sizeof why) == 0 ? EXIT_OK
+                                                                                                : EXIT_CANTCREATE;
+        if (rc != EXIT_OK)
+            fprintf(stderr, "limber: %s\n", why);
+        rc = rc == EXIT_OK ? write_file(dir, "robot.yaml", text, strlen(text)) : rc;
+        rc = rc == EXIT_OK ? copy_task(c->task_file, dir) : rc;
+    }
+    free(text);
+    free(c);
+    return rc;
+}
+
 static int one_run(struct data_bench *b, int k, int on, long s, struct terminal *t)
 {
     struct session *session = malloc(sizeof *session);
     struct curve   *c       = malloc(sizeof *c);
     struct run     *r       = &b->run[k][on][s];
-    char            dir[PATH_SIZE], store[PATH_SIZE + 32], label[80], stamp[32], why[700];
+    char            dir[PATH_SIZE], config[PATH_SIZE + 32], store[PATH_SIZE + 32], label[80], stamp[32], why[700];
     struct tm       tm;
     time_t          now = time(NULL);
 
@@ -202,12 +263,13 @@ static int one_run(struct data_bench *b, int k, int on, long s, struct terminal 
     snprintf(dir, sizeof dir, "%s/%s-s%ld-r%d-%s", b->f.out, stamp, b->f.seed + s, b->amount[k], on ? "on" : "off");
     snprintf(label, sizeof label, "seed %ld, %d random, %s", b->f.seed + s, b->amount[k],
              on ? "learning on" : "no more");
-    int rc = session_start(session, &(struct session_options){ .config   = b->f.config,
+    snprintf(config, sizeof config, "%s/robot.yaml", dir);
+    int rc = write_config(b, b->amount[k], on, dir);
+    if (rc == EXIT_OK)
+        rc = session_start(session, &(struct session_options){ .config   = config,
                                                                .run_dir  = dir,
                                                                .seed     = b->f.seed + s,
                                                                .trials   = b->f.trials,
-                                                               .random   = b->amount[k],
-                                                               .frozen   = !on,
                                                                .lockstep = true });
     if (rc == EXIT_OK) {
         rc = session_finish(session, watch_session(session, t, &(struct watch){ .label = label }));

@@ -175,7 +175,10 @@ int bench_trust(int argc, char **argv)
     };
     struct trained_flags *c       = &f.common;
     const struct flag     flags[] = {
-            { .name = "config", .value = "FILE", .what = "robot.yaml", .text = &c->config },
+            { .name  = "config",
+              .value = "FILE",
+              .what  = "robot.yaml (default: the one in the run's directory)",
+              .text  = &c->config },
             { .name = "run", .value = "DIR", .what = "directory of a run: its experience.db, its models", .text = &c->run },
             { .name = "store", .value = "DB", .what = "experience.db, instead of the run's", .text = &c->store },
             { .name  = "model",
@@ -212,8 +215,9 @@ int bench_trust(int argc, char **argv)
             { .name = "out", .value = "DIR", .what = "directory for report and pictures (build/bench)", .text = &c->out },
             { 0 }
     };
-    const struct usage usage = { .line  = "bench model --config FILE (--run DIR | --store DB [--model FILE]) [--train] "
-                                          "[--holdout N] [--json] [--out DIR]",
+    const struct usage usage = { .line =
+                                     "bench model [--config FILE] (--run DIR | --store DB [--model FILE]) [--train] "
+                                     "[--holdout N] [--json] [--out DIR]",
                                  .text  = "How far can a learned model be trusted?  Predictions over many steps, "
                                           "calibration of the predicted variance, and\n"
                                           "disagreement of the nets, on trials that the model was not trained on.  "

@@ -265,16 +265,18 @@ int model_bench_open(struct model_bench *b, const struct model_flags *f)
 {
     const struct trained_flags *c     = &f->common;
     struct found                found = { 0 };
-    char                        store[PATH_SIZE], why[700];
+    char                        store[PATH_SIZE], config[PATH_SIZE] = "", why[700];
 
     memset(b, 0, sizeof *b);
-    if (!c->config)
-        return say(EXIT_USAGE, "--config is missing; see --help");
+    if (c->config || c->run)
+        snprintf(config, sizeof config, "%s%s", c->config ? c->config : c->run, c->config ? "" : "/robot.yaml");
+    if (!c->config && (!c->run || access(config, R_OK) != 0))
+        return say(EXIT_USAGE, "--config is missing, and there is no robot.yaml in the run's directory; see --help");
     if (!c->run && !c->store)
         return say(EXIT_USAGE, "expected --run DIR or --store DB: the experience");
     if (c->model && f->train)
         return say(EXIT_USAGE, "--model and --train exclude each other");
-    if (config_load(c->config, &b->config, why, sizeof why) != 0)
+    if (config_load(config, &b->config, why, sizeof why) != 0)
         return say(EXIT_CONFIG, why);
     int n = snprintf(store, sizeof store, "%s%s", c->store ? c->store : c->run, c->store ? "" : "/experience.db");
     if (n >= (int)sizeof store)

@@ -94,8 +94,8 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
 
 static int start_daemon(struct session *s, const struct session_options *o)
 {
-    char  program[PATH_SIZE], log[PATH_SIZE + 32], seed[24], trials[24], random[24];
-    char *argv[20];
+    char  program[PATH_SIZE], log[PATH_SIZE + 32], seed[24], trials[24];
+    char *argv[16];
     int   n = 0;
 
     if (program_find("limberd", program, sizeof program, s->why, sizeof s->why) != 0)
@@ -103,7 +103,6 @@ static int start_daemon(struct session *s, const struct session_options *o)
     snprintf(log, sizeof log, "%s/limberd.log", s->run_dir);
     snprintf(seed, sizeof seed, "%ld", o->seed);
     snprintf(trials, sizeof trials, "%ld", o->trials);
-    snprintf(random, sizeof random, "%ld", o->random);
     argv[n++] = program;
     argv[n++] = (char *)"--config";
     argv[n++] = (char *)o->config;
@@ -117,12 +116,6 @@ static int start_daemon(struct session *s, const struct session_options *o)
         argv[n++] = (char *)"--trials";
         argv[n++] = trials;
     }
-    if (o->random > 0) {
-        argv[n++] = (char *)"--random-trials";
-        argv[n++] = random;
-    }
-    if (o->frozen)
-        argv[n++] = (char *)"--no-aggregate";
     if (o->train_flat_out)
         argv[n++] = (char *)"--train-flat-out";
     argv[n] = NULL;

@@ -21,8 +21,6 @@ struct session_options {
     const char *run_dir;        /* made if need be */
     long        seed;           /* of daemon and simulator; -1: the configuration's */
     long        trials;         /* 0: the configuration's */
-    long        random;         /* random trials first; 0: the configuration's */
-    bool        frozen;         /* nothing is learned from planned trials */
     bool        lockstep;       /* the simulator asks for it */
     bool        train_flat_out; /* the trainer never rests (bench-rt) */
     bool        ordinary;       /* without real-time priorities, for several in lockstep on their own cores */

@@ -27,10 +27,9 @@ struct daemon_options {
     const char *planner_isa;  /* NULL: the best                      */
     bool        check;
     bool        train_flat_out;
-    bool        no_aggregate;
     bool        has_seed, has_trials;
     uint64_t    seed;
-    int         trials, random_trials; /* random_trials 0: the configuration's */
+    int         trials;
 };
 
 struct daemon {

@@ -27,15 +27,12 @@ enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
 static const char usage[] =
     "limberd - learns a robot's dynamics and controls it by planning with what it learned\n"
     "\n"
-    "  limberd --config FILE [--run-dir DIR] [--seed N] [--trials N] [--random-trials N] [--no-aggregate]\n"
-    "          [--planner-isa NAME] [--train-flat-out]\n"
+    "  limberd --config FILE [--run-dir DIR] [--seed N] [--trials N] [--planner-isa NAME] [--train-flat-out]\n"
     "  limberd --check FILE       only check the configuration\n"
     "\n"
     "  --run-dir DIR        sockets, store and models; default: paths.run, /run/limber/NAME, ...\n"
     "  --seed N             instead of trials.seed\n"
     "  --trials N           instead of trials.count\n"
-    "  --random-trials N    instead of trials.random\n"
-    "  --no-aggregate       trainer.aggregate: false, whatever the configuration says\n"
     "  --planner-isa NAME   avx512, avx2 or portable; default: the best this processor has\n"
     "  --train-flat-out     benchmark: the trainer never rests\n"
     "\n"
@@ -63,7 +60,6 @@ static int parse(int argc, char **argv, struct daemon_options *o)
         { "config", required_argument, NULL, 'c' },         { "check", optional_argument, NULL, 'k' },
         { "run-dir", required_argument, NULL, 'r' },        { "seed", required_argument, NULL, 's' },
         { "trials", required_argument, NULL, 't' },         { "planner-isa", required_argument, NULL, 'i' },
-        { "random-trials", required_argument, NULL, 'n' },  { "no-aggregate", no_argument, NULL, 'a' },
         { "train-flat-out", no_argument, NULL, 'f' },       { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'v' },              { 0 },
     };
@@ -93,16 +89,6 @@ static int parse(int argc, char **argv, struct daemon_options *o)
             o->trials     = (int)n;
             o->has_trials = true;
             break;
-        case 'n':
-            if (parse_count(optarg, "--random-trials", &n))
-                return EX_USAGE;
-            if (n < 1 || n > 1000) {
-                fprintf(stderr, "limberd: --random-trials: value \"%s\": expected 1 to 1000\n", optarg);
-                return EX_USAGE;
-            }
-            o->random_trials = (int)n;
-            break;
-        case 'a': o->no_aggregate = true; break;
         case 'i': o->planner_isa = optarg; break;
         case 'f': o->train_flat_out = true; break;
         case 'h': fputs(usage, stdout); exit(0);
@@ -146,9 +132,6 @@ static int configure(struct daemon *d)
         c->trials.seed = d->options.seed;
     if (d->options.has_trials)
         c->trials.count = d->options.trials;
-    if (d->options.random_trials)
-        c->trials.random = d->options.random_trials;
-    c->aggregate = c->aggregate && !d->options.no_aggregate;
     c->trainer.flat_out = c->trainer.flat_out || d->options.train_flat_out;
     if (d->options.planner_isa) {
         const char *const *isa = isa_names();

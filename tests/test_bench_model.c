@@ -638,6 +638,14 @@ TEST(runs_with_and_without_learning_on_start_alike_and_are_reported_side_by_side
     json_decref(r);
     snprintf(path, sizeof path, "%s/d/data-cartpole.png", test_dir());
     EXPECT(is_png(path));
+
+    /* Such a run has all that bench model needs. */
+    snprintf(command, sizeof command,
+             "%s/limber bench model --run %s/d/*-s1-r2-on --holdout 1 --steps 5 --out %s/m >/dev/null",
+             test_build_dir(), test_dir(), test_dir());
+    EXPECT(system(command) == 0);
+    snprintf(path, sizeof path, "%s/m/model-cartpole-bands.png", test_dir());
+    EXPECT(is_png(path));
 }
 
 TEST(pictures_are_drawn_whatever_the_numbers)
