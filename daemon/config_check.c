@@ -57,6 +57,7 @@ static const struct number_rule rules[] = {
     { "planner.decay",                 "",                               1,         10 },
     { "planner.keep",                  "shares of the elites",           0,          1 },
     { "planner.epsilon",               "squared units of action",        0,        1e6 },
+    { "planner.risk",                  "standard deviations",         -100,        100 },
     { "planner.lambda",                "units of cost",               1e-9,        1e9 },
     { "planner.kappa",                 "per unit of cost",            1e-9,        1e9 },
     { "planner.smoothing",             "",                            1e-3,          1 },

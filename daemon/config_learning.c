@@ -200,6 +200,7 @@ static int planner(struct document *d, const struct yaml_planner *y, struct robo
     p->decay            = or_float(y->decay, p->decay);
     p->keep             = or_float(y->keep, p->keep);
     p->epsilon          = or_float(y->epsilon, p->epsilon);
+    p->risk             = or_float(y->risk, 0);
     p->lambda           = or_float(y->lambda, p->lambda);
     p->kappa            = or_float(y->kappa, p->kappa);
     p->smoothing        = or_float(y->smoothing, p->smoothing);

@@ -125,6 +125,7 @@ static const cyaml_schema_field_t planner_fields[] = {
     FLOAT(MAY, planner, decay),
     FLOAT(MAY, planner, keep),
     FLOAT(MAY, planner, epsilon),
+    FLOAT(MAY, planner, risk),
     FLOAT(MAY, planner, lambda),
     FLOAT(MAY, planner, kappa),
     FLOAT(MAY, planner, smoothing),

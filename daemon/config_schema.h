@@ -71,7 +71,7 @@ struct yaml_planner {
     int    *spline;      /* enum spline_kind   */
     int    *steps, *polish, *first_population;
     double *alpha, *noise_beta, *decay, *keep, *epsilon, *budget;
-    double *lambda, *kappa, *smoothing, *anneal, *learning_rate;
+    double *risk, *lambda, *kappa, *smoothing, *anneal, *learning_rate;
 };
 
 enum recipe { RECIPE_STEPS, RECIPE_PAPER };

@@ -175,8 +175,9 @@ static void work(void *ctx, int worker, int unit)
     });
 }
 
-/* Mean over particles, always in the same order, of row b of tile t; the gradient to dact.  Returns the cost. */
-static float gather(const struct gradient *g, int tile, int t, int b, float *dact)
+/* Mean over particles, always in the same order, of row b of tile t, and what risk adds; the gradient to dact.  The
+ * deviation of the costs c_p has the gradient  sum over p of (c_p - mean) / (P deviation) dc_p.  Returns the cost. */
+static float gather(const struct gradient *g, double risk, int tile, int t, int b, float *dact)
 {
     int          steps = g->horizon * g->dims.na, P = g->particles;
     const float *cost = g->cost + t * P * tile + b, *d = g->dact + (size_t)(t * P) * (size_t)(steps * tile) + b;
@@ -185,19 +186,23 @@ static float gather(const struct gradient *g, int tile, int t, int b, float *dac
 
     for (int p = 0; p < P; p++)
         sum += (double)cost[p * tile];
-    float mean = (float)(sum / P);
+    double mean = sum / P, deviation = risk != 0 ? rollout_deviation(cost, P, tile, mean) : 0;
+    float  rated = (float)(mean + risk * deviation);
 
     for (int i = 0; i < steps; i++) {
         double slope = 0;
 
-        for (int p = 0; p < P; p++)
-            slope += (double)d[(size_t)(p * steps + i) * (size_t)tile];
+        for (int p = 0; p < P; p++) {
+            double share = deviation > 0 ? 1 + risk * ((double)cost[p * tile] - mean) / deviation : 1;
+
+            slope += share * (double)d[(size_t)(p * steps + i) * (size_t)tile];
+        }
         dact[i] = (float)(slope / P);
         good    = good && isfinite(dact[i]);
     }
     /* Written so that NaN is the worst; minus infinity would be a reward without limit. */
-    if (good && mean < ROLLOUT_WORST && mean >= -FLT_MAX)
-        return mean;
+    if (good && rated < ROLLOUT_WORST && rated >= -FLT_MAX)
+        return rated;
     memset(dact, 0, (size_t)steps * sizeof *dact);
     return ROLLOUT_WORST;
 }
@@ -236,7 +241,7 @@ int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int
             g->unit_ns = team_unit_ns(r->team);
 
         for (int c = 0; c < done; c++)
-            cost[first + c] = gather(g, tile, c / tile, c % tile, dact + (size_t)(first + c) * (size_t)steps);
+            cost[first + c] = gather(g, r->risk, tile, c / tile, c % tile, dact + (size_t)(first + c) * (size_t)steps);
         if (done < w.n)
             return first + done;
     }

@@ -44,6 +44,10 @@ const char *planner_config_error(const struct planner_config *c, const struct mo
     if (c->propagation != PARTICLES_TSINF && c->propagation != PARTICLES_TS1 && c->propagation != PARTICLES_MEAN &&
         c->propagation != PARTICLES_MM && c->propagation != PARTICLES_DS)
         return "propagation: expected tsinf, ts1, mean, mm or ds";
+    if (!(fabs(c->risk) <= 1e3))
+        return "risk: expected -1000 to 1000";
+    if (c->risk != 0 && c->propagation == PARTICLES_MM)
+        return "risk: expected 0 with propagation mm, whose particles are drawn from one distribution";
     if (search_wants_gradient(c->name) && (c->propagation == PARTICLES_MM || c->propagation == PARTICLES_DS))
         return "propagation: expected tsinf, ts1 or mean with a planner that uses gradients";
     if (c->dtype != DTYPE_F32 && c->dtype != DTYPE_BF16)

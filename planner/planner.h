@@ -51,6 +51,7 @@ struct planner_config {
     int                particles; /* per candidate; a multiple of the ensemble size        */
     enum particle_kind propagation;
     enum plan_dtype    dtype;
+    double             risk;              /* cost = mean + risk * standard deviation over particles        */
     bool               exact;             /* swish to float's last bits, not within 2e-4 (kernel.h)        */
     int                workers;           /* threads that plan, planner_step's own included: 1 .. TEAM_MAX; 0: 1 */
     int                proposals;         /* candidates of every first iteration that a proposer fills     */

@@ -47,6 +47,7 @@ void rollout_layout(struct rollout *r, struct arena *a, const struct planner_con
     r->horizon     = c->horizon;
     r->propagation = c->propagation;
     r->particles   = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
+    r->risk        = c->risk;
     r->exact       = c->exact;
     r->workers     = c->workers > 0 ? c->workers : 1;
     r->most        = (c->population + LANES_TILE - 1) / LANES_TILE * LANES_TILE;
@@ -255,7 +256,20 @@ static void evaluate_unit(void *ctx, int worker, int unit)
         r->cost[(packed ? who.particle[b] : p) * r->most + who.candidate[b]] = s->cost[b];
 }
 
-/* Mean over particles of the first n candidates. */
+/* Standard deviation of n costs, the first at cost and `next` apart, about their mean. */
+double rollout_deviation(const float *cost, int n, int next, double mean)
+{
+    double square = 0;
+
+    for (int p = 0; p < n; p++) {
+        double d = (double)cost[p * next] - mean;
+
+        square += d * d;
+    }
+    return sqrt(square / n);
+}
+
+/* Mean over particles, and what risk adds to it, of the first n candidates. */
 static void expect(const struct rollout *r, int n, float *cost)
 {
     for (int c = 0; c < n; c++) {
@@ -263,10 +277,14 @@ static void expect(const struct rollout *r, int n, float *cost)
 
         for (int p = 0; p < r->per_tile; p++)
             sum += (double)r->cost[p * r->most + c];
-        float mean = (float)(sum / r->per_tile);
+        double mean = sum / r->per_tile;
+
+        if (r->risk != 0)
+            mean += r->risk * rollout_deviation(r->cost + c, r->per_tile, r->most, mean);
+        float rated = (float)mean;
 
         /* Written so that NaN is the worst; minus infinity would be a reward without limit. */
-        cost[c] = mean <= ROLLOUT_WORST && mean >= -FLT_MAX ? mean : ROLLOUT_WORST;
+        cost[c] = rated <= ROLLOUT_WORST && rated >= -FLT_MAX ? rated : ROLLOUT_WORST;
     }
 }
 

@@ -32,6 +32,7 @@ struct rollout {
     int                     horizon;
     int                     particles; /* evaluated: one per member for PARTICLES_MEAN                  */
     enum particle_kind      propagation;
+    double                  risk;
     bool                    exact;
     bool                    timed; /* add up ticks                                                      */
     struct lanes_net        net[ROLLOUT_SLOTS];
@@ -81,5 +82,8 @@ void rollout_ticks(struct rollout *r, uint64_t *ticks);
 
 /* What the members expect of the first action (na): mean over them (nx), and their disagreement (struct plan). */
 void rollout_predict(struct rollout *r, int slot, const float *action, float *predicted, double *spread);
+
+/* Standard deviation about their mean of n costs, `next` floats apart: what risk is counted in. */
+double rollout_deviation(const float *cost, int n, int next, double mean);
 
 #endif

@@ -275,8 +275,8 @@ static inline double kit_truth(const struct kit *k, const float *start, const fl
     const float   *z;
     const uint8_t *member;
     int            P = planner_noise(k->p, &z, &member), nx = k->d.nx;
-    double         sum = 0;
-    float         *x   = malloc((size_t)(P * nx) * sizeof *x);
+    double         sum[MAX_PARTICLES] = { 0 }, mean = 0, square = 0;
+    float         *x = malloc((size_t)(P * nx) * sizeof *x);
 
     for (int p = 0; p < P; p++)
         memcpy(x + p * nx, start + p % k->d.members * nx, (size_t)nx * sizeof *x);
@@ -285,10 +285,14 @@ static inline double kit_truth(const struct kit *k, const float *start, const fl
 
         kit_step(k, P, h, a, x);
         for (int p = 0; p < P; p++)
-            sum += task_obs_cost(&k->t, x + p * nx) + task_act_cost(&k->t, a, k->d.na);
+            sum[p] += task_obs_cost(&k->t, x + p * nx) + task_act_cost(&k->t, a, k->d.na);
     }
     free(x);
-    return sum / P;
+    for (int p = 0; p < P; p++)
+        mean += sum[p] / P;
+    for (int p = 0; p < P; p++)
+        square += (sum[p] - mean) * (sum[p] - mean) / P;
+    return mean + k->c.risk * sqrt(square);
 }
 
 #endif

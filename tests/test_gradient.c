@@ -195,7 +195,7 @@ static double true_rollout(const struct rig *g, const float *a, double by, const
 {
     const struct rollout *r  = &g->r;
     int                   nx = g->k.d.nx, na = g->k.d.na, H = r->horizon;
-    double                sum = 0;
+    double                sum[MAX_PARTICLES] = { 0 }, mean = 0, square = 0;
 
     for (int p = 0; p < r->particles; p++) {
         double x[MAX_OBS], act[MAX_ACT];
@@ -207,10 +207,14 @@ static double true_rollout(const struct rig *g, const float *a, double by, const
                 act[i] = (double)a[h * na + i] + by * (double)direction[h * na + i];
             true_step(&g->k.e, r->member[p * H + h], act,
                       g->k.c.propagation == PARTICLES_MEAN ? NULL : r->z + (p * H + h) * nx, x);
-            sum += true_cost(&g->k.t, x, act, na, margin);
+            sum[p] += true_cost(&g->k.t, x, act, na, margin);
         }
     }
-    return sum / r->particles;
+    for (int p = 0; p < r->particles; p++)
+        mean += sum[p] / r->particles;
+    for (int p = 0; p < r->particles; p++)
+        square += (sum[p] - mean) * (sum[p] - mean) / r->particles;
+    return mean + r->risk * sqrt(square);
 }
 
 /* Central difference.  False at a kink, or so near one that a float may stand on its other side. */
@@ -253,6 +257,7 @@ static void random_rig(struct rig *g, struct rng *r, uint64_t seed)
     k->c.horizon     = kit_pick(r, 1, 9);
     k->c.particles   = k->d.members * kit_pick(r, 1, 3);
     k->c.propagation = (enum particle_kind)kit_pick(r, PARTICLES_TSINF, PARTICLES_MEAN);
+    k->c.risk        = rng_below(r, 2) ? 0 : (double)kit_between(r, -1, 2);
 
     memset(&k->t, 0, sizeof k->t);
     k->t.nframe = 2;

@@ -61,6 +61,7 @@ static void random_kit(struct kit *k, struct rng *r, uint64_t seed)
     k->c.propagation = (enum particle_kind)kit_pick(r, PARTICLES_TSINF, PARTICLES_DS);
     k->c.exact       = rng_below(r, 2);
     k->c.dtype       = rng_below(r, 2) ? DTYPE_F32 : DTYPE_BF16;
+    k->c.risk        = k->c.propagation == PARTICLES_MM || rng_below(r, 2) ? 0 : (double)kit_between(r, -1, 2);
     random_task(k, r);
     kit_model(k, seed);
 }
