@@ -119,6 +119,9 @@ static const struct number_rule rules[] = {
     { "terms[].width",                 "",                            1e-6,        1e6 },
     { "terms[].target[]",              "",                            -1e6,        1e6 },
     { "terms[].scale[]",               "",                            -1e6,        1e6 },
+    { "terms[].waypoints[][]",         "m",                           -1e4,        1e4 },
+    { "ends[].low",                    "",                            -1e6,        1e6 },
+    { "ends[].high",                   "",                            -1e6,        1e6 },
     /* clang-format on */
 };
 
@@ -329,7 +332,8 @@ static int check_value(struct document *d, const cyaml_schema_value_t *s, const 
 
     switch (s->type) {
     case CYAML_MAPPING: return check_map(d, s->mapping.fields, n);
-    case CYAML_SEQUENCE: return check_list(d, s, n);
+    case CYAML_SEQUENCE:
+    case CYAML_SEQUENCE_FIXED: return check_list(d, s, n);
     case CYAML_ENUM: return check_word(d, s, n);
     case CYAML_FLOAT: return schema_number(d, n, false, &value);
     case CYAML_INT:

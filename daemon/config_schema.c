@@ -47,12 +47,14 @@ static const cyaml_strval_t execute_words[]     = { { "best", EXECUTE_BEST }, { 
 static const cyaml_strval_t recipe_words[]      = { { "steps", RECIPE_STEPS }, { "paper", RECIPE_PAPER } };
 static const cyaml_strval_t return_words[]      = { { "next", RETURN_AT_NEXT }, { "current", RETURN_AT_CURRENT } };
 static const cyaml_strval_t term_words[]        = { { "observation", TERM_OBSERVATION }, { "frame", TERM_FRAME },
-                                                    { "effort", TERM_EFFORT } };
+                                                    { "effort", TERM_EFFORT }, { "path", TERM_PATH },
+                                                    { "progress", TERM_PROGRESS }, { "alive", TERM_ALIVE } };
 static const cyaml_strval_t form_words[]        = { { "squared", FORM_SQUARED }, { "exp", FORM_EXP },
                                                     { "abs", FORM_ABS }, { "linear", FORM_LINEAR } };
 /* clang-format on */
 
 static const cyaml_schema_value_t a_number = { CYAML_VALUE_FLOAT(CYAML_FLAG_DEFAULT, double) };
+static const cyaml_schema_value_t a_point  = { CYAML_VALUE_SEQUENCE_FIXED(CYAML_FLAG_DEFAULT, double, &a_number, 2) };
 static const cyaml_schema_value_t a_text   = { CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, PATH_SIZE - 1) };
 
 /* --- robot.yaml --- */
@@ -274,16 +276,25 @@ static const cyaml_schema_field_t term_fields[] = {
     LIST(MAY, term, target_obs, &a_text, 1, MAX_TERM_INDEX),
     LIST(MAY, term, target, &a_number, 1, MAX_TERM_INDEX),
     LIST(MAY, term, scale, &a_number, 1, MAX_TERM_INDEX),
+    LIST(MAY, term, waypoints, &a_point, 2, MAX_WAYPOINTS),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t end_fields[] = {
+    TEXT(MUST, end, observation),
+    FLOAT(MAY, end, low),
+    FLOAT(MAY, end, high),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t a_frame = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_frame,
                                                                   frame_fields) };
 static const cyaml_schema_value_t a_term  = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_term, term_fields) };
+static const cyaml_schema_value_t a_end   = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_end, end_fields) };
 static const cyaml_schema_field_t task_fields[] = {
     TEXT(MUST, task, name),
     WORD(MAY, task, return_at, return_words),
     LIST(MAY, task, frames, &a_frame, 0, MAX_FRAMES),
     LIST(MUST, task, terms, &a_term, 1, MAX_TERMS),
+    LIST(MAY, task, ends, &a_end, 1, MAX_ENDS),
     CYAML_FIELD_END,
 };
 

@@ -166,6 +166,13 @@ struct yaml_term {
     unsigned target_obs_count;
     double  *target, *scale;
     unsigned target_count, scale_count;
+    double (*waypoints)[2];
+    unsigned waypoints_count;
+};
+
+struct yaml_end {
+    char   *observation;
+    double *low, *high;
 };
 
 struct yaml_task {
@@ -175,6 +182,8 @@ struct yaml_task {
     unsigned           frames_count;
     struct yaml_term  *terms;
     unsigned           terms_count;
+    struct yaml_end   *ends;
+    unsigned           ends_count;
 };
 
 extern const cyaml_schema_value_t robot_schema, task_schema;

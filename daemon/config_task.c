@@ -1,4 +1,4 @@
-/* config_task.c - a task file: frames to follow and the terms of the cost. */
+/* config_task.c - a task file: frames to follow, the terms of the cost, and what ends a trial. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,18 +136,17 @@ static int term_frame(struct document *d, const struct yaml_term *y, int i, cons
             break;
     if (out->frame == t->nframe)
         return document_fail(d, key, "expected the name of one of the frames");
-    if (refuse(d, i, "observations", "terms of kind observation") < 0)
+    if (refuse(d, i, "observations", "terms of kind observation, path and progress") < 0)
         return -1;
     return term_goal(d, y, i, c, 3, out) < 0 ? -1 : term_points(d, y, i, 3, out);
 }
 
-static int term_observation(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
-                            struct task_term *out)
+/* The observations that the term names, each once. */
+static int term_index(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
+                      struct task_term *out)
 {
     if (!y->observations)
         return document_fail(d, document_key(d, "terms[%d].observations", i), "expected a list of observations");
-    if (refuse(d, i, "frame", "terms of kind frame") < 0)
-        return -1;
     for (unsigned k = 0; k < y->observations_count; k++) {
         const char *key = document_key(d, "terms[%d].observations[%u]", i, k);
         int         at  = observation_at(d, c, key, y->observations[k]);
@@ -158,20 +157,72 @@ static int term_observation(struct document *d, const struct yaml_term *y, int i
                 return document_fail(d, key, "expected each observation once");
         out->index[out->n++] = at;
     }
+    return 0;
+}
+
+static int term_observation(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
+                            struct task_term *out)
+{
+    if (refuse(d, i, "frame", "terms of kind frame") < 0 || term_index(d, y, i, c, out) < 0)
+        return -1;
     return term_goal(d, y, i, c, out->n, out) < 0 ? -1 : term_points(d, y, i, out->n, out);
 }
 
-static int term_effort(struct document *d, int i, const struct task_term *out)
+/* Keys of terms that compare something with targets. */
+static int refuse_targets(struct document *d, int i)
 {
-    if (out->form == FORM_LINEAR)
-        return document_fail(d, document_key(d, "terms[%d].form", i),
-                             "expected squared, abs or exp: an effort against the axis is no reward");
-    if (refuse(d, i, "frame", "terms of kind frame") < 0 ||
-        refuse(d, i, "target_obs", "terms of kind frame and observation") < 0 ||
-        refuse(d, i, "observations", "terms of kind observation") < 0 ||
-        refuse(d, i, "target", "terms of kind frame and observation") < 0)
+    static const char *const key[] = { "target_obs", "target", "scale" };
+
+    if (refuse(d, i, "frame", "terms of kind frame") < 0)
         return -1;
-    return refuse(d, i, "scale", "terms of kind frame and observation");
+    for (size_t k = 0; k < sizeof key / sizeof *key; k++)
+        if (refuse(d, i, key[k], "terms of kind frame and observation") < 0)
+            return -1;
+    return 0;
+}
+
+static int term_effort(struct document *d, int i)
+{
+    return refuse_targets(d, i) < 0 ? -1 : refuse(d, i, "observations", "terms of kind observation, path and progress");
+}
+
+static int term_path(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c,
+                     struct task_term *out)
+{
+    struct task_path *p = &out->path;
+
+    if (refuse_targets(d, i) < 0 || term_index(d, y, i, c, out) < 0)
+        return -1;
+    if (out->n != 2)
+        return document_fail(d, document_key(d, "terms[%d].observations", i), "expected two, [x, y], got %d", out->n);
+    if (!y->waypoints)
+        return document_fail(d, document_key(d, "terms[%d].waypoints", i), "expected a list of [x, y], in m");
+    p->n = (int)y->waypoints_count;
+    memcpy(p->point, y->waypoints, (size_t)p->n * sizeof *p->point);
+    for (int k = 1; k < p->n; k++)
+        if (!(hypot(p->point[k][0] - p->point[k - 1][0], p->point[k][1] - p->point[k - 1][1]) > 1e-6))
+            return document_fail(d, document_key(d, "terms[%d].waypoints[%d]", i, k),
+                                 "expected another point than the one before");
+    task_path_lay(p);
+    return 0;
+}
+
+/* What a form means to each kind of term; without one it is squared. */
+static int term_form(struct document *d, const struct yaml_term *y, int i, struct task_term *out)
+{
+    const char *key = document_key(d, "terms[%d].form", i);
+
+    out->form  = (enum term_form)or_int(y->form, FORM_SQUARED);
+    out->width = or_float(y->width, 0);
+    if (y->form && (out->kind == TERM_PROGRESS || out->kind == TERM_ALIVE))
+        return document_fail(d, key, "expected none: terms of kind progress and alive are linear");
+    if (out->form == FORM_LINEAR && (out->kind == TERM_EFFORT || out->kind == TERM_PATH))
+        return document_fail(d, key, "expected squared, exp or abs; linear is for kind observation and frame");
+    if (out->form == FORM_EXP && !y->width)
+        return document_fail(d, document_key(d, "terms[%d].width", i), "expected the width of form: exp");
+    if (out->form != FORM_EXP && y->width)
+        return document_fail(d, document_key(d, "terms[%d].width", i), "expected only with form: exp");
+    return 0;
 }
 
 static int term(struct document *d, const struct yaml_term *y, int i, const struct robot_config *c, struct task *t)
@@ -186,19 +237,40 @@ static int term(struct document *d, const struct yaml_term *y, int i, const stru
             return document_fail(d, key, "expected a name of its own; terms[%d] has this one", k);
     snprintf(out->name, sizeof out->name, "%s", y->name);
     out->kind   = (enum term_kind) * y->kind;
-    out->form   = (enum term_form)or_int(y->form, FORM_SQUARED);
     out->weight = *y->weight;
-    out->width  = or_float(y->width, 0);
     if (out->weight == 0)
         return document_fail(d, document_key(d, "terms[%d].weight", i), "expected a weight other than 0");
-    if (out->form == FORM_EXP && !y->width)
-        return document_fail(d, document_key(d, "terms[%d].width", i), "expected the width of form: exp");
-    if (out->form != FORM_EXP && y->width)
-        return document_fail(d, document_key(d, "terms[%d].width", i), "expected only with form: exp");
+    if (term_form(d, y, i, out) < 0)
+        return -1;
+    bool path = out->kind == TERM_PATH || out->kind == TERM_PROGRESS;
+    if (!path && refuse(d, i, "waypoints", "terms of kind path and progress") < 0)
+        return -1;
     switch (out->kind) {
     case TERM_FRAME: return term_frame(d, y, i, c, t, out);
     case TERM_OBSERVATION: return term_observation(d, y, i, c, out);
-    case TERM_EFFORT: return term_effort(d, i, out);
+    case TERM_PATH:
+    case TERM_PROGRESS: return term_path(d, y, i, c, out);
+    case TERM_EFFORT:
+    case TERM_ALIVE: return term_effort(d, i);
+    }
+    return 0;
+}
+
+static int ends(struct document *d, const struct yaml_task *y, const struct robot_config *c, struct task *t)
+{
+    for (unsigned i = 0; i < y->ends_count; i++, t->nend++) {
+        const struct yaml_end *from = &y->ends[i];
+        struct task_end       *to   = &t->end[i];
+        const char            *key  = document_key(d, "ends[%u].observation", i);
+
+        if ((to->obs = observation_at(d, c, key, from->observation)) < 0)
+            return -1;
+        to->low  = or_float(from->low, (double)-INFINITY);
+        to->high = or_float(from->high, (double)INFINITY);
+        if (!from->low && !from->high)
+            return document_fail(d, document_key(d, "ends[%u].low", i), "expected low, high or both");
+        if (!(to->low < to->high))
+            return document_fail(d, document_key(d, "ends[%u].high", i), "expected more than low, %g", to->low);
     }
     return 0;
 }
@@ -214,7 +286,7 @@ static int convert(struct document *d, const struct yaml_task *y, const struct r
     for (unsigned i = 0; i < y->terms_count; i++, t->nterm++)
         if (term(d, &y->terms[i], (int)i, c, t) < 0)
             return -1;
-    return 0;
+    return ends(d, y, c, t);
 }
 
 int config_task(const char *path, struct robot_config *c, char *why, size_t why_size)

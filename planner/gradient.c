@@ -353,6 +353,45 @@ INLINE vf effort_slope(const struct task_term *term, const float *act, int na, f
     return cost;
 }
 
+/* dx += slope of the two observations of a path times (v[0], v[1]). */
+INLINE void add_slope(const struct task_term *term, float *dx, vf slope, const vf v[2])
+{
+    add_to(dx + term->index[0] * TILE, slope * v[0]);
+    add_to(dx + term->index[1] * TILE, slope * v[1]);
+}
+
+INLINE vf path_slope(const struct task_term *term, const float *x, float *dx)
+{
+    struct nearest n;
+    vf             slope, cost, d;
+
+    path_nearest(term, x, &n);
+    d    = v_sqrt(n.d2);
+    cost = form_cost(term, term->form == FORM_ABS ? d : n.d2, &slope);
+    if (term->form == FORM_ABS)
+        slope = v_select(d == 0, d, slope / d); /* away / d is the way there */
+    add_slope(term, dx, slope, n.away);
+    return cost;
+}
+
+/* Potentials where `settle`; 0 elsewhere. */
+static __attribute__((noinline)) vf potential_slope(const struct task *t, const float *x, vi settle, float *dx)
+{
+    vf sum = v_set(0);
+
+    for (int k = 0; k < t->nterm; k++) {
+        const struct task_term *term = &t->term[k];
+        struct nearest          n;
+
+        if (term->kind != TERM_PROGRESS)
+            continue;
+        path_nearest(term, x, &n);
+        sum += v_select(settle, n.s * (float)term->weight, v_set(0));
+        add_slope(term, dx, v_select(settle, v_set((float)term->weight), v_set(0)), n.along);
+    }
+    return sum;
+}
+
 /* Cost of state and action; dx (nx), da (na) = its gradient. */
 static __attribute__((noinline)) vf cost_slope(const struct task *t, const float *x, const float *act, int nx, int na,
                                                float *dx, float *da)
@@ -370,9 +409,32 @@ static __attribute__((noinline)) vf cost_slope(const struct task *t, const float
         case TERM_OBSERVATION: cost += observation_slope(term, x, dx); break;
         case TERM_FRAME: cost += frame_slope(term, &t->frame[term->frame], x, dx); break;
         case TERM_EFFORT: cost += effort_slope(term, act, na, da); break;
+        case TERM_PATH: cost += path_slope(term, x, dx); break;
+        case TERM_ALIVE: cost += (float)term->weight; break;
+        case TERM_PROGRESS: break;
         }
     }
     return cost;
+}
+
+/* cost_slope, with potentials at the last step and the end of the task as task.h has them.  Whether a row is alive is taken
+ * as given: there is no slope in the step where it ends. */
+INLINE vf step_slope(const struct task *t, bool last, const float *x, const float *act, int nx, int na, vi *alive,
+                     float *dx, float *da)
+{
+    vf cost = cost_slope(t, x, act, nx, na, dx, da);
+    vi in = inside(t, x), was = *alive;
+
+    if (last || t->nend)
+        cost += potential_slope(t, x, last ? ~(vi){ 0 } : ~in, dx);
+    if (t->nend == 0)
+        return cost;
+    for (int i = 0; i < nx; i++)
+        v_store(dx + i * TILE, v_select(was, v_load(dx + i * TILE), v_set(0)));
+    for (int i = 0; i < na; i++)
+        v_store(da + i * TILE, v_select(was, v_load(da + i * TILE), v_set(0)));
+    *alive = was & in;
+    return v_select(was, cost, v_set(0));
 }
 
 /* ---- all steps ---- */
@@ -381,13 +443,16 @@ INLINE void there_and_back(const struct gradient_job *job, const int bt)
 {
     int nx = job->net->dims.nx, na = job->net->dims.na;
     vf  cost[BT];
+    vi  alive[BT];
 
     for (int i = 0; i < nx * TILE; i += LANES) {
         v_store(job->x + i, v_set(job->start[i / TILE]));
         v_store(job->dx + i, v_set(0));
     }
-    for (int j = 0; j < bt; j++)
-        cost[j] = v_set(0);
+    for (int j = 0; j < bt; j++) {
+        cost[j]  = v_set(0);
+        alive[j] = ~(vi){ 0 };
+    }
 
     for (int h = 0; h < job->horizon; h++) {
         struct tape  t   = tape_at(job, h);
@@ -397,7 +462,8 @@ INLINE void there_and_back(const struct gradient_job *job, const int bt)
         step_ahead(job, job->member[h], act, job->z ? job->z + h * nx : NULL, t, bt);
         for (int j = 0; j < bt; j++) {
             int at = j * LANES;
-            cost[j] += cost_slope(job->task, job->x + at, act + at, nx, na, t.dcost + at, da + at);
+            cost[j] += step_slope(job->task, h + 1 == job->horizon, job->x + at, act + at, nx, na, &alive[j],
+                                  t.dcost + at, da + at);
         }
     }
     /* A diverged state must not hide behind a bounded cost: 0 times infinity or NaN is NaN. */

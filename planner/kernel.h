@@ -509,7 +509,74 @@ INLINE vf observation_off(const struct task_term *term, int i, const float *x)
     return (d - (float)term->target[i]) * (float)term->scale[i];
 }
 
-/* Cost of one vector of states and actions. */
+/* The nearest point of a path (task.h): squared distance, arc length; how far the state is from it, and the slope of the
+ * arc length: the segment's direction, 0 where the path turns or ends. */
+struct nearest {
+    vf d2, s, away[2], along[2];
+};
+
+static __attribute__((noinline)) void path_nearest(const struct task_term *term, const float *x, struct nearest *best)
+{
+    const struct task_path *p  = &term->path;
+    vf                      px = v_load(x + term->index[0] * TILE), py = v_load(x + term->index[1] * TILE);
+
+    for (int i = 0; i + 1 < p->n; i++) {
+        float          ux = (float)p->along[i][0], uy = (float)p->along[i][1], length = (float)p->length[i];
+        vf             rx = px - (float)p->point[i][0], ry = py - (float)p->point[i][1], t = rx * ux + ry * uy;
+        vi             within = (t > 0) & (t < length);
+        struct nearest n;
+
+        t          = v_min(v_max(t, 0.0f), length);
+        n.away[0]  = rx - t * ux;
+        n.away[1]  = ry - t * uy;
+        n.d2       = n.away[0] * n.away[0] + n.away[1] * n.away[1];
+        n.s        = t + (float)p->start[i];
+        n.along[0] = v_select(within, v_set(ux), v_set(0));
+        n.along[1] = v_select(within, v_set(uy), v_set(0));
+        if (i == 0) {
+            *best = n;
+            continue;
+        }
+        vi nearer = n.d2 < best->d2; /* never where either is NaN: then the first is NaN too, and stays */
+        best->d2  = v_select(nearer, n.d2, best->d2);
+        best->s   = v_select(nearer, n.s, best->s);
+        for (int k = 0; k < 2; k++) {
+            best->away[k]  = v_select(nearer, n.away[k], best->away[k]);
+            best->along[k] = v_select(nearer, n.along[k], best->along[k]);
+        }
+    }
+}
+
+/* The sum of a task's potentials. */
+INLINE vf potential(const struct task *t, const float *x)
+{
+    vf sum = v_set(0);
+
+    for (int k = 0; k < t->nterm; k++) {
+        struct nearest n;
+
+        if (t->term[k].kind != TERM_PROGRESS)
+            continue;
+        path_nearest(&t->term[k], x, &n);
+        sum += n.s * (float)t->term[k].weight;
+    }
+    return sum;
+}
+
+/* Where no bound of the task's ends is left. */
+INLINE vi inside(const struct task *t, const float *x)
+{
+    vi in = ~(vi){ 0 };
+
+    for (int i = 0; i < t->nend; i++) {
+        vf v = v_load(x + t->end[i].obs * TILE);
+
+        in &= (v >= (float)t->end[i].low) & (v <= (float)t->end[i].high);
+    }
+    return in;
+}
+
+/* Cost of one vector of states and actions, without potentials. */
 INLINE vf step_cost(const struct task *t, const float *x, const float *act, int na)
 {
     vf cost = v_set(0);
@@ -517,6 +584,7 @@ INLINE vf step_cost(const struct task *t, const float *x, const float *act, int 
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
         vf                      sum  = v_set(0), p[3];
+        struct nearest          near;
 
         switch (term->kind) {
         case TERM_OBSERVATION:
@@ -535,6 +603,12 @@ INLINE vf step_cost(const struct task *t, const float *x, const float *act, int 
             for (int i = 0; i < na; i++)
                 sum += form_entry(term->form, v_load(act + i * TILE));
             break;
+        case TERM_PATH:
+            path_nearest(term, x, &near);
+            sum = term->form == FORM_ABS ? v_sqrt(near.d2) : near.d2;
+            break;
+        case TERM_ALIVE: sum = v_set(1); break;
+        case TERM_PROGRESS: continue;
         }
         if (term->form == FORM_EXP)
             sum = v_exp(sum * (float)(-1 / (term->width * term->width)));

@@ -11,16 +11,55 @@ INLINE void begin(const struct lanes_job *job, const float *start, float *x, con
             v_store(x + i * TILE + j * LANES, v_set(start[i]));
 }
 
-/* Adds one step's cost of states x. */
-INLINE void add_cost(const struct lanes_job *job, int h, const float *x, vf *cost, const int bt)
-{
-    int          na  = job->net->dims.na;
-    const float *act = job->act + h * na * TILE;
+/* What the rows of a tile have cost, and where a task can end (task.h): the share of their particles that it has not ended
+ * for, 0 or 1 but for moment matching, whose particles lose their pasts; and those of this step that stayed inside. */
+struct account {
+    vf cost[BT], alive[BT], stayed[BT];
+};
 
-    if (job->task)
-        for (int j = 0; j < bt; j++)
-            cost[j] += step_cost(job->task, x + j * LANES, act + j * LANES, na);
+INLINE void open_account(struct account *a, const int bt)
+{
+    for (int j = 0; j < bt; j++) {
+        a->cost[j] = a->stayed[j] = v_set(0);
+        a->alive[j]               = v_set(1);
+    }
+}
+
+/* Adds one step's cost of states x. */
+INLINE void add_cost(const struct lanes_job *job, int h, const float *x, struct account *a, const int bt)
+{
+    const struct task *t    = job->task;
+    int                na   = job->net->dims.na;
+    const float       *act  = job->act + h * na * TILE;
+    bool               last = h + 1 == job->horizon;
+
+    for (int j = 0; j < bt && t; j++) {
+        vf cost = step_cost(t, x + j * LANES, act + j * LANES, na);
+
+        vi in = ~(vi){ 0 };
+
+        if (t->nend)
+            in = inside(t, x + j * LANES);
+        if (last || t->nend) {
+            vf value = potential(t, x + j * LANES);
+            cost += v_select(last ? ~(vi){ 0 } : ~in, value, v_set(0));
+        }
+        if (t->nend) {
+            cost = v_select(a->alive[j] > 0, cost * a->alive[j], v_set(0));
+            a->stayed[j] += v_select(in, v_set(1), v_set(0));
+        }
+        a->cost[j] += cost;
+    }
     tick(job, PHASE_COST);
+}
+
+/* The step is over for all of n particles. */
+INLINE void close_step(const struct lanes_job *job, int n, struct account *a, const int bt)
+{
+    for (int j = 0; j < bt && job->task && job->task->nend; j++) {
+        a->alive[j] *= a->stayed[j] / (float)n;
+        a->stayed[j] = v_set(0);
+    }
 }
 
 /* What diverged must not hide behind a bounded cost or a saturated unit: 0 times infinity or NaN is NaN. */
@@ -41,17 +80,19 @@ INLINE void finish(const struct lanes_job *job, const vf *cost, float scale, con
 
 INLINE void roll(const struct lanes_job *job, const int bt)
 {
-    int nx = job->net->dims.nx;
-    vf  cost[BT] = { 0 };
+    int            nx = job->net->dims.nx;
+    struct account account;
 
     begin(job, job->start, job->x, bt);
+    open_account(&account, bt);
     for (int h = 0; h < job->horizon; h++) {
         model_step(job, job->member[h], 0, h, job->x, bt);
-        add_cost(job, h, job->x, cost, bt);
+        add_cost(job, h, job->x, &account, bt);
+        close_step(job, 1, &account, bt);
     }
-    add_nan(job->x, nx, cost, bt);
-    add_nan(job->act, job->horizon * job->net->dims.na, cost, bt);
-    finish(job, cost, 1, bt);
+    add_nan(job->x, nx, account.cost, bt);
+    add_nan(job->act, job->horizon * job->net->dims.na, account.cost, bt);
+    finish(job, account.cost, 1, bt);
 }
 
 /* All particles' states drawn anew from the Gaussian with their mean and variance (PETS code, propagation MM). */
@@ -82,21 +123,23 @@ INLINE void match(const struct lanes_job *job, int h, const int bt)
 
 INLINE void roll_mm(const struct lanes_job *job, const int bt)
 {
-    int nx = job->net->dims.nx, n = job->particles, members = job->net->dims.members;
-    vf  cost[BT] = { 0 };
+    int            nx = job->net->dims.nx, n = job->particles, members = job->net->dims.members;
+    struct account account;
 
     for (int p = 0; p < n; p++)
         begin(job, job->start + p % members * nx, job->x + p * nx * TILE, bt);
+    open_account(&account, bt);
     for (int h = 0; h < job->horizon; h++) {
         for (int p = 0; p < n; p++)
             model_step(job, job->member[p * job->horizon + h], p, h, job->x + p * nx * TILE, bt);
         match(job, h, bt);
         for (int p = 0; p < n; p++)
-            add_cost(job, h, job->x + p * nx * TILE, cost, bt);
+            add_cost(job, h, job->x + p * nx * TILE, &account, bt);
+        close_step(job, n, &account, bt);
     }
-    add_nan(job->x, n * nx, cost, bt);
-    add_nan(job->act, job->horizon * job->net->dims.na, cost, bt);
-    finish(job, cost, 1.0f / (float)n, bt);
+    add_nan(job->x, n * nx, account.cost, bt);
+    add_nan(job->act, job->horizon * job->net->dims.na, account.cost, bt);
+    finish(job, account.cost, 1.0f / (float)n, bt);
 }
 
 /* x follows a target drawn from the Gaussian with the mean and variance of the members' mixture (PETS code, propagation
@@ -131,9 +174,10 @@ INLINE void roll_ds(const struct lanes_job *job, const int bt)
 {
     int    nx = job->net->dims.nx, na = job->net->dims.na, members = job->net->dims.members;
     float *var = job->moment + members * nx * TILE;
-    vf     cost[BT] = { 0 };
+    struct account account;
 
     begin(job, job->start, job->x, bt);
+    open_account(&account, bt);
     for (int h = 0; h < job->horizon; h++) {
         for (int m = 0; m < members; m++) {
             const float *out  = net_outputs(job, m, job->x, job->act + h * na * TILE, 2 * nx, bt);
@@ -149,11 +193,12 @@ INLINE void roll_ds(const struct lanes_job *job, const int bt)
         }
         spread_noise(job, 0, h, bt);
         pool(job, bt);
-        add_cost(job, h, job->x, cost, bt);
+        add_cost(job, h, job->x, &account, bt);
+        close_step(job, 1, &account, bt);
     }
-    add_nan(job->x, nx, cost, bt);
-    add_nan(job->act, job->horizon * na, cost, bt);
-    finish(job, cost, 1, bt);
+    add_nan(job->x, nx, account.cost, bt);
+    add_nan(job->act, job->horizon * na, account.cost, bt);
+    finish(job, account.cost, 1, bt);
 }
 
 /* A tile's later vectors are left out where they hold no rows: the last of a population. */

@@ -69,6 +69,71 @@ static double entry(const struct task_term *term, int i, double value, const flo
     return form_entry(term->form, (value - observed - term->target[i]) * term->scale[i]);
 }
 
+void task_path_lay(struct task_path *p)
+{
+    double s = 0;
+
+    for (int i = 0; i + 1 < p->n; i++) {
+        double dx = p->point[i + 1][0] - p->point[i][0], dy = p->point[i + 1][1] - p->point[i][1];
+
+        p->length[i]   = sqrt(dx * dx + dy * dy);
+        p->along[i][0] = dx / p->length[i];
+        p->along[i][1] = dy / p->length[i];
+        p->start[i]    = s;
+        s += p->length[i];
+    }
+}
+
+/* Squared distance of x, y from the path; the arc length there to *s. */
+static double path_nearest(const struct task_path *p, double x, double y, double *s)
+{
+    double best = 0;
+
+    for (int i = 0; i + 1 < p->n; i++) {
+        const double *u  = p->along[i];
+        double        rx = x - p->point[i][0], ry = y - p->point[i][1], t = rx * u[0] + ry * u[1];
+
+        t         = t < 0 ? 0 : t > p->length[i] ? p->length[i] : t; /* NaN stays */
+        double ex = rx - t * u[0], ey = ry - t * u[1], d2 = ex * ex + ey * ey;
+        if (i == 0 || d2 < best) {
+            best = d2;
+            *s   = p->start[i] + t;
+        }
+    }
+    return best;
+}
+
+/* What adds up to a term of path's cost. */
+static double path_off(const struct task_term *term, const float *x)
+{
+    double s, d2 = path_nearest(&term->path, (double)x[term->index[0]], (double)x[term->index[1]], &s);
+
+    return term->form == FORM_ABS ? sqrt(d2) : d2;
+}
+
+double task_potential(const struct task *t, const float *x)
+{
+    double sum = 0, s;
+
+    for (int k = 0; k < t->nterm; k++) {
+        const struct task_term *term = &t->term[k];
+
+        if (term->kind != TERM_PROGRESS)
+            continue;
+        path_nearest(&term->path, (double)x[term->index[0]], (double)x[term->index[1]], &s);
+        sum += term->weight * s;
+    }
+    return sum;
+}
+
+int task_ended(const struct task_end *end, int nend, const float *x)
+{
+    for (int i = 0; i < nend; i++)
+        if (!((double)x[end[i].obs] >= end[i].low && (double)x[end[i].obs] <= end[i].high))
+            return i;
+    return -1;
+}
+
 double task_obs_cost(const struct task *t, const float *x)
 {
     double cost = 0;
@@ -77,15 +142,20 @@ double task_obs_cost(const struct task *t, const float *x)
         const struct task_term *term = &t->term[k];
         double                  sum  = 0, p[3];
 
-        if (term->kind == TERM_OBSERVATION) {
+        switch (term->kind) {
+        case TERM_OBSERVATION:
             for (int i = 0; i < term->n; i++)
                 sum += entry(term, i, (double)x[term->index[i]], x);
-        } else if (term->kind == TERM_FRAME) {
+            break;
+        case TERM_FRAME:
             task_frame_position(t, term->frame, x, p);
             for (int i = 0; i < 3; i++)
                 sum += entry(term, i, p[i], x);
-        } else {
-            continue;
+            break;
+        case TERM_PATH: sum = path_off(term, x); break;
+        case TERM_ALIVE: sum = 1; break;
+        case TERM_EFFORT:
+        case TERM_PROGRESS: continue;
         }
         cost += form_cost(term, sum);
     }
@@ -110,5 +180,6 @@ double task_act_cost(const struct task *t, const float *a, int na)
 
 double task_reward(const struct task *t, const float *x, const float *a, int na, const float *next)
 {
-    return -(task_obs_cost(t, t->return_at == RETURN_AT_CURRENT ? x : next) + task_act_cost(t, a, na));
+    return -(task_obs_cost(t, t->return_at == RETURN_AT_CURRENT ? x : next) + task_act_cost(t, a, na) +
+             task_potential(t, next) - task_potential(t, x));
 }

@@ -268,24 +268,72 @@ static inline void kit_step(const struct kit *k, int P, int h, const float *a, f
     }
 }
 
+/* How far a state is from where its cost jumps: from the bounds of an end, or from being as near to another part of a path. */
+static inline double kit_margin(const struct task *t, const float *x, bool last)
+{
+    double margin = 1e9;
+
+    for (int i = 0; i < t->nend; i++)
+        margin = fmin(margin, fmin(fabs((double)x[t->end[i].obs] - t->end[i].low),
+                                   fabs((double)x[t->end[i].obs] - t->end[i].high)));
+    for (int m = 0; m < t->nterm; m++) {
+        const struct task_path *p = &t->term[m].path;
+        double                  d[MAX_WAYPOINTS], s[MAX_WAYPOINTS];
+        int                     best = 0;
+
+        if (t->term[m].kind != TERM_PROGRESS || !(last || t->nend))
+            continue;
+        for (int i = 0; i + 1 < p->n; i++) {
+            double rx    = (double)x[t->term[m].index[0]] - p->point[i][0];
+            double ry    = (double)x[t->term[m].index[1]] - p->point[i][1];
+            double along = rx * p->along[i][0] + ry * p->along[i][1];
+
+            along = along < 0 ? 0 : along > p->length[i] ? p->length[i] : along;
+            d[i]  = hypot(rx - along * p->along[i][0], ry - along * p->along[i][1]);
+            s[i]  = p->start[i] + along;
+            best  = d[i] < d[best] ? i : best;
+        }
+        for (int i = 0; i + 1 < p->n; i++)
+            if (fabs(s[i] - s[best]) > 1e-4)
+                margin = fmin(margin, d[i] - d[best]);
+    }
+    return margin;
+}
+
 /* Expected cost of one sequence by plain loops (ensemble_predict, task.c), with the noise the planner used last; each
- * member's state at the start: members x nx.  Not clamped. */
-static inline double kit_truth(const struct kit *k, const float *start, const float *action)
+ * member's state at the start: members x nx.  Not clamped.  *margin: see kit_margin, the least of all states. */
+static inline double kit_truth_margin(const struct kit *k, const float *start, const float *action, double *margin)
 {
     const float   *z;
     const uint8_t *member;
     int            P = planner_noise(k->p, &z, &member), nx = k->d.nx;
+    bool           mm = k->c.propagation == PARTICLES_MM;
     double         sum[MAX_PARTICLES] = { 0 }, mean = 0, square = 0;
+    double         alive[MAX_PARTICLES], left = 1; /* moment matching: the share of all that is left */
     float         *x = malloc((size_t)(P * nx) * sizeof *x);
 
     for (int p = 0; p < P; p++)
         memcpy(x + p * nx, start + p % k->d.members * nx, (size_t)nx * sizeof *x);
+    for (int p = 0; p < P; p++)
+        alive[p] = 1;
+    *margin = 1e9;
     for (int h = 0; h < k->c.horizon; h++) {
         const float *a = action + h * k->d.na;
+        double       stayed = 0;
 
         kit_step(k, P, h, a, x);
-        for (int p = 0; p < P; p++)
-            sum[p] += task_obs_cost(&k->t, x + p * nx) + task_act_cost(&k->t, a, k->d.na);
+        for (int p = 0; p < P; p++) {
+            bool   out  = task_ended(k->t.end, k->t.nend, x + p * nx) >= 0;
+            double cost = task_obs_cost(&k->t, x + p * nx) + task_act_cost(&k->t, a, k->d.na);
+
+            *margin = fmin(*margin, kit_margin(&k->t, x + p * nx, h + 1 == k->c.horizon));
+            if (out || h + 1 == k->c.horizon)
+                cost += task_potential(&k->t, x + p * nx);
+            sum[p] += (mm ? left : alive[p]) * cost;
+            alive[p] *= !out;
+            stayed += !out;
+        }
+        left *= stayed / P;
     }
     free(x);
     for (int p = 0; p < P; p++)
@@ -293,6 +341,13 @@ static inline double kit_truth(const struct kit *k, const float *start, const fl
     for (int p = 0; p < P; p++)
         square += (sum[p] - mean) * (sum[p] - mean) / P;
     return mean + k->c.risk * sqrt(square);
+}
+
+static inline double kit_truth(const struct kit *k, const float *start, const float *action)
+{
+    double margin;
+
+    return kit_truth_margin(k, start, action, &margin);
 }
 
 #endif

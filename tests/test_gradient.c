@@ -103,6 +103,64 @@ static double observed(const struct task_term *term, const double *x, int i)
     return term->target_observed ? x[term->target_obs[i]] : 0;
 }
 
+/* Squared distance from the path, and how far along it the nearest point is.  *margin: from another segment's being as
+ * near, and for `turns` from where the nearest point comes to rest at a vertex. */
+static double true_path(const struct task_path *p, double x, double y, bool turns, double *s, double *margin)
+{
+    double d2[MAX_WAYPOINTS] = { 0 }, qx[MAX_WAYPOINTS], qy[MAX_WAYPOINTS], t[MAX_WAYPOINTS], before = 0;
+    int    best = 0;
+
+    for (int i = 0; i + 1 < p->n; i++) {
+        const double *a = p->point[i], *b = p->point[i + 1];
+        double        l2 = (b[0] - a[0]) * (b[0] - a[0]) + (b[1] - a[1]) * (b[1] - a[1]);
+        double        share;
+
+        t[i]  = ((x - a[0]) * (b[0] - a[0]) + (y - a[1]) * (b[1] - a[1])) / l2;
+        share = fmin(1, fmax(0, t[i]));
+        qx[i] = a[0] + share * (b[0] - a[0]);
+        qy[i] = a[1] + share * (b[1] - a[1]);
+        d2[i] = (x - qx[i]) * (x - qx[i]) + (y - qy[i]) * (y - qy[i]);
+        if (i == 0 || d2[i] < d2[best]) {
+            best = i;
+            *s   = before + share * sqrt(l2);
+        }
+        t[i] *= sqrt(l2);
+        before += sqrt(l2);
+    }
+    double length = hypot(p->point[best + 1][0] - p->point[best][0], p->point[best + 1][1] - p->point[best][1]);
+    if (turns)
+        *margin = fmin(*margin, fmin(fabs(t[best]), fabs(t[best] - length)));
+    for (int i = 0; i + 1 < p->n; i++)
+        if (hypot(qx[i] - qx[best], qy[i] - qy[best]) > 1e-9)
+            *margin = fmin(*margin, sqrt(d2[i]) - sqrt(d2[best]));
+    return d2[best];
+}
+
+static double true_potential(const struct task *t, const double *x, double *margin)
+{
+    double sum = 0, s;
+
+    for (int k = 0; k < t->nterm; k++)
+        if (t->term[k].kind == TERM_PROGRESS) {
+            true_path(&t->term[k].path, x[t->term[k].index[0]], x[t->term[k].index[1]], true, &s, margin);
+            sum += t->term[k].weight * s;
+        }
+    return sum;
+}
+
+static bool true_end(const struct task *t, const double *x, double *margin)
+{
+    bool out = false;
+
+    for (int i = 0; i < t->nend; i++) {
+        double v = x[t->end[i].obs], low = t->end[i].low, high = t->end[i].high;
+
+        *margin = fmin(*margin, fmin(fabs(v - low), fabs(v - high)));
+        out     = out || v < low || v > high;
+    }
+    return out;
+}
+
 /* *margin: the smallest distance from a kink so far, where a slope is not defined. */
 static double true_cost(const struct task *t, const double *x, const double *a, int na, double *margin)
 {
@@ -112,9 +170,26 @@ static double true_cost(const struct task *t, const double *x, const double *a, 
         const struct task_term *term = &t->term[k];
         double                  sum  = 0, p[3];
 
+        if (term->kind == TERM_PROGRESS)
+            continue;
+        if (term->kind == TERM_ALIVE) {
+            cost += term->weight;
+            continue;
+        }
+        if (term->kind == TERM_PATH) {
+            double s, d2 = true_path(&term->path, x[term->index[0]], x[term->index[1]], false, &s, margin);
+
+            sum = term->form == FORM_ABS ? sqrt(d2) : d2;
+            if (term->form == FORM_ABS)
+                *margin = fmin(*margin, sum / 100); /* the slope turns fast near the path */
+        }
         if (term->kind == TERM_FRAME)
             true_position(&t->frame[term->frame], x, p);
-        for (int i = 0; i < (term->kind == TERM_EFFORT ? na : term->kind == TERM_FRAME ? 3 : term->n); i++) {
+        for (int i = 0; i < (term->kind == TERM_EFFORT  ? na
+                             : term->kind == TERM_FRAME ? 3
+                             : term->kind == TERM_PATH  ? 0
+                                                        : term->n);
+             i++) {
             double d = term->kind == TERM_EFFORT ? a[i]
                        : term->kind == TERM_FRAME
                            ? (p[i] - term->target[i] - observed(term, x, i)) * term->scale[i]
@@ -199,6 +274,7 @@ static double true_rollout(const struct rig *g, const float *a, double by, const
 
     for (int p = 0; p < r->particles; p++) {
         double x[MAX_OBS], act[MAX_ACT];
+        bool   ended = false;
 
         for (int i = 0; i < nx; i++)
             x[i] = (double)r->start[p % g->k.d.members * nx + i];
@@ -207,13 +283,20 @@ static double true_rollout(const struct rig *g, const float *a, double by, const
                 act[i] = (double)a[h * na + i] + by * (double)direction[h * na + i];
             true_step(&g->k.e, r->member[p * H + h], act,
                       g->k.c.propagation == PARTICLES_MEAN ? NULL : r->z + (p * H + h) * nx, x);
-            sum[p] += true_cost(&g->k.t, x, act, na, margin);
+            bool out = true_end(&g->k.t, x, margin);
+            if (!ended)
+                sum[p] += true_cost(&g->k.t, x, act, na, margin);
+            if (!ended && (out || h + 1 == H))
+                sum[p] += true_potential(&g->k.t, x, margin);
+            ended = ended || out;
         }
     }
     for (int p = 0; p < r->particles; p++)
         mean += sum[p] / r->particles;
     for (int p = 0; p < r->particles; p++)
         square += (sum[p] - mean) * (sum[p] - mean) / r->particles;
+    if (r->risk != 0 && square > 0) /* a root has no slope at 0 */
+        *margin = fmin(*margin, sqrt(square) / 10);
     return mean + r->risk * sqrt(square);
 }
 
@@ -267,7 +350,7 @@ static void random_rig(struct rig *g, struct rng *r, uint64_t seed)
     for (int m = 0; m < k->t.nterm; m++) {
         struct task_term *term = &k->t.term[m];
 
-        term->kind            = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_EFFORT);
+        term->kind            = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_ALIVE);
         term->form            = (enum term_form)kit_pick(r, FORM_SQUARED, FORM_LINEAR);
         term->frame           = kit_pick(r, 0, 1);
         term->weight          = kit_between(r, -1, 1);
@@ -280,7 +363,19 @@ static void random_rig(struct rig *g, struct rng *r, uint64_t seed)
             term->target[i]     = kit_between(r, -1, 1);
             term->scale[i]      = kit_between(r, -1, 1);
         }
+        term->path.n = kit_pick(r, 2, 5);
+        for (int i = 0; i < term->path.n; i++)
+            for (int c = 0; c < 2; c++)
+                term->path.point[i][c] = kit_between(r, -3, 3);
+        task_path_lay(&term->path);
+        if (term->kind == TERM_ALIVE || (term->kind == TERM_PATH && term->form == FORM_LINEAR))
+            term->form = FORM_SQUARED;
     }
+    k->t.nend = rng_below(r, 2) ? 0 : kit_pick(r, 1, 2);
+    for (int i = 0; i < k->t.nend; i++)
+        k->t.end[i] = (struct task_end){ .obs  = kit_pick(r, 0, k->d.nx - 1),
+                                         .low  = kit_between(r, -4, -1),
+                                         .high = rng_below(r, 3) ? kit_between(r, 1, 4) : (double)INFINITY };
     kit_model(k, seed);
 }
 
@@ -375,8 +470,11 @@ TEST(every_kind_of_cost_term_and_particle_has_its_gradient)
     struct rng r;
 
     rng_seed(&r, 3);
-    for (int kind = TERM_OBSERVATION; kind <= TERM_EFFORT; kind++)
-        for (int form = FORM_SQUARED; form <= (kind == TERM_EFFORT ? FORM_ABS : FORM_LINEAR); form++)
+    for (int kind = TERM_OBSERVATION; kind <= TERM_PROGRESS; kind++)
+        for (int form = FORM_SQUARED; form <= (kind <= TERM_FRAME      ? FORM_LINEAR
+                                               : kind == TERM_PROGRESS ? FORM_SQUARED
+                                                                       : FORM_ABS);
+             form++)
             for (int particles = PARTICLES_TSINF; particles <= PARTICLES_MEAN; particles++)
                 for (int type = JOINT_REVOLUTE; type <= JOINT_PRISMATIC; type++) {
                     struct rig        g;
@@ -405,6 +503,8 @@ TEST(every_kind_of_cost_term_and_particle_has_its_gradient)
                         link->axis[i]          = 1;
                         link->offset[2 - i]    = 0.4;
                     }
+                    term->path = (struct task_path){ .n = 3, .point = { { -4, -1 }, { 2, 1 }, { 3, -9 } } };
+                    task_path_lay(&term->path);
                     kit_model(&g.k, 9);
                     rig_open(&g, NULL);
                     float *a = random_actions(&g, &r, 1), *dact = gradients(&g, 1);

@@ -8,6 +8,25 @@
 #include "tests/plan_kit.h"
 #include "tests/test.h"
 
+static void random_path(struct task_path *p, struct rng *r)
+{
+    p->n = kit_pick(r, 2, MAX_WAYPOINTS);
+    for (int i = 0; i < p->n; i++)
+        for (int k = 0; k < 2; k++)
+            p->point[i][k] = kit_between(r, -3, 3);
+    task_path_lay(p);
+}
+
+/* None, or a few; some candidates leave them. */
+static void random_ends(struct kit *k, struct rng *r)
+{
+    k->t.nend = rng_below(r, 2) ? 0 : kit_pick(r, 1, 3);
+    for (int i = 0; i < k->t.nend; i++)
+        k->t.end[i] = (struct task_end){ .obs  = kit_pick(r, 0, k->d.nx - 1),
+                                         .low  = rng_below(r, 3) ? kit_between(r, -4, -1) : (double)-INFINITY,
+                                         .high = kit_between(r, 1, 4) };
+}
+
 static void random_task(struct kit *k, struct rng *r)
 {
     struct task_frame *f = &k->t.frame[0];
@@ -33,7 +52,7 @@ static void random_task(struct kit *k, struct rng *r)
     for (int m = 0; m < k->t.nterm; m++) {
         struct task_term *term = &k->t.term[m];
 
-        term->kind            = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_EFFORT);
+        term->kind            = (enum term_kind)kit_pick(r, TERM_OBSERVATION, TERM_ALIVE);
         term->form            = (enum term_form)kit_pick(r, FORM_SQUARED, FORM_LINEAR);
         term->weight          = kit_between(r, -1, 1);
         term->width           = kit_between(r, 0.5, 2);
@@ -45,7 +64,11 @@ static void random_task(struct kit *k, struct rng *r)
             term->target[i]     = kit_between(r, -1, 1);
             term->scale[i]      = kit_between(r, -1, 1);
         }
+        random_path(&term->path, r);
+        if (term->kind == TERM_ALIVE)
+            term->form = FORM_SQUARED;
     }
+    random_ends(k, r);
 }
 
 static void random_kit(struct kit *k, struct rng *r, uint64_t seed)
@@ -84,10 +107,23 @@ static double allowed(const struct kit *k, double want)
     return (k->c.dtype == DTYPE_BF16 ? 1e-2 : k->c.exact ? 2e-4 : 2e-3) * (1 + fabs(want));
 }
 
+/* Whether a cost is the plain loops'; 0 where it jumps so near that rounding may have fallen on the other side. */
+static int expect_truth(const struct kit *k, const float *start, const float *action, float cost, double off[2])
+{
+    double margin, want = kit_truth_margin(k, start, action, &margin);
+
+    if (margin < (k->c.dtype == DTYPE_BF16 ? 0.1 : k->c.exact ? 1e-3 : 1e-2))
+        return 0;
+    EXPECT_NEAR(cost, want, allowed(k, want));
+    off[k->c.exact] = fmax(off[k->c.exact], k->c.dtype ? 0 : fabs((double)cost - want));
+    return 1;
+}
+
 TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
 {
     struct rng r;
     double     off[2] = { 0 };
+    int        looked = 0, looks = 0;
 
     rng_seed(&r, 11);
     for (int trial = 0; trial < test_rounds(60, 4000); trial++) {
@@ -107,13 +143,10 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
         for (const char *const *isa = isa_names(); *isa; isa++) {
             kit_open(&k, *isa);
             planner_evaluate(k.p, 0, x, 123, n, a, cost);
-            for (int c = 0; c < n; c += 1 + n / 7) {
-                double want = kit_truth(&k, start, a + c * steps);
-                EXPECT_NEAR(cost[c], want, allowed(&k, want));
-                off[k.c.exact] = fmax(off[k.c.exact], k.c.dtype ? 0 : fabs((double)cost[c] - want));
-            }
-            double last = kit_truth(&k, start, a + (n - 1) * steps);
-            EXPECT_NEAR(cost[n - 1], last, allowed(&k, last));
+            for (int c = 0; c < n; c += 1 + n / 7, looks++)
+                looked += expect_truth(&k, start, a + c * steps, cost[c], off);
+            looked += expect_truth(&k, start, a + (n - 1) * steps, cost[n - 1], off);
+            looks++;
             kit_close(&k);
         }
         free(a);
@@ -121,6 +154,90 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
         ensemble_free(&k.e);
     }
     EXPECT(off[0] > 3 * off[1]); /* the fast swish was at work */
+    EXPECT(looked > looks / 2);
+}
+
+TEST(ends_and_paths_give_the_cost_of_the_plain_loops_for_every_kind_of_particle)
+{
+    struct rng r;
+    double     off[2] = { 0 };
+    int        looked = 0, ended = 0;
+
+    rng_seed(&r, 12);
+    for (int trial = 0; trial < test_rounds(30, 1000); trial++) {
+        struct kit k;
+        float      x[3] = { 0.1f, -0.2f, 0.3f }, start[9], cost[40];
+
+        kit_defaults(&k, 3, 2);
+        k.c.particles   = 6;
+        k.c.propagation = (enum particle_kind)(PARTICLES_TSINF + trial % (PARTICLES_DS - PARTICLES_TSINF + 1));
+        k.t.nterm       = 5;
+        for (int m = 2; m < 5; m++) {
+            k.t.term[m] = (struct task_term){ .kind   = (enum term_kind)(TERM_PATH + m - 2),
+                                              .weight = kit_between(&r, -1, 1),
+                                              .form   = m == 2 ? (enum term_form)kit_pick(&r, FORM_SQUARED, FORM_ABS)
+                                                               : FORM_SQUARED,
+                                              .width  = 1,
+                                              .index  = { 1, 2 } };
+            random_path(&k.t.term[m].path, &r);
+            k.t.term[m].path.n = 3;
+        }
+        k.t.nend   = trial % 3;
+        k.t.end[0] = (struct task_end){ .obs = 1, .low = -0.4, .high = 0.2 };
+        k.t.end[1] = (struct task_end){ .obs = 0, .low = (double)-INFINITY, .high = 0.5 };
+        kit_model(&k, (uint64_t)trial);
+        float *a = random_actions(&k, &r, 40);
+
+        for (int i = 0; i < 9; i++)
+            start[i] = x[i % 3];
+        for (const char *const *isa = isa_names(); *isa; isa++) {
+            kit_open(&k, *isa);
+            planner_evaluate(k.p, 0, x, 5, 40, a, cost);
+            for (int c = 0; c < 40; c++) {
+                int good = expect_truth(&k, start, a + c * 12, cost[c], off);
+                looked += good;
+                ended += good && k.t.nend;
+            }
+            kit_close(&k);
+        }
+        free(a);
+        ensemble_free(&k.e);
+    }
+    EXPECT(looked > 400 && ended > 200);
+}
+
+TEST(a_candidate_that_ends_the_task_is_paid_for_the_step_that_does_and_none_after)
+{
+    for (const char *const *isa = isa_names(); *isa; isa++) {
+        struct kit k;
+        float      x[2] = { 0 }, a[4 * 6], cost[4];
+
+        kit_defaults(&k, 2, 1);
+        kit_linear(&k, (double[]){ 0, 0, 0, 0 }, (double[]){ 1, 0 }); /* x += a */
+        k.t.nterm        = 2;
+        k.t.term[0]      = (struct task_term){ .kind = TERM_ALIVE, .weight = -1 };
+        k.t.term[1]      = (struct task_term){ .kind = TERM_PROGRESS, .weight = -10, .index = { 0, 1 } };
+        k.t.term[1].path = (struct task_path){ .n = 2, .point = { { -5, 0 }, { 5, 0 } } };
+        task_path_lay(&k.t.term[1].path);
+        k.t.nend   = 1;
+        k.t.end[0] = (struct task_end){ .obs = 0, .low = -0.7, .high = 0.7 };
+        for (int h = 0; h < 6; h++) {
+            a[h]      = 0;                     /* stays             */
+            a[6 + h]  = 0.3f;                  /* out at step 3     */
+            a[12 + h] = h == 5 ? 1.0f : 0;     /* out at the last   */
+            a[18 + h] = h == 0 ? 1.0f : -0.3f; /* out, and back in  */
+        }
+        kit_open(&k, *isa);
+        planner_evaluate(k.p, 0, x, 1, 4, a, cost);
+        EXPECT_NEAR(cost[0], -6 - 10 * 5, 1e-3);
+        EXPECT_NEAR(cost[1], -3 - 10 * 5.9, 1e-3);
+        EXPECT_NEAR(cost[2], -6 - 10 * 6, 1e-3);
+        EXPECT_NEAR(cost[3], -1 - 10 * 6, 1e-3);
+        x[0] = 2; /* outside already: that ends nothing, the first step does */
+        planner_evaluate(k.p, 0, x, 1, 1, a, cost);
+        EXPECT_NEAR(cost[0], -1 - 10 * 7, 1e-3);
+        kit_free(&k);
+    }
 }
 
 /* Runs a block for every instruction set, both types and both activations. */
@@ -354,6 +471,8 @@ TEST(what_is_not_finite_costs_the_worst_whatever_computes_it)
         EACH_KERNEL(k, isa)
         {
             k.t.term[0].form = (enum term_form)(kind % 4);
+            k.t.nend         = 1;
+            k.t.end[0]       = (struct task_end){ .obs = 2, .low = -0.3, .high = 0.3 };
             kit_open(&k, *isa);
             float *a = random_actions(&k, &r, 50);
 

@@ -117,6 +117,112 @@ TEST(the_cost_of_forward_speed_of_a_running_robot_is_its_negative)
     EXPECT_NEAR(task_reward(&t, x, &a, 1, x), 3.5, 1e-12);
 }
 
+static struct task follow(int kind, int n, const double point[][2])
+{
+    struct task t = { .nterm = 1 };
+
+    t.term[0]        = (struct task_term){ .kind = (enum term_kind)kind, .weight = 1, .index = { 0, 1 } };
+    t.term[0].path.n = n;
+    memcpy(t.term[0].path.point, point, (size_t)n * sizeof *point);
+    task_path_lay(&t.term[0].path);
+    return t;
+}
+
+TEST(the_nearest_point_of_a_path_is_the_nearest_of_many_along_it)
+{
+    struct rng r;
+
+    rng_seed(&r, 4);
+    for (int trial = 0; trial < 50; trial++) {
+        double point[MAX_WAYPOINTS][2], best = 1e9, at = 0, before = 0;
+        int    n    = 2 + (int)rng_below(&r, MAX_WAYPOINTS - 1);
+        float  x[2] = { (float)(3 * uniform(&r)), (float)(3 * uniform(&r)) };
+
+        for (int i = 0; i < n; i++)
+            for (int k = 0; k < 2; k++)
+                point[i][k] = 2 * uniform(&r);
+        for (int i = 0; i + 1 < n; i++) {
+            double dx = point[i + 1][0] - point[i][0], dy = point[i + 1][1] - point[i][1];
+
+            for (int k = 0; k <= 4000; k++) {
+                double px = point[i][0] + dx * k / 4000, py = point[i][1] + dy * k / 4000;
+                double d = hypot((double)x[0] - px, (double)x[1] - py);
+
+                if (d < best) {
+                    best = d;
+                    at   = before + hypot(dx, dy) * k / 4000;
+                }
+            }
+            before += hypot(dx, dy);
+        }
+        struct task path = follow(TERM_PATH, n, point), progress = follow(TERM_PROGRESS, n, point);
+
+        EXPECT_NEAR(task_obs_cost(&path, x), best * best, 3e-3);
+        path.term[0].form = FORM_ABS;
+        EXPECT_NEAR(task_obs_cost(&path, x), best, 1e-3);
+        EXPECT_NEAR(task_potential(&progress, x), at, 2e-3);
+        EXPECT(task_obs_cost(&progress, x) == 0 && task_potential(&path, x) == 0);
+    }
+}
+
+TEST(progress_saturates_at_the_end_of_the_path_and_belongs_to_its_first_passage)
+{
+    static const double eight[][2] = { { 0, 0 }, { 4, 0 }, { 4, 2 }, { 2, 2 }, { 2, -2 } }; /* crosses itself at 2, 0 */
+    struct task         progress = follow(TERM_PROGRESS, 5, eight), path = follow(TERM_PATH, 5, eight);
+    float               x[][2] = { { -1, 0 }, { 1, 0.5f }, { 2, 0 }, { 2, -1.5f }, { 2, -7 } };
+
+    EXPECT_NEAR(task_potential(&progress, x[0]), 0, 1e-12);
+    EXPECT_NEAR(task_potential(&progress, x[1]), 1, 1e-12);
+    EXPECT_NEAR(task_potential(&progress, x[2]), 2, 1e-12);
+    EXPECT_NEAR(task_potential(&progress, x[3]), 4 + 2 + 2 + 3.5, 1e-12);
+    EXPECT_NEAR(task_potential(&progress, x[4]), 4 + 2 + 2 + 4, 1e-12);
+    EXPECT_NEAR(task_obs_cost(&path, x[4]), 25, 1e-12);
+}
+
+TEST(the_rewards_of_progress_add_up_to_the_way_made_good)
+{
+    static const double corner[][2] = { { 0, 0 }, { 3, 0 }, { 3, 3 } };
+    struct task         t           = follow(TERM_PROGRESS, 3, corner);
+    struct rng          r;
+    float               x[2] = { 0.5f, 0.1f }, next[2], a = 0;
+    double              sum = 0;
+
+    rng_seed(&r, 5);
+    t.term[0].weight = -2;
+    for (int h = 0; h < 20; h++) {
+        next[0] = (float)(4 * uniform(&r));
+        next[1] = (float)(4 * uniform(&r));
+        if (h == 19) {
+            next[0] = 3.2f;
+            next[1] = 2;
+        }
+        sum += task_reward(&t, x, &a, 1, next);
+        memcpy(x, next, sizeof x);
+    }
+    EXPECT_NEAR(sum, 2 * (5 - 0.5), 1e-6);
+}
+
+TEST(a_step_alive_is_worth_its_weight_and_the_first_bound_left_is_named)
+{
+    struct task t    = { .nterm = 1, .nend = 2 };
+    float       x[3] = { 0 }, a = 0;
+
+    t.term[0] = (struct task_term){ .kind = TERM_ALIVE, .weight = -1 };
+    t.end[0]  = (struct task_end){ .obs = 0, .low = -0.2, .high = 0.2 };
+    t.end[1]  = (struct task_end){ .obs = 2, .low = (double)-INFINITY, .high = 1 };
+    EXPECT_NEAR(task_reward(&t, x, &a, 1, x), 1, 0);
+    EXPECT(task_ended(t.end, t.nend, x) == -1);
+    x[2] = -1e30f;
+    EXPECT(task_ended(t.end, t.nend, x) == -1);
+    x[2] = 1.5f;
+    EXPECT(task_ended(t.end, t.nend, x) == 1);
+    x[0] = -0.3f;
+    EXPECT(task_ended(t.end, t.nend, x) == 0);
+    x[0] = NAN;
+    x[2] = 0;
+    EXPECT(task_ended(t.end, t.nend, x) == 0);
+}
+
 /* v turned about unit vector k by angle q, by quaternion: v + 2 s (u x v) + 2 u x (u x v), u = k sin(q/2), s = cos(q/2) */
 static void turned(double v[3], const double k[3], double q)
 {
@@ -208,5 +314,13 @@ TEST(nan_in_a_scored_observation_is_nan_cost)
     for (int form = FORM_SQUARED; form <= FORM_LINEAR; form++) {
         t.term[0].form = (enum term_form)form;
         EXPECT(isnan(task_obs_cost(&t, x)));
+    }
+    for (int i = 0; i < 2; i++) {
+        static const double line[][2] = { { 0, 0 }, { 1, 0 }, { 1, 1 } };
+        struct task         path = follow(TERM_PATH, 3, line), progress = follow(TERM_PROGRESS, 3, line);
+        float               y[2] = { 0.2f, 0.3f };
+
+        y[i] = NAN;
+        EXPECT(isnan(task_obs_cost(&path, y)) && isnan(task_potential(&progress, y)));
     }
 }
