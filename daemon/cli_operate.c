@@ -1,4 +1,7 @@
-/* cli_operate.c - limber arm, disarm, stop, reset, trial: an operator's acts, each one POST to the control socket. */
+/* cli_operate.c - limber arm, disarm, stop, reset, trial, task: an operator's acts, each one POST to the control socket. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -292,4 +295,124 @@ int verb_trial(int argc, char **argv)
         return post(dir, path, body);
     }
     return args_unknown("trial verb", act, acts, "limber trial --help");
+}
+
+/* --- task ----------------------------------------------------------------------------------------------------- */
+
+/* A name is a task beside the daemon's robot.yaml, anything else a file, which the daemon reads. */
+static int task_set(const struct place_flags *place, const char *which)
+{
+    size_t len   = strlen(which);
+    bool   named = !strchr(which, '/') && (len < 5 || strcmp(which + len - 5, ".yaml") != 0);
+    char   dir[512], full[PATH_MAX];
+
+    if (!named && !realpath(which, full)) {
+        fprintf(stderr, "limber: %s: %s\n", which, strerror(errno));
+        return EXIT_CONFIG;
+    }
+    int rc = place_find(place, dir, sizeof dir);
+
+    return rc != EXIT_OK ? rc : post(dir, "/task", json_pack("{s:s}", named ? "name" : "file", named ? which : full));
+}
+
+static int is_yaml(const struct dirent *e)
+{
+    size_t len = strlen(e->d_name);
+
+    return len > 5 && !strcmp(e->d_name + len - 5, ".yaml");
+}
+
+/* The tasks beside robot.yaml, as names for task set: an array of { name, file, in_force }. */
+static json_t *tasks_beside(const json_t *status)
+{
+    const char     *config = js_str(status, "config", ""), *now = js_str(status, "task.file", "");
+    const char     *slash = strrchr(config, '/');
+    json_t         *list  = json_array();
+    struct dirent **found = NULL;
+    char            dir[PATH_MAX], file[PATH_MAX + 300];
+
+    snprintf(dir, sizeof dir, "%.*s/tasks", slash ? (int)(slash - config) : 0, config);
+    int n = scandir(dir, &found, is_yaml, alphasort);
+
+    for (int i = 0; i < n; i++) {
+        const char *name = found[i]->d_name;
+
+        snprintf(file, sizeof file, "%s/%s", dir, name);
+        json_array_append_new(list, json_pack("{s:s%, s:s, s:b}", "name", name, strlen(name) - 5, "file", file,
+                                              "in_force", !strcmp(file, now)));
+        free(found[i]);
+    }
+    free(found);
+    return list;
+}
+
+static void print_json(const json_t *o)
+{
+    json_dumpf(o, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
+static int task_tell(const struct place_flags *place, bool list, bool as_json)
+{
+    char    dir[512];
+    json_t *status;
+    int     rc = place_status(place, dir, sizeof dir, &status);
+
+    if (rc != EXIT_OK)
+        return rc;
+    if (!list && as_json) {
+        print_json(js_at(status, "task"));
+    } else if (!list) {
+        printf("%s, from %s\n", js_str(status, "task.name", "-"), js_str(status, "task.file", "-"));
+    } else {
+        json_t *tasks = tasks_beside(status), *t;
+        size_t  i;
+
+        if (as_json)
+            print_json(tasks);
+        else
+            json_array_foreach(tasks, i, t)
+                printf("%s %s\n", js_true(t, "in_force") ? "*" : " ", js_str(t, "name", "-"));
+        json_decref(tasks);
+    }
+    json_decref(status);
+    return EXIT_OK;
+}
+
+int verb_task(int argc, char **argv)
+{
+    static const char *const acts[] = { "set", "show", "list", NULL };
+
+    struct place_flags place   = { 0 };
+    bool               json    = false;
+    const struct flag  flags[] = { PLACE_FLAGS(&place),
+                                   { .name = "json", .what = "show, list: as JSON", .on = &json },
+                                   { 0 } };
+    const struct usage usage   = {
+          .line  = "task set NAME|FILE | show | list [--json] [--robot NAME]",
+          .text  = "set   from the next trial on another task, with what has been learned: NAME is tasks/NAME.yaml\n"
+                     "      beside robot.yaml; between trials only, and until the daemon ends\n"
+                     "show  the task in force      list  the tasks beside robot.yaml, * the one in force",
+          .flags = flags,
+          .max_operands = 2
+    };
+    const char *word[2] = { NULL, NULL };
+    int         n, rc = args_read(argc, argv, &usage, word, &n);
+
+    if (rc >= 0)
+        return rc;
+    if (n == 0) {
+        fprintf(stderr, "limber task: say what: set NAME, show or list\n");
+        return EXIT_USAGE;
+    }
+    bool set = !strcmp(word[0], "set"), list = !strcmp(word[0], "list");
+
+    if (!set && !list && strcmp(word[0], "show") != 0)
+        return args_unknown("task verb", word[0], acts, "limber task --help");
+    if (n != (set ? 2 : 1)) {
+        fprintf(stderr, set ? "limber task set: say which: NAME or FILE (limber task list)\n"
+                            : "limber task: show and list take nothing more\n");
+        return EXIT_USAGE;
+    }
+    return set ? task_set(&place, word[1]) : task_tell(&place, list, json);
 }

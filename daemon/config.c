@@ -258,7 +258,7 @@ static int task(struct document *d, const struct yaml_robot *y, struct robot_con
         return -1;
     if (access(c->task_file, R_OK) < 0)
         return document_fail(d, "task", "expected a task file; cannot read %s: %s", c->task_file, strerror(errno));
-    return config_task(c->task_file, c, d->why, d->why_size);
+    return config_task(c->task_file, c, &c->task, d->why, d->why_size);
 }
 
 static int absolute(struct document *d, char out[PATH_SIZE])

@@ -146,6 +146,10 @@ struct robot_config {
     char telemetry[ENDPOINT_SIZE]; /* empty: ipc://RUN/telemetry.sock                          */
 };
 
+/* Reads a task file and checks it against the robot's joints and observations.  0, or -1 with one message (file:line: key:
+ * ...) in `why`, and nothing usable in *t. */
+int config_task(const char *path, const struct robot_config *c, struct task *t, char *why, size_t why_size);
+
 /* Reads and checks `path` and the task file it names.  0, or -1 with one message (file:line: key: ...) in `why`. */
 int config_load(const char *path, struct robot_config *c, char *why, size_t why_size);
 

@@ -13,9 +13,6 @@ int config_body(struct document *d, const struct yaml_robot *y, struct robot_con
 /* config_learning.c: model, planner, trainer; after config_body(). */
 int config_learning(struct document *d, const struct yaml_robot *y, struct robot_config *c);
 
-/* config_task.c: reads the task file `path`; after config_body(). */
-int config_task(const char *path, struct robot_config *c, char *why, size_t why_size);
-
 /* Index of the joint or observation of that name, -1 if there is none; and all names as "a, b, c". */
 int  config_joint(const struct robot_config *c, const char *name);
 int  config_observation(const struct robot_config *c, const char *name);

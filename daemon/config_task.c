@@ -1,9 +1,11 @@
 /* config_task.c - a task file: frames to follow, the terms of the cost, and what ends a trial. */
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/config_parts.h"
+#include "daemon/rt/check.h"
 
 static int task_link(struct document *d, const struct robot_config *c, const struct yaml_link *y, int f, int l,
                      struct task_link *out)
@@ -289,18 +291,35 @@ static int convert(struct document *d, const struct yaml_task *y, const struct r
     return ends(d, y, c, t);
 }
 
-int config_task(const char *path, struct robot_config *c, char *why, size_t why_size)
+static int read_task(const char *path, const struct robot_config *c, struct task *t, char *why, size_t why_size)
 {
     struct document d;
     void           *y  = NULL;
     int             rc = document_read(&d, path, why, why_size);
 
-    c->task = (struct task){ 0 };
+    *t = (struct task){ 0 };
     if (rc == 0)
         rc = schema_load(&d, &task_schema, &y);
     if (rc == 0)
-        rc = convert(&d, y, c, &c->task);
+        rc = convert(&d, y, c, t);
     schema_free(&task_schema, y);
     document_free(&d);
+    return rc;
+}
+
+int config_task(const char *path, const struct robot_config *c, struct task *t, char *why, size_t why_size)
+{
+    /* In de_DE strtod() reads 0.5 as 0; task files mean the same everywhere. */
+    locale_t plain = newlocale(LC_ALL_MASK, "C", NULL);
+    CHECK(plain);
+    locale_t before = uselocale(plain);
+
+    why[0] = 0;
+    int rc = read_task(path, c, t, why, why_size);
+    for (char *p = why; *p; p++) /* a value with a line break in it must not break the message */
+        if ((unsigned char)*p < ' ')
+            *p = ' ';
+    uselocale(before);
+    freelocale(plain);
     return rc;
 }

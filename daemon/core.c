@@ -121,6 +121,8 @@ void core_init(struct core *c, const struct robot_config *config, uint64_t trans
         c->limits.effort[j]   = config->joint[j].effort;
         c->limits.step[j]     = config->joint[j].effort_rate * c->tick_s;
     }
+    c->nend = config->task.nend;
+    memcpy(c->end, config->task.end, sizeof c->end);
     c->gate[GATE_PLAN_AGE].threshold = config->gates.plan_age.threshold;
     c->gate[GATE_SPREAD].threshold   = config->gates.spread.threshold;
     c->gate[GATE_RESIDUAL].threshold = config->gates.residual.threshold;
@@ -235,6 +237,15 @@ static void operate(struct core *c, const struct core_input *in, struct core_out
         else {
             core_trial_abort(c, out, "the operator ended it");
             done = "trial aborted; the baseline holds";
+        }
+        break;
+    case OP_TASK:
+        if (c->trial_phase != TRIAL_IDLE)
+            refused = "a trial is under way; a task changes between trials";
+        else {
+            c->nend = in->op.nend;
+            memcpy(c->end, in->op.end, sizeof c->end);
+            done = "task changed";
         }
         break;
     case OP_EXPIRED: refused = "too late: it waited longer than its sender did"; break;

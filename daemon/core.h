@@ -102,7 +102,8 @@ enum operation_kind {
     OP_TRIAL_START,
     OP_TRIAL_STOP,
     OP_TRIAL_READY,
-    OP_EXPIRED,     /* an operation that the driver found too old: refused                */
+    OP_TASK,    /* another task: refused while a trial is under way                   */
+    OP_EXPIRED, /* an operation that the driver found too old: refused                */
 };
 
 /* An operator's (or the trial manager's) wish; at most one a tick; answered in the same tick. */
@@ -114,15 +115,17 @@ struct operation {
     enum trial_kind     trial_kind;
     int                 steps;
     uint64_t            seed;
+    int                 nend; /* OP_TASK: what ends its trials              */
+    struct task_end     end[MAX_ENDS];
 };
 
 /* What the main thread must know, in order and without loss. */
 enum notice_kind {
-    NOTICE_ANSWER,       /* to operation `id`: ok or the reason in `text`            */
-    NOTICE_MODE,         /* from -> to, stop code                                    */
-    NOTICE_TRIAL_BEGIN,  /* RUNNING begins                                           */
-    NOTICE_TRIAL_END,    /* finished, or aborted with a reason                       */
-    NOTICE_GATE,         /* a gate tripped                                           */
+    NOTICE_ANSWER,      /* to operation `id`: ok or the reason in `text`            */
+    NOTICE_MODE,        /* from -> to, stop code                                    */
+    NOTICE_TRIAL_BEGIN, /* RUNNING begins                                           */
+    NOTICE_TRIAL_END,   /* finished: all steps, or the task ended it; or aborted with a reason */
+    NOTICE_GATE,        /* a gate tripped                                           */
 };
 
 struct notice {
@@ -135,6 +138,8 @@ struct notice {
     enum gate        gate;
     uint32_t         trial, step;
     enum trial_kind  trial_kind;
+    int              ended; /* NOTICE_TRIAL_END: 1 + index of the task's end that did it, 0: none ... */
+    float            value; /* ... and what was observed                       */
     char             text[120];
 };
 
@@ -261,6 +266,8 @@ struct core {
     uint64_t         trial_seed, trial_ns;
     uint32_t         ready_before;      /* READY announcements when the reset was asked for       */
     bool             operator_ready;    /* `limber trial ready` was said                          */
+    int              nend;              /* what ends the task's trials (planner/task.h)           */
+    struct task_end  end[MAX_ENDS];
     double           explore[MAX_ACT];  /* last exploration action, fraction of the half range    */
     struct {                            /* the transition being lived through                     */
         bool     open, held, any;       /* started; one command held so far; effort[] is set      */

@@ -1,5 +1,5 @@
-/* core_trial.c - trials: IDLE -> RESETTING -> READY -> RUNNING (exactly N planner steps) -> IDLE; exploration; and the
- * transitions a trial leaves behind. */
+/* core_trial.c - trials: IDLE -> RESETTING -> READY -> RUNNING (N planner steps, or until the task ends) -> IDLE;
+ * exploration; and the transitions a trial leaves behind. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,8 @@ void core_trial_request(struct core *c, struct core_output *out, enum trial_requ
     };
 }
 
-static void trial_end(struct core *c, struct core_output *out, const char *reason)
+/* reason: why it was aborted, NULL: it is finished. */
+static struct notice *trial_end(struct core *c, struct core_output *out, const char *reason)
 {
     struct notice *n = core_notice(c, out, NOTICE_TRIAL_END);
 
@@ -28,6 +29,19 @@ static void trial_end(struct core *c, struct core_output *out, const char *reaso
     c->live.open   = false;
     if (c->mode == MODE_ADVANCED || c->mode == MODE_EXPLORE)
         core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
+    return n;
+}
+
+/* After all its steps, or where the last one left the bounds of the task (step 0 has left nothing yet). */
+static void trial_finish(struct core *c, struct core_output *out)
+{
+    int end = c->step > 0 ? task_ended(c->end, c->nend, c->x) : -1;
+
+    if (end < 0 && c->step < (uint32_t)c->trial_steps)
+        return;
+    struct notice *n = trial_end(c, out, NULL);
+    n->ended         = end + 1;
+    n->value         = end >= 0 ? c->x[c->end[end].obs] : 0;
 }
 
 void core_trial_abort(struct core *c, struct core_output *out, const char *reason)
@@ -148,8 +162,7 @@ void core_trial_advance(struct core *c, const struct core_input *in, struct core
     if (c->trial_phase == TRIAL_RUNNING) {
         c->step = (uint32_t)step;
         live_close(c, out);
-        if (c->step >= (uint32_t)c->trial_steps)
-            trial_end(c, out, NULL);
+        trial_finish(c, out);
     }
 }
 

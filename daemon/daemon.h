@@ -66,6 +66,11 @@ struct daemon {
     char                link_trouble[240];
     struct waiter       waiter[WAITERS];
     uint64_t            next_operation;
+    struct {            /* the task that the control thread is asked for */
+        uint64_t    id; /* of the operation; 0: none                     */
+        char        file[PATH_SIZE];
+        struct task task;
+    } wanted;
     uint64_t            resident_start_kb;
     uint64_t            watchdog_ticks;
     uint64_t            stop_asked_ns; /* 0: running              */
@@ -82,7 +87,7 @@ void operate_answer(struct daemon *d, const struct notice *n);
 void operate_expire(struct daemon *d);
 void operate_end(struct daemon *d); /* the threads have ended: whoever still waits is told so */
 
-/* Puts an operation before the control thread; 0 where its ring is full. */
+/* Puts an operation before the control thread; 0 where its ring is full.  OP_TASK: that of d->wanted. */
 uint64_t daemon_operation(struct daemon *d, enum operation_kind kind);
 
 /* Begins the end: controlled stop, then the loop stops. */

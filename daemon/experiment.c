@@ -41,6 +41,12 @@ int experiment_missing(const struct trial_row *t)
     return strcmp(t->status, "finished") == 0 && sscanf(t->reason, MISSING_STEPS, &n) == 1 ? n : 0;
 }
 
+/* Returns of different tasks do not compare.  Stores of before trials had a task name none. */
+static bool same_task(const struct experiment *e, const struct trial_row *t)
+{
+    return !*t->task || strcmp(t->task, e->config->task.name) == 0;
+}
+
 static void remember(struct experiment *e, const struct trial_row *t)
 {
     bool finished = strcmp(t->status, "finished") == 0;
@@ -50,7 +56,8 @@ static void remember(struct experiment *e, const struct trial_row *t)
         e->nhistory--;
     }
     e->history[e->nhistory++] = *t;
-    if (finished && strcmp(t->kind, "planned") == 0 && !experiment_missing(t) && !(e->best >= t->ret))
+    if (finished && strcmp(t->kind, "planned") == 0 && same_task(e, t) && !experiment_missing(t) &&
+        !(e->best >= t->ret))
         e->best = t->ret;
     if (finished && t->number >= e->next_number)
         e->next_number = t->number + 1;
@@ -82,6 +89,7 @@ static void begin(struct experiment *e, const struct notice *n)
     memset(&e->row, 0, sizeof e->row);
     snprintf(e->row.kind, sizeof e->row.kind, "%s", n->trial_kind == TRIAL_RANDOM ? "random" : "planned");
     snprintf(e->row.status, sizeof e->row.status, "running");
+    snprintf(e->row.task, sizeof e->row.task, "%s", e->config->task.name);
     e->row.number           = n->trial;
     e->row.seed             = e->seed;
     e->row.reported_return  = (double)NAN;
@@ -131,6 +139,15 @@ static int randoms(const struct experiment *e)
     return n;
 }
 
+/* The task ended the trial: which bound was left. */
+static void ended(struct experiment *e, const struct notice *n)
+{
+    const struct task_end *end = &e->config->task.end[n->ended - 1];
+
+    snprintf(e->row.reason, sizeof e->row.reason, "ended: %s %.4g outside [%.4g, %.4g] at step %u",
+             e->config->observation[end->obs].name, (double)n->value, end->low, end->high, n->step);
+}
+
 static void finished(struct experiment *e, const struct notice *n)
 {
     bool random = strcmp(e->row.kind, "random") == 0;
@@ -139,10 +156,15 @@ static void finished(struct experiment *e, const struct notice *n)
     experiment_commit(e); /* the trainer reads committed rows */
     int missing = (int)n->step - e->row.steps;
 
+    if (n->ended)
+        ended(e, n);
     if (missing)
         snprintf(e->row.reason, sizeof e->row.reason, MISSING_STEPS, missing);
     journal_say(e->journal, "trial", "trial %u (%s) finished: return %.2f%s%s", n->trial, e->row.kind, e->row.ret,
-                missing ? ", does not count: " : "", e->row.reason);
+                missing          ? ", does not count: "
+                : *e->row.reason ? ", "
+                                 : "",
+                e->row.reason);
     if (e->row.id) /* nothing was stored without one */
         learner_trial(e->learner, &e->row, &e->data, learn);
     e->waiting_since_s = now_s();
@@ -210,6 +232,16 @@ void experiment_reported_return(struct experiment *e, const struct trial_event *
 }
 
 /* ---- the next trial ---- */
+
+bool experiment_under_way(const struct experiment *e)
+{
+    return e->open || e->start_sent;
+}
+
+void experiment_task(struct experiment *e)
+{
+    e->best = (double)NAN;
+}
 
 bool experiment_finished(const struct experiment *e)
 {

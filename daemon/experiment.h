@@ -24,7 +24,7 @@ struct experiment {
     struct trial_data  data;                 /* its transitions                                */
     struct trial_row  *history;              /* ended trials, oldest first (HISTORY_MAX)       */
     int                nhistory;
-    double             best;                 /* of planned, finished, complete trials; NaN: none */
+    double             best;                 /* of planned, finished, complete trials of this task; NaN: none */
     uint32_t           next_number;          /* of the next trial                              */
     int                queued;               /* trials asked for by the operator               */
     enum trial_kind    queued_kind;
@@ -55,6 +55,12 @@ void experiment_wait(struct experiment *e);
 
 /* Called often: asks for the next trial when it is time. */
 void experiment_advance(struct experiment *e, const struct core *core);
+
+/* A trial runs or has been asked of the core. */
+bool experiment_under_way(const struct experiment *e);
+
+/* config->task is another one from here on; none is under way. */
+void experiment_task(struct experiment *e);
 
 /* All planned trials have been run. */
 bool experiment_finished(const struct experiment *e);

@@ -18,6 +18,7 @@ static const struct verb verbs[] = {
     { "stop", "controlled stop, latched until reset", verb_stop },
     { "reset", "clear a latched stop whose cause is gone", verb_reset },
     { "trial", "start, stop, ready or list trials", verb_trial },
+    { "task", "set another task, show it, list what there is", verb_task },
     { "sim", "become the simulated robot of a daemon", verb_sim },
     { "plot", "learning curve of an experience store as PNG", verb_plot },
     { "doctor", "what this machine lacks for real time, and the remedy", verb_doctor },

@@ -347,6 +347,21 @@ static void mode_changed(struct daemon *d, const struct notice *n)
     realtime_hold_latency(&d->realtime, mode_armed(n->to));
 }
 
+/* The control thread has answered about another task; no trial is under way. */
+static void take_task(struct daemon *d, bool ok)
+{
+    struct shared *s = d->shared;
+
+    d->wanted.id = 0;
+    if (!ok)
+        return;
+    d->config.task = s->task[s->task_handoff.write] = d->wanted.task;
+    handoff_publish(&s->task_handoff);
+    snprintf(d->config.task_file, sizeof d->config.task_file, "%s", d->wanted.file);
+    experiment_task(&d->experiment);
+    journal_say(&d->journal, "task", "task %s in force, from %s", d->config.task.name, d->config.task_file);
+}
+
 static void take_reports(struct daemon *d)
 {
     struct shared *s = d->shared;
@@ -359,6 +374,8 @@ static void take_reports(struct daemon *d)
         if (r->is_transition) {
             experiment_transition(&d->experiment, &r->transition);
         } else {
+            if (n->kind == NOTICE_ANSWER && d->wanted.id && n->id == d->wanted.id)
+                take_task(d, n->ok);
             operate_answer(d, n);
             experiment_notice(&d->experiment, n);
             if (n->kind == NOTICE_MODE)
@@ -461,7 +478,8 @@ static void drain(struct daemon *d)
     take_reports(d);
     take_link_notes(d);
     publish_telemetry(d);
-    experiment_advance(&d->experiment, &d->core);
+    if (!d->wanted.id)
+        experiment_advance(&d->experiment, &d->core);
     operate_expire(d);
     atomic_store(&d->shared->host_prearm, host_prearm(d));
     experiment_commit(&d->experiment);
@@ -505,9 +523,12 @@ uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
     bool     late_is_good = kind == OP_STOP || kind == OP_DISARM || kind == OP_SHUTDOWN;
     uint64_t until        = late_is_good ? 0 : clock_now_ns() + OPERATION_PATIENCE_NS;
 
-    d->shared->operation[slot] = (struct operation){ .kind       = kind,
-                                                     .id         = ++d->next_operation,
-                                                     .expires_ns = until };
+    struct operation *op = &d->shared->operation[slot];
+    *op                  = (struct operation){ .kind = kind, .id = ++d->next_operation, .expires_ns = until };
+    if (kind == OP_TASK) {
+        op->nend = d->wanted.task.nend;
+        memcpy(op->end, d->wanted.task.end, sizeof op->end);
+    }
     ring_push(&d->shared->operation_ring);
     return d->next_operation;
 }

@@ -18,22 +18,24 @@ static void answer(struct http_request *r, unsigned status, bool ok, const char 
     json_decref(o);
 }
 
-static void forward(struct daemon *d, struct http_request *r, enum operation_kind kind)
+/* The operation's id; 0: it could not be asked for, and the request is answered. */
+static uint64_t forward(struct daemon *d, struct http_request *r, enum operation_kind kind)
 {
     struct waiter *w = NULL;
 
     if (d->threads_ended) {
         answer(r, 503, false, ENDING);
-        return;
+        return 0;
     }
     for (int i = 0; i < WAITERS && !w; i++)
         w = d->waiter[i].request ? NULL : &d->waiter[i];
     uint64_t id = w ? daemon_operation(d, kind) : 0;
     if (!id) {
         answer(r, 503, false, "too many operations are waiting; try again");
-        return;
+        return 0;
     }
     *w = (struct waiter){ .request = r, .id = id, .since_ns = clock_now_ns(), .kind = kind };
+    return id;
 }
 
 /* Real hardware is armed by a person who typed its name; loud exploration is asked for by word (design §5). */
@@ -72,6 +74,45 @@ static void start_trials(struct daemon *d, struct http_request *r, const json_t 
     answer(r, refused ? 409 : 200, !refused, refused ? refused : "trial asked for");
 }
 
+/* A name is a file beside robot.yaml; a path is as the daemon sees it. */
+static bool task_file(const struct daemon *d, const json_t *body, char *file, size_t size)
+{
+    const char *name  = json_string_value(json_object_get(body, "name")),
+               *path  = json_string_value(json_object_get(body, "file"));
+    const char *slash = strrchr(d->config.file, '/');
+    int         n;
+
+    if ((name && path) || (path && *path != '/') || (name && (!*name || strchr(name, '/'))))
+        return false;
+    if (path)
+        n = snprintf(file, size, "%s", path);
+    else
+        n = name ? snprintf(file, size, "%.*s/tasks/%s.yaml", (int)(slash - d->config.file), d->config.file, name) : -1;
+    return n >= 0 && (size_t)n < size;
+}
+
+static void set_task(struct daemon *d, struct http_request *r, const json_t *body)
+{
+    char why[700];
+
+    if (d->wanted.id) {
+        answer(r, 503, false, "another task is being set; try again");
+    } else if (experiment_under_way(&d->experiment)) {
+        snprintf(why, sizeof why,
+                 "a trial is under way, and a task changes between trials: wait for its end, or limber trial "
+                 "stop; task %s stays in force",
+                 d->config.task.name);
+        answer(r, 409, false, why);
+    } else if (!task_file(d, body, d->wanted.file, sizeof d->wanted.file)) {
+        answer(r, 400, false,
+               "say \"name\": \"NAME\", of tasks/NAME.yaml beside robot.yaml, or \"file\": \"/ABSOLUTE/PATH\"");
+    } else if (config_task(d->wanted.file, &d->config, &d->wanted.task, why, sizeof why) < 0) {
+        answer(r, 400, false, why);
+    } else {
+        d->wanted.id = forward(d, r, OP_TASK);
+    }
+}
+
 void operate_request(void *ctx, struct http_request *r, const char *method, const char *path, const char *body)
 {
     static const struct {
@@ -96,6 +137,8 @@ void operate_request(void *ctx, struct http_request *r, const char *method, cons
         answer(r, 409, false, forbidden);
     } else if (strcmp(path, "/trial/start") == 0) {
         start_trials(d, r, o);
+    } else if (strcmp(path, "/task") == 0) {
+        set_task(d, r, o);
     } else if (strcmp(path, "/shutdown") == 0) {
         answer(r, 200, true, "stopping");
         daemon_shutdown(d);
@@ -121,6 +164,8 @@ void operate_answer(struct daemon *d, const struct notice *n)
             continue;
         if (w->kind == OP_ARM && !n->ok && d->core.mode == MODE_DISARMED)
             snprintf(text, sizeof text, "not armed: pre-arm check %s does not hold", n->text);
+        else if (w->kind == OP_TASK && n->ok)
+            snprintf(text, sizeof text, "task %s in force", d->config.task.name);
         else
             snprintf(text, sizeof text, "%s", n->text);
         answer(w->request, n->ok ? 200 : 409, n->ok, text);

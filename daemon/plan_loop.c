@@ -43,7 +43,7 @@ void *plan_loop_run(void *arg)
     realtime_thread_begin();
     base = usage_now();
     while (!atomic_load(&s->stop_threads)) {
-        bool fresh, unused;
+        bool fresh, unused, other;
 
         seen = rt_signal_count(&s->request_signal);
         uint32_t r = handoff_latest(&s->request_handoff, &fresh);
@@ -57,6 +57,9 @@ void *plan_loop_run(void *arg)
         struct plan_request        ask  = s->request[r];
         const struct plan_request *req  = &ask;
 
+        uint32_t task = handoff_latest(&s->task_handoff, &other);
+        if (other)
+            planner_task(s->planner, &s->task[task]);
         ask.reset = ask.reset || ask.life != life;
         life      = ask.life;
 

@@ -12,6 +12,7 @@ int shared_init(struct shared *s, const struct robot_config *config)
     handoff_init(&s->request_handoff);
     handoff_init(&s->plan_handoff);
     handoff_init(&s->model_handoff);
+    handoff_init(&s->task_handoff);
     handoff_init(&s->core_handoff);
     ring_init(&s->trial_request_ring, TRIAL_REQUESTS);
     ring_init(&s->operation_ring, OPERATIONS);

@@ -5,6 +5,7 @@
  *     control -> planner   newest plan request           handoff + signal
  *     planner -> control   newest plan                   handoff (+ signal in lockstep)
  *     main    -> planner   newest model                  handoff (slots live in the planner)
+ *     main    -> planner   newest task                   handoff
  *     main    -> control   operations                    ring
  *     control -> main      reports (notices, transitions), records: rings;  the core's state: handoff
  *     io      -> main      sentences about the link      ring;   counters: atomics
@@ -81,6 +82,9 @@ struct shared {
     struct handoff   model_handoff;
     _Atomic uint64_t model_slot_version[3];
     _Atomic uint64_t model_version;     /* newest handed over, 0: none        */
+
+    struct handoff task_handoff;
+    struct task    task[3];
 
     /* main -> control */
     struct ring      operation_ring;

@@ -76,10 +76,10 @@ static json_t *link_json(const struct daemon *d)
 
 static json_t *trial_json(const struct trial_row *t)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:I}", "number", (json_int_t)t->number, "kind", t->kind,
-                     "status", t->status, "reason", t->reason, "steps", t->steps, "missing", experiment_missing(t),
-                     "return", number(t->ret), "reported_return", number(t->reported_return), "prequential_rmse", number(t->prequential_rmse),
-                     "model", (json_int_t)t->model_last);
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:I}", "number", (json_int_t)t->number, "kind",
+                     t->kind, "task", t->task, "status", t->status, "reason", t->reason, "steps", t->steps, "missing",
+                     experiment_missing(t), "return", number(t->ret), "reported_return", number(t->reported_return),
+                     "prequential_rmse", number(t->prequential_rmse), "model", (json_int_t)t->model_last);
 }
 
 static const char *phase_name(const struct daemon *d)
@@ -250,18 +250,21 @@ static json_t *warnings_json(const struct daemon *d)
 char *status_json(const struct daemon *d)
 {
     const struct core *c = &d->core;
-    json_t            *o = json_pack(
-        "{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:b, s:o}, "
-        "s:o, s:o, s:{s:I, s:I, s:I}, s:o}",
-        "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
-        d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s", (double)(clock_now_ns() - d->started_ns) * 1e-9,
-        "config", d->config.file, "run_dir", d->run_dir, "store", d->store_path, "mode", mode_name(c->mode), "latched",
-        (int)c->latched, "stop", stop_json(d), "link", link_json(d), "trials", trials_json(d), "model", model_json(d),
-        "planner", planner_json(d), "control", control_json(d), "memory", "resident_kb", (json_int_t)resident_kb(),
-        "resident_start_kb", (json_int_t)d->resident_start_kb, "realtime", "ok",
-        (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings", warnings_json(d), "prearm", prearm_json(d),
-        "gates", gates_json(d), "filter", "nonfinite", (json_int_t)c->count_filter[0], "absolute",
-        (json_int_t)c->count_filter[1], "rate", (json_int_t)c->count_filter[2], "events", events_json(d));
+    json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:{s:s, s:s}, s:o, s:o, s:o, "
+                          "s:o, s:{s:I, s:I}, s:{s:b, s:o}, "
+                          "s:o, s:o, s:{s:I, s:I, s:I}, s:o}",
+                          "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
+                          d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s",
+                          (double)(clock_now_ns() - d->started_ns) * 1e-9, "config", d->config.file, "run_dir",
+                          d->run_dir, "store", d->store_path, "mode", mode_name(c->mode), "latched", (int)c->latched,
+                          "stop", stop_json(d), "link", link_json(d), "task", "name", d->config.task.name, "file",
+                          d->config.task_file, "trials", trials_json(d), "model", model_json(d), "planner",
+                          planner_json(d), "control", control_json(d), "memory", "resident_kb",
+                          (json_int_t)resident_kb(), "resident_start_kb", (json_int_t)d->resident_start_kb, "realtime",
+                          "ok", (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings",
+                          warnings_json(d), "prearm", prearm_json(d), "gates", gates_json(d), "filter", "nonfinite",
+                          (json_int_t)c->count_filter[0], "absolute", (json_int_t)c->count_filter[1], "rate",
+                          (json_int_t)c->count_filter[2], "events", events_json(d));
 
     CHECK(o);
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));

@@ -31,6 +31,7 @@ enum statement {
 struct store {
     sqlite3            *db;
     struct store_schema schema;
+    bool                viewed; /* trials is a view: nothing can be written */
     sqlite3_stmt       *st[STATEMENTS];
     char                error[320];
 };
@@ -39,7 +40,7 @@ static const char TABLES[] =
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
     "CREATE TABLE trials (id INTEGER PRIMARY KEY, number INTEGER, attempt INTEGER, kind TEXT, status TEXT, reason TEXT,"
     " seed INTEGER, steps INTEGER, return REAL, reported_return REAL, model_first INTEGER, model_last INTEGER,"
-    " prequential_rmse REAL, started REAL, ended REAL);"
+    " prequential_rmse REAL, started REAL, ended REAL, task TEXT);"
     "CREATE TABLE models (version INTEGER PRIMARY KEY, parent INTEGER, trial_id INTEGER, transitions INTEGER,"
     " steps INTEGER, train_s REAL, file TEXT, crc INTEGER, status TEXT, reason TEXT, nll REAL, nll_incumbent REAL,"
     " created REAL);"
@@ -52,23 +53,23 @@ static const char *const SQL[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [TRIAL_BEGIN] =
         "INSERT INTO trials (number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-        " model_first, model_last, started, ended, attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
-        " ?13, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
+        " model_first, model_last, started, ended, task, attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+        " ?12, ?13, ?14, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
     [TRIAL_UPDATE] =
         "UPDATE trials SET number = ?1, kind = ?2, status = ?3, reason = ?4, seed = ?5, steps = ?6, return = ?7,"
-        " reported_return = ?8, prequential_rmse = ?9, model_first = ?10, model_last = ?11, started = ?12, ended = ?13"
-        " WHERE id = ?14",
-    [MODEL]   = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
-                " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " reported_return = ?8, prequential_rmse = ?9, model_first = ?10, model_last = ?11, started = ?12, ended = ?13,"
+        " task = ?14 WHERE id = ?15",
+    [MODEL]        = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
+                     " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [MODEL_STATUS] = "UPDATE models SET status = ?2, reason = ?3 WHERE version = ?1",
-    [EVENT]   = "INSERT INTO events (unix_s, mono_ns, trial, kind, text) VALUES (?, ?, ?, ?, ?)",
-    [RECOVER] = "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
-                " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
-    [TRIALS]  = "SELECT id, number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-                " model_first, model_last, started, ended FROM trials ORDER BY id",
-    [MODELS]  = "SELECT version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll,"
-                " nll_incumbent, created FROM models ORDER BY version",
-    [COUNT]   = "SELECT count(*) FROM transitions",
+    [EVENT]        = "INSERT INTO events (unix_s, mono_ns, trial, kind, text) VALUES (?, ?, ?, ?, ?)",
+    [RECOVER]      = "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
+                     " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
+    [TRIALS]       = "SELECT id, number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
+                     " model_first, model_last, started, ended, task FROM trials ORDER BY id",
+    [MODELS]       = "SELECT version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll,"
+                     " nll_incumbent, created FROM models ORDER BY version",
+    [COUNT]        = "SELECT count(*) FROM transitions",
 };
 
 /* ---- errors, values ---- */
@@ -276,6 +277,21 @@ static bool check_identity(struct store *s, const char *path, char *why, size_t 
     return good;
 }
 
+/* Stores of version 1 began without the trials' task: writers add the column, whoever only reads sees a view with it. */
+static bool add_task(struct store *s, bool read_only)
+{
+    static const char view[] = "CREATE TEMP VIEW trials AS SELECT *, NULL AS task FROM main.trials";
+    char              found[8];
+
+    if (query_text(s->db, "SELECT count(*) FROM pragma_table_info('trials') WHERE name = 'task'", NULL, found,
+                   sizeof found) &&
+        strcmp(found, "0") != 0)
+        return true;
+    s->viewed = read_only;
+    return sqlite3_exec(s->db, read_only ? view : "ALTER TABLE trials ADD COLUMN task TEXT", NULL, NULL, NULL) ==
+           SQLITE_OK;
+}
+
 static bool open_database(struct store *s, const char *path, bool read_only, char *why, size_t why_size)
 {
     int  flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
@@ -303,12 +319,15 @@ static bool open_database(struct store *s, const char *path, bool read_only, cha
                  found);
         return false;
     }
-    return true;
+    if (add_task(s, read_only))
+        return true;
+    snprintf(why, why_size, "%s: cannot add the column of the trials' tasks: %s", path, sqlite3_errmsg(s->db));
+    return false;
 }
 
 static bool prepare(struct store *s)
 {
-    for (int i = 0; i < STATEMENTS; i++) {
+    for (int i = s->viewed ? TRIALS : 0; i < STATEMENTS; i++) {
         char *made = SQL[i] ? NULL : column_statement(&s->schema, (enum statement)i);
         int   rc   = SQL[i] || made
                          ? sqlite3_prepare_v3(s->db, made ? made : SQL[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL)
@@ -388,6 +407,7 @@ static void bind_trial(sqlite3_stmt *st, const struct trial_row *t)
     bind_u64(st, 11, t->model_last);
     bind_real(st, 12, t->started);
     bind_real(st, 13, t->ended);
+    bind_text(st, 14, t->task);
 }
 
 int store_trial_begin(struct store *s, struct trial_row *t)
@@ -402,7 +422,7 @@ int store_trial_begin(struct store *s, struct trial_row *t)
 int store_trial_update(struct store *s, const struct trial_row *t)
 {
     bind_trial(s->st[TRIAL_UPDATE], t);
-    sqlite3_bind_int64(s->st[TRIAL_UPDATE], 14, t->id);
+    sqlite3_bind_int64(s->st[TRIAL_UPDATE], 15, t->id);
     if (run(s, TRIAL_UPDATE, "update a trial") != 0)
         return -1;
     if (sqlite3_changes(s->db) == 1)
@@ -527,6 +547,7 @@ static bool take_trial(struct store *s, sqlite3_stmt *st, void *reader)
     t.model_last       = u64(st, 11);
     t.started          = real(st, 12);
     t.ended            = real(st, 13);
+    text(st, 14, t.task, sizeof t.task);
     return r->row(r->ctx, &t);
 }
 

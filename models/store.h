@@ -3,7 +3,7 @@
  * Tables (anyone may open the file with sqlite3 while the daemon runs):
  *   meta        key, value                 schema version, robot, names of observations and actions
  *   trials      number, attempt, kind, status, reason, seed, steps, return, reported_return, model_first, model_last,
- *               prequential_rmse, started, ended (unix s)
+ *               prequential_rmse, started, ended (unix s), task
  *   transitions id, trial_id, step, model_version, seed, iterations, one column per observation ("hinge.position"),
  *               per action ("a.slider") and per next observation ("next.hinge.position")
  *   models      version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll, nll_incumbent,
@@ -39,14 +39,15 @@ struct trial_row {
     uint32_t number;            /* 0: exploration                              */
     char     kind[NAME_SIZE];   /* "random" or "planned"                       */
     char     status[NAME_SIZE]; /* "running", "finished", "aborted"            */
-    char     reason[120];       /* why aborted                                 */
+    char     reason[120];       /* why aborted, or finished early              */
     uint64_t seed;
     int      steps;            /* transitions stored                          */
     double   ret;              /* return by the task; NaN: none               */
     double   reported_return;  /* the robot side's; NaN: none                 */
     double   prequential_rmse; /* NaN: none                                   */
     uint64_t model_first, model_last;
-    double   started, ended; /* unix s                                      */
+    double   started, ended;  /* unix s                                      */
+    char     task[NAME_SIZE]; /* name; empty in stores of before there was one */
 };
 
 struct model_row {

@@ -111,6 +111,12 @@ struct planner *planner_init(struct arena *a, const struct planner_config *c, co
     return p;
 }
 
+void planner_task(struct planner *p, const struct task *task)
+{
+    p->rollout.task = *task;
+    p->planned      = false;
+}
+
 const char *planner_isa(const struct planner *p)
 {
     return p->rollout.ops->isa;

@@ -134,6 +134,9 @@ size_t planner_memsize(const struct planner_config *c, const struct model_dims *
 struct planner *planner_init(struct arena *a, const struct planner_config *c, const struct model_dims *d,
                              const struct task *task, const struct action_bounds *bounds, const char *isa);
 
+/* Another task from the next step on, which forgets the plan so far.  Copied; by the thread that steps, between steps. */
+void planner_task(struct planner *p, const struct task *task);
+
 const char *planner_isa(const struct planner *p);
 
 /* "f32", "bf16", or "bf16 emulated" where the CPU has no products of bfloat16: rounded alike, but at f32's pace. */

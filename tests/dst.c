@@ -302,6 +302,25 @@ static void check_command(struct world *w, const struct core_input *in)
         w->r->silent_to_damp = w->tick - w->o->silent_from + 1;
 }
 
+/* A finished trial has all its steps, or the last of them left a bound of the task and none before did. */
+static void check_end(struct world *w, const struct notice *n)
+{
+    const struct task *t = &w->o->config->task;
+
+    w->r->trials++;
+    if (!n->ok)
+        return;
+    w->r->steps += n->step;
+    w->r->ended += n->ended > 0;
+    if (n->step < 1)
+        violated(w, "a trial finished before its first step");
+    if (!n->ended && (int)n->step < w->o->config->trials.steps) /* more where the last state was lost */
+        violated(w, "a trial finished after %u steps", n->step);
+    if (n->ended && (n->ended > t->nend ||
+                     ((double)n->value >= t->end[n->ended - 1].low && (double)n->value <= t->end[n->ended - 1].high)))
+        violated(w, "a trial ended by %g, which is inside", (double)n->value);
+}
+
 static void hash(struct dst_result *r, const void *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -371,8 +390,12 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
         r->armed_ticks += mode_armed(w->core.mode);
         r->advanced_ticks += w->core.mode == MODE_ADVANCED;
         r->transitions += w->out.has_transition;
-        for (int i = 0; i < w->out.nnotice; i++)
-            r->trials += w->out.notice[i].kind == NOTICE_TRIAL_END;
+        for (int i = 0; i < w->out.nnotice; i++) {
+            const struct notice *n = &w->out.notice[i];
+
+            if (n->kind == NOTICE_TRIAL_END)
+                check_end(w, n);
+        }
     }
     free(w->block);
     free(w);

@@ -38,6 +38,7 @@ struct dst_result {
     uint64_t silent_to_damp;  /* ticks from the last state to the last TORQUE command, where silent_from was set */
     uint64_t mode_ticks[MODE_COUNT];
     double   effort_max;
+    uint64_t steps, ended;       /* of finished trials; trials that the task ended     */
     uint64_t requests, foretold; /* of plans; with the seed that the request before had announced */
 };
 

@@ -16,9 +16,8 @@
 #include "tests/fake_daemon.h"
 #include "tests/test.h"
 
-static const char *const VERBS[] = { "run",   "status", "top",  "arm",    "disarm",         "stop",    "reset",
-                                     "trial", "sim",    "plot", "doctor", "bench",          "bench-cartpole",
-                                     "bench-rt" };
+static const char *const VERBS[] = { "run",  "status", "top",  "arm",    "disarm", "stop",           "reset",   "trial",
+                                     "task", "sim",    "plot", "doctor", "bench",  "bench-cartpole", "bench-rt" };
 
 /* --- the program ---------------------------------------------------------------------------------------------- */
 
@@ -95,8 +94,8 @@ TEST(a_word_that_resembles_nothing_has_no_nearest)
 
 TEST(without_a_daemon_every_verb_says_what_to_do_and_exits_69)
 {
-    static const char *const verbs[] = { "status", "top",   "arm --yes",   "disarm",
-                                         "stop",   "reset", "trial start", "trial list" };
+    static const char *const verbs[] = { "status", "top",         "arm --yes",  "disarm",           "stop",
+                                         "reset",  "trial start", "trial list", "task set swingup", "task show" };
     struct result            r;
 
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
@@ -197,7 +196,9 @@ TEST(each_operator_verb_posts_to_its_own_path)
                                             { "trial ready", "/trial/ready", "{}" },
                                             { "trial start", "/trial/start", "{}" },
                                             { "trial start --random --count 3", "/trial/start",
-                                              "{\"kind\":\"random\",\"count\":3}" } };
+                                              "{\"kind\":\"random\",\"count\":3}" },
+                                            { "task set balance", "/task", "{\"name\":\"balance\"}" },
+                                            { "task set /dev/null", "/task", "{\"file\":\"/dev/null\"}" } };
     struct daemon            d;
     struct result            r;
 
@@ -209,6 +210,43 @@ TEST(each_operator_verb_posts_to_its_own_path)
         EXPECT(!strcmp(d.body, pairs[i][2]));
         EXPECT(d.posts == (int)i + 1);
     }
+    json_decref(d.status);
+}
+
+TEST(task_tells_which_is_in_force_and_which_there_are_beside_robot_yaml)
+{
+    static const char *const files[] = { "swingup.yaml", "balance.yaml", "notes.txt" };
+    struct daemon            d;
+    struct result            r;
+    char                     path[600];
+
+    daemon_up(&d);
+    snprintf(path, sizeof path, "%s/tasks", test_dir());
+    EXPECT(mkdir(path, 0700) == 0);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/tasks/%s", test_dir(), files[i]);
+        FILE *f = fopen(path, "w");
+        EXPECT(f && fclose(f) == 0);
+    }
+    snprintf(path, sizeof path, "%s/robot.yaml", test_dir());
+    json_object_set_new(d.status, "config", json_string(path));
+    snprintf(path, sizeof path, "%s/tasks/balance.yaml", test_dir());
+    json_object_set_new(d.status, "task", json_pack("{s:s, s:s}", "name", "upright", "file", path));
+    EXPECT(verb(&d, &r, "task list") == 0);
+    EXPECT(strcmp(r.text, "* balance\n  swingup\n") == 0);
+    EXPECT(verb(&d, &r, "task show") == 0);
+    EXPECT_STR(r.text, "upright, from /");
+    EXPECT(verb(&d, &r, "task list --json") == 0);
+    json_t *list = json_loads(r.text, 0, NULL);
+    EXPECT(json_array_size(list) == 2 && js_true(json_array_get(list, 0), "in_force"));
+    json_decref(list);
+    EXPECT(verb(&d, &r, "task set ./no-such.yaml") == 78);
+    EXPECT_STR(r.text, "./no-such.yaml: No such file");
+    EXPECT(verb(&d, &r, "task set") == 64);
+    EXPECT(verb(&d, &r, "task show all") == 64);
+    EXPECT(verb(&d, &r, "task sett x") == 64);
+    EXPECT_STR(r.text, "did you mean \"set\"?");
+    EXPECT(d.posts == 0);
     json_decref(d.status);
 }
 

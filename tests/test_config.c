@@ -252,6 +252,29 @@ TEST(a_task_file_gives_links_axes_and_terms)
     EXPECT(t[4].form == FORM_LINEAR && t[4].target_observed && t[4].target_obs[0] == 4 && t[4].index[0] == 2);
 }
 
+TEST(a_task_file_gives_paths_and_ends)
+{
+    static const char text[] =
+        "name: lap\n"
+        "ends:\n  - {observation: slider.position, high: 2}\n"
+        "terms:\n"
+        "  - {name: near, kind: path, observations: [slider.position, hinge.position], form: abs, weight: 1,\n"
+        "     waypoints: [[0, 0], [3, 4], [3, 6]]}\n"
+        "  - {name: fast, kind: progress, observations: [hinge.position, slider.position], weight: -2,\n"
+        "     waypoints: [[0, 0], [1, 0]]}\n"
+        "  - {name: alive, kind: alive, weight: -1}\n";
+    struct task t;
+
+    EXPECT(config_load(source("robots/cartpole/robot.yaml"), &c, why, sizeof why) == 0);
+    spill(in_dir("lap.yaml"), text, strlen(text));
+    EXPECT(config_task(in_dir("lap.yaml"), &c, &t, why, sizeof why) == 0);
+    EXPECT(t.nterm == 3 && t.nend == 1 && t.end[0].obs == 0 && t.end[0].high == 2 && isinf(t.end[0].low));
+    EXPECT(t.term[0].kind == TERM_PATH && t.term[0].form == FORM_ABS && t.term[0].path.n == 3);
+    EXPECT(t.term[0].index[0] == 0 && t.term[0].index[1] == 1 && t.term[1].index[0] == 1);
+    EXPECT(t.term[0].path.length[0] == 5 && t.term[0].path.start[1] == 5 && t.term[0].path.along[1][1] == 1);
+    EXPECT(t.term[1].kind == TERM_PROGRESS && t.term[2].kind == TERM_ALIVE);
+}
+
 TEST(the_reacher_is_the_paper_s_with_a_goal_that_is_observed)
 {
     EXPECT(config_load(source("robots/reacher/robot.yaml"), &c, why, sizeof why) == 0);
@@ -562,7 +585,7 @@ static const struct edit tasks[] = {
     { "joint: hinge, axis",    "axis",                   NULL, "frames[0].links[1].axis: value", "only on a link with a joint" },
     { "tip: [0, 0, -0.6]",     "tip: [0, 0, .inf]",      NULL, "frames[0].tip[2]: value \".inf\":", "in m" },
     { "frame: tip",            "frame: top",             NULL, "terms[0].frame: value \"top\":", "one of the frames" },
-    { "kind: frame",           "kind: pose",             NULL, "terms[0].kind: value \"pose\":", "observation | frame | effort" },
+    { "kind: frame",           "kind: pose",             NULL, "terms[0].kind: value \"pose\":", "observation | frame | effort | path | progress | alive" },
     { "width: 0.6, ",          "",                       "- {name: height", "terms[0].width: missing:", "width of form: exp" },
     { "form: exp, ",           "",                       "- {name: height", "terms[0].width: value \"0.6\":", "only with form: exp" },
     { "width: 0.6",            "width: 0",               NULL, "terms[0].width: value \"0\":", "from" },
@@ -574,8 +597,22 @@ static const struct edit tasks[] = {
     { "kind: effort",          "kind: effort, target_obs: [hinge.position, hinge.position, hinge.position]", NULL, "terms[1].target_obs:", "only on terms of kind frame and observation" },
     { "kind: effort",          "kind: observation, observations: [hinge.velocity], target_obs: [hinge.position, hinge.position]", NULL, "terms[1].target_obs:", "expected 1 entries" },
     { "kind: effort",          "kind: observation, observations: [hinge.velocity], target_obs: [hinge.velocity]", NULL, "terms[1].target_obs[0]:", "another observation" },
-    { "kind: effort",          "kind: effort, form: linear", "form: linear", "terms[1].form: value \"linear\":", "squared, abs or exp" },
+    { "kind: effort",          "kind: effort, form: linear", "form: linear", "terms[1].form: value \"linear\":", "squared, exp or abs; linear" },
     { "form: exp",             "form: cubic",            NULL, "terms[0].form: value \"cubic\":", "squared | exp | abs | linear" },
+    { "kind: effort",          "kind: alive, form: exp, width: 1", "form: exp, width: 1", "terms[1].form: value \"exp\":", "expected none" },
+    { "kind: effort",          "kind: alive, observations: [hinge.position]", NULL, "terms[1].observations:", "only on terms of kind observation, path and progress" },
+    { "kind: effort",          "kind: effort, waypoints: [[0, 0], [1, 1]]", NULL, "terms[1].waypoints:", "only on terms of kind path and progress" },
+    { "kind: effort",          "kind: path, waypoints: [[0, 0], [1, 1]], observations: [hinge.position]", NULL, "terms[1].observations:", "expected two, [x, y], got 1" },
+    { "kind: effort",          "kind: path, observations: [slider.position, hinge.position]", NULL, "terms[1].waypoints: missing:", "a list of [x, y]" },
+    { "kind: effort",          "kind: path, form: linear, observations: [slider.position, hinge.position], waypoints: [[0, 0], [1, 1]]", NULL, "terms[1].form:", "squared, exp or abs" },
+    { "kind: effort",          "kind: progress, observations: [slider.position, hinge.position], waypoints: [[0, 0]]", NULL, "terms[1].waypoints:", "2 to 16 entries, got 1" },
+    { "kind: effort",          "kind: progress, observations: [slider.position, hinge.position], waypoints: [[0, 0], [1]]", NULL, "terms[1].waypoints[1]:", "expected 2 entries" },
+    { "kind: effort",          "kind: progress, observations: [slider.position, hinge.position], waypoints: [[0, 0], [1, x]]", NULL, "terms[1].waypoints[1][1]:", "in m" },
+    { "kind: effort",          "kind: progress, observations: [slider.position, hinge.position], waypoints: [[0, 0], [1, 1], [1, 1]]", NULL, "terms[1].waypoints[2]:", "another point" },
+    { "kind: effort",          "kind: path, target: [1, 2], observations: [slider.position, hinge.position], waypoints: [[0, 0], [1, 1]]", NULL, "terms[1].target:", "only on terms of kind frame and observation" },
+    { "return_at: next",       "ends: [{observation: hinge, low: 0}]", NULL, "ends[0].observation: value \"hinge\":", "slider.position, hinge.position" },
+    { "return_at: next",       "ends: [{observation: hinge.position}]", NULL, "ends[0].low: missing:", "low, high or both" },
+    { "return_at: next",       "ends: [{observation: hinge.position, low: 1, high: 1}]", NULL, "ends[0].high: value \"1\":", "more than low, 1" },
     { "form: exp, width",      "form: abs, width",       "width", "terms[0].width: value \"0.6\":", "only with form: exp" },
     { "name: effort",          "name: height",           NULL, "terms[1].name: value \"height\":", "terms[0] has this one" },
     { "kind: effort",          "kind: effort, target: [1]", NULL, "terms[1].target: value \"[1]\":", "only on terms of kind frame and observation" },

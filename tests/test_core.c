@@ -84,6 +84,25 @@ TEST(in_good_weather_trials_run_and_every_step_is_stored)
     EXPECT(r.effort_max > 100); /* the planner and exploration really drive */
 }
 
+TEST(a_task_ends_its_trials_where_the_state_leaves_its_bounds_and_every_step_until_then_is_stored)
+{
+    struct dst_options o = { .seed = 1, .ticks = 5000, .operator_arms = true, .config = &config };
+    struct dst_result  r;
+
+    dst_config(&config);
+    config.task.nend   = 2;
+    config.task.end[0] = (struct task_end){ .obs = 0, .low = -0.4, .high = 0.4 };
+    config.task.end[1] = (struct task_end){ .obs = 1, .low = (double)-INFINITY, .high = 1.5 };
+    dst_run(&o, &r);
+    EXPECT(r.violations == 0);
+    EXPECT(r.ended > 50 && r.trials >= r.ended);
+    EXPECT(r.steps < r.trials * 25);
+    EXPECT(r.transitions >= r.steps && r.transitions - r.steps < 50);
+    o.faults = weather;
+    dst_run(&o, &r);
+    EXPECT(r.violations == 0 && r.ended > 0);
+}
+
 TEST(a_request_announces_the_seed_of_the_next_but_where_a_trial_begins_or_ends)
 {
     struct dst_result r = run((struct dst_options){ .seed = 1, .ticks = 5000, .operator_arms = true });

@@ -1,4 +1,5 @@
 /* limberd as a process: learning in lockstep, restarts, kills, privileges, systemd's protocol. */
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,114 @@ TEST(a_trial_with_steps_missing_is_shown_as_such_and_is_never_the_best)
     EXPECT_NEAR(js_num(status, "trials.best"), 7, 0);
     EXPECT_NEAR(js_num(json_array_get(js_at(status, "trials.history"), 0), "missing"), 2, 0);
     EXPECT_NEAR(js_num(json_array_get(js_at(status, "trials.history"), 1), "missing"), 0, 0);
+    json_decref(status);
+    fixture_end(&f);
+}
+
+/* ---- tasks ---- */
+
+static void write_task(const char *name, const char *text)
+{
+    char path[300];
+
+    snprintf(path, sizeof path, "%s/tasks/%s.yaml", test_dir(), name);
+    FILE *f = fopen(path, "w");
+    EXPECT(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static const json_t *trial_of(const json_t *status, size_t i)
+{
+    return json_array_get(js_at(status, "trials.history"), i);
+}
+
+TEST(another_task_is_set_between_trials_with_the_model_there_is_and_a_wrong_one_changes_nothing)
+{
+    static const char *const stepwise[] = {
+        "steps: 200",     "steps: 80", "recipe: steps", "recipe: steps\n  epochs: 5\n  min_steps: 300", "next: auto",
+        "next: operator", NULL
+    };
+    struct fixture f;
+    char           text[700], body[400];
+
+    fixture_init(&f, stepwise);
+    write_task(
+        "right",
+        "name: right\nterms:\n"
+        "  - {name: there, kind: observation, observations: [slider.position], target: [1], form: abs, weight: 1}\n");
+    write_task("wrong",
+               "name: wrong\nterms:\n  - {name: speed, kind: observation, observations: [slider.speed], weight: 1}\n");
+    if (!fixture_daemon(&f, NULL) || !fixture_bridge(&f, lockstep) || !fixture_arm(&f, 10)) {
+        EXPECT(!"started and armed");
+        fixture_end(&f);
+        return;
+    }
+    kill(f.bridge.pid, SIGSTOP);
+    EXPECT(fixture_post(&f, "/trial/start", "{\"kind\": \"random\"}", NULL, 0));
+    usleep(500000); /* asked of the core, which waits for the simulator */
+    EXPECT(!fixture_post(&f, "/task", "{\"name\": \"right\"}", text, sizeof text));
+    kill(f.bridge.pid, SIGCONT);
+    EXPECT_STR(text, "a trial is under way, and a task changes between trials: wait for its end, or limber trial stop");
+    EXPECT(fixture_wait(&f, "task.name", "swingup", 0));
+    EXPECT(fixture_wait(&f, "model.version", "1", 30));
+
+    EXPECT(!fixture_post(&f, "/task", "{\"name\": \"wrong\"}", text, sizeof text));
+    EXPECT_STR(
+        text, "tasks/wrong.yaml:3: terms[0].observations[0]: value \"slider.speed\": expected one of: slider.position");
+    EXPECT(!fixture_post(&f, "/task", "{\"name\": \"none\"}", text, sizeof text));
+    EXPECT_STR(text, "none.yaml: cannot open: No such file");
+    EXPECT(!fixture_post(&f, "/task", "{\"name\": \"../robot\"}", text, sizeof text));
+    EXPECT(!fixture_post(&f, "/task", "{\"file\": \"right.yaml\"}", text, sizeof text));
+    EXPECT(fixture_wait(&f, "task.name", "swingup", 0));
+
+    snprintf(body, sizeof body, "{\"file\": \"%s/tasks/right.yaml\"}", test_dir());
+    EXPECT(fixture_post(&f, "/task", body, text, sizeof text));
+    EXPECT_STR(text, "task right in force");
+    EXPECT(fixture_wait(&f, "task.name", "right", 0));
+    EXPECT(fixture_wait(&f, "model.version", "1", 0));
+    EXPECT(fixture_post(&f, "/trial/start", NULL, NULL, 0));
+    EXPECT(fixture_wait(&f, "trials.done", "1", 30));
+    json_t *status = fixture_status(&f);
+    EXPECT(!strcmp(js_str(trial_of(status, 0), "task", ""), "swingup"));
+    EXPECT(!strcmp(js_str(trial_of(status, 1), "task", ""), "right"));
+    EXPECT(js_num(trial_of(status, 1), "return") > -50); /* 80 where the cart stays, as for swinging up it does */
+    EXPECT_NEAR(js_num(status, "trials.best"), js_num(trial_of(status, 1), "return"), 1e-6);
+    json_decref(status);
+    EXPECT(fixture_wait(&f, "trials.phase", "IDLE", 20));
+    EXPECT(fixture_post(&f, "/task", "{\"name\": \"swingup\"}", NULL, 0));
+    EXPECT(isnan(fixture_number(&f, "trials.best"))); /* returns of another task do not compare */
+    EXPECT(fixture_number(&f, "control.page_faults") == 0);
+    EXPECT(fixture_number(&f, "planner.page_faults") == 0);
+    fixture_end(&f);
+}
+
+TEST(a_trial_that_its_task_ends_is_a_result_and_is_learned_from)
+{
+    struct fixture f;
+
+    fixture_init(&f, quick);
+    write_task("swingup", "name: stay\nends:\n  - {observation: slider.position, low: -0.2, high: 0.2}\nterms:\n"
+                          "  - {name: alive, kind: alive, weight: -1}\n");
+    if (!fixture_daemon(&f, NULL) || !fixture_bridge(&f, lockstep) || !fixture_arm(&f, 10)) {
+        EXPECT(!"started and armed");
+        fixture_end(&f);
+        return;
+    }
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    json_t       *status = fixture_status(&f);
+    const json_t *first  = trial_of(status, 0);
+    double        steps  = js_num(first, "steps");
+
+    EXPECT(!strcmp(js_str(first, "status", ""), "finished"));
+    EXPECT(steps >= 1 && steps < 40);
+    EXPECT_STR(js_str(first, "reason", ""), "ended: slider.position ");
+    EXPECT_STR(js_str(first, "reason", ""), "outside [-0.2, 0.2] at step ");
+    for (size_t i = 0; i < 4; i++) {
+        EXPECT_NEAR(js_num(trial_of(status, i), "return"), js_num(trial_of(status, i), "steps"), 1e-9);
+        EXPECT(js_num(trial_of(status, i), "missing") == 0);
+        EXPECT(!strcmp(js_str(trial_of(status, i), "task", ""), "stay"));
+    }
+    EXPECT(js_num(status, "trials.best") >= 1);
+    EXPECT(js_num(status, "model.transitions") >= steps);
     json_decref(status);
     fixture_end(&f);
 }

@@ -154,6 +154,40 @@ TEST(an_optimum_at_the_bound_is_reached_exactly_by_icem)
     kit_free(&k);
 }
 
+/* ---- another task ---- */
+
+TEST(another_task_gives_the_plan_of_a_planner_that_never_had_another)
+{
+    for (const char *const *name = planner_names(); *name; name++) {
+        struct kit  k, fresh;
+        struct plan plan, want;
+
+        for (int i = 0; i < 2; i++) {
+            struct kit *of = i ? &fresh : &k;
+
+            kit_defaults(of, 3, 2);
+            kit_name(of, *name);
+            if (i)
+                of->t.term[0] = (struct task_term){
+                    .kind = TERM_OBSERVATION, .form = FORM_LINEAR, .weight = -3, .n = 1, .index = { 2 }, .scale = { 1 }
+                };
+            kit_model(of, 4);
+            kit_open(of, NULL);
+        }
+        for (uint64_t id = 0; id < 3; id++) {
+            struct plan_request q = kit_request(&k, id);
+            planner_step(k.p, 0, &q, NULL, NULL, &plan);
+        }
+        planner_task(k.p, &fresh.t);
+        struct plan_request q = kit_request(&k, 3);
+        planner_step(k.p, 0, &q, NULL, NULL, &plan);
+        planner_step(fresh.p, 0, &q, NULL, NULL, &want);
+        EXPECT(memcmp(plan.action, want.action, sizeof plan.action) == 0 && plan.cost == want.cost);
+        kit_free(&k);
+        kit_free(&fresh);
+    }
+}
+
 /* ---- what holds whatever the model says ---- */
 
 TEST(actions_are_within_bounds_for_every_planner_setting_and_model)

@@ -426,6 +426,40 @@ TEST(a_reader_follows_a_writer_without_blocking_it)
     store_close(w);
 }
 
+static bool task_row(void *ctx, const struct trial_row *t)
+{
+    snprintf((char *)ctx + strlen(ctx), 50, "%s,", t->task);
+    return true;
+}
+
+TEST(a_store_of_before_trials_had_a_task_is_read_as_it_is_and_gets_the_column_when_written)
+{
+    struct store    *s = opened(false);
+    struct trial_row t = some_trial(9);
+    char             command[700], tasks[100] = "";
+
+    add_trial(s, 0, 3);
+    store_close(s);
+    snprintf(command, sizeof command, "sqlite3 '%s' 'ALTER TABLE trials DROP COLUMN task'", at("e.db"));
+    if (system("command -v sqlite3 >/dev/null 2>&1") != 0)
+        return;
+    EXPECT(system(command) == 0);
+
+    s = opened(true);
+    EXPECT(store_trials(s, task_row, tasks) == 1 && strcmp(tasks, ",") == 0);
+    EXPECT(store_transition_count(s) == 3);
+    store_close(s);
+    s = opened(false);
+    snprintf(t.task, sizeof t.task, "balance");
+    EXPECT(store_begin(s) == 0 && store_trial_begin(s, &t) == 0 && store_trial_update(s, &t) == 0 &&
+           store_commit(s) == 0);
+    store_close(s);
+    s        = opened(true);
+    tasks[0] = 0;
+    EXPECT(store_trials(s, task_row, tasks) == 2 && strcmp(tasks, ",balance,") == 0);
+    store_close(s);
+}
+
 TEST(the_sqlite3_shell_reads_while_the_store_is_open)
 {
     char command[700], line[100] = "";
