@@ -283,7 +283,7 @@ static int convert(struct document *d, const struct yaml_robot *y, struct robot_
     if (rates(d, y, c) < 0 || config_body(d, y, c) < 0 || trials(d, y, c) < 0 || config_learning(d, y, c) < 0 ||
         gates(d, y, c) < 0 || timeouts(d, y, c) < 0 || cores(d, y, c) < 0 || places(d, y, c) < 0 || sim(d, y, c) < 0)
         return -1;
-    return task(d, y, c);
+    return task(d, y, c) < 0 ? -1 : config_reward(d, c);
 }
 
 /* In de_DE strtod() reads 0.5 as 0; robot.yaml means the same everywhere. */

@@ -261,6 +261,8 @@ static int trainer_options(struct document *d, const struct yaml_trainer *y, con
     t->unroll              = or_int(y->unroll, 1);
     t->unroll_grow         = or_int(y->unroll_grow, 1);
     t->unroll_weight       = or_float(y->unroll_weight, 1);
+    t->reward_weight       = or_float(y->reward_weight, 0);
+    t->spectral_norm       = or_float(y->spectral_norm, 0);
 
     if (trainer_key_has_effect(d, "trainer.patience", t->holdout > 0, "trainer.holdout above 0") < 0 ||
         trainer_key_has_effect(d, "trainer.improvement", t->patience > 0, "trainer.patience above 0") < 0 ||
@@ -334,6 +336,16 @@ static int planar(struct document *d, const struct yaml_model *y, struct robot_c
     c->model.target[at[1]] = TARGET_ASIDE;
     c->model.heading       = (uint8_t)at[2];
     return 0;
+}
+
+int config_reward(struct document *d, const struct robot_config *c)
+{
+    for (int i = 0; i < c->task.nterm; i++)
+        if (c->task.term[i].kind != TERM_EFFORT && c->task.term[i].kind != TERM_ALIVE)
+            return 0;
+    return c->trainer.reward_weight > 0
+               ? document_fail(d, "trainer.reward_weight", "expected a task with a term that depends on observations")
+               : 0;
 }
 
 int config_learning(struct document *d, const struct yaml_robot *y, struct robot_config *c)

@@ -13,6 +13,9 @@ int config_body(struct document *d, const struct yaml_robot *y, struct robot_con
 /* config_learning.c: model, planner, trainer; after config_body(). */
 int config_learning(struct document *d, const struct yaml_robot *y, struct robot_config *c);
 
+/* The same file: whether the task has what trainer.reward_weight needs; after config_task(). */
+int config_reward(struct document *d, const struct robot_config *c);
+
 /* Index of the joint or observation of that name, -1 if there is none; and all names as "a, b, c". */
 int  config_joint(const struct robot_config *c, const char *name);
 int  config_observation(const struct robot_config *c, const char *name);

@@ -169,6 +169,8 @@ static const cyaml_schema_field_t trainer_fields[] = {
     INT(MAY, trainer, unroll),
     INT(MAY, trainer, unroll_grow),
     FLOAT(MAY, trainer, unroll_weight),
+    FLOAT(MAY, trainer, reward_weight),
+    FLOAT(MAY, trainer, spectral_norm),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t gates_fields[] = {

@@ -60,6 +60,7 @@ struct worker {
     struct trainer       *spare; /* flat_out: burns time beside the trainer, whose course it must not change */
     uint64_t              held;  /* version of the weights in trainer; 0: fresh ones                         */
     struct experience     data;
+    float                 cost_slope2[MAX_OBS]; /* of the newest order */
     struct trainer_report report;
     uint64_t              start_ns, reported_ns;
     bool                  hung_up; /* the other side has closed */
@@ -239,12 +240,13 @@ static struct train_data training_data(const struct worker *w)
     const struct experience *d = &w->data;
 
     train_runs(d->n, d->trial, d->step, d->run);
-    return (struct train_data){ .n       = d->n,
-                                .x       = d->x,
-                                .a       = d->a,
-                                .y       = d->y,
-                                .nrecent = recent_rows(d, w->setup.config.recent_trials),
-                                .run     = d->run };
+    return (struct train_data){ .n           = d->n,
+                                .x           = d->x,
+                                .a           = d->a,
+                                .y           = d->y,
+                                .nrecent     = recent_rows(d, w->setup.config.recent_trials),
+                                .cost_slope2 = w->cost_slope2,
+                                .run         = d->run };
 }
 
 /* ---- training ---- */
@@ -330,6 +332,7 @@ static bool carry_out(struct worker *w, const struct trainer_order *o)
         return false;
     w->report.transitions = w->data.n;
 
+    memcpy(w->cost_slope2, o->cost_slope2, sizeof w->cost_slope2);
     struct train_data data = training_data(w);
 
     w->held   = NOTHING_HELD; /* until it has a name again */

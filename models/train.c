@@ -23,7 +23,9 @@
 
 #define BOUNDS_PULL 0.01f /* weight of the learned bounds in the loss, PETS code */
 
-enum { FIT_SEED = 2, LOAD_SEED = 4, PROGRESS_STEPS = 50 };
+enum { FIT_SEED = 2, LOAD_SEED = 4, POWER_SEED = 5, PROGRESS_STEPS = 50 };
+enum { MAX_WIDTH = (MAX_HIDDEN > MAX_IN ? MAX_HIDDEN : MAX_IN) + KERNELS_LANES };
+_Static_assert(MAX_IN >= 2 * MAX_OBS, "a layer's output fits too");
 
 /* Arrays of the multi-step loss, for batches of so many rows. */
 static void layout_unroll(struct trainer *t, struct arena *a, size_t rows)
@@ -47,6 +49,13 @@ static void fill_ones(struct trainer *t)
 
     for (size_t i = 0; i < n; i++)
         t->ones[i] = 1;
+}
+
+static size_t power_size(const struct model_dims *d)
+{
+    size_t hidden = kernels_wide(d->hidden), out = kernels_wide(2 * d->nx);
+
+    return (size_t)(d->members * (d->layers + 1)) * (hidden > out ? hidden : out);
 }
 
 static void layout(struct trainer *t, struct arena *a)
@@ -77,6 +86,7 @@ static void layout(struct trainer *t, struct arena *a)
     t->vmax    = ARENA_ARRAY(a, float, nx);
     t->mmin    = ARENA_ARRAY(a, float, nx);
     t->vmin    = ARENA_ARRAY(a, float, nx);
+    t->power   = ARENA_ARRAY(a, float, t->c.spectral_norm > 0 ? power_size(d) : 0);
     if (t->c.unroll > 1)
         layout_unroll(t, a, rows);
 }
@@ -117,6 +127,16 @@ static void pack_members(struct trainer *t, const float *plain, int n)
         pack(t, plain + (size_t)m * ensemble_params(&t->e.dims), t->w + (size_t)m * t->params);
 }
 
+/* Anywhere, for all layers: what is not along their largest singular vector fades. */
+static void restart_power(struct trainer *t)
+{
+    struct rng r;
+
+    rng_seed(&r, rng_derive(t->seed, POWER_SEED, 0));
+    for (size_t i = 0; i < power_size(&t->e.dims); i++)
+        t->power[i] = (float)rng_normal(&r);
+}
+
 static void clear_moments(struct trainer *t)
 {
     size_t nx = (size_t)t->e.dims.nx, n = (size_t)t->e.dims.members * t->params;
@@ -128,6 +148,8 @@ static void clear_moments(struct trainer *t)
     memset(t->mmin, 0, nx * sizeof *t->mmin);
     memset(t->vmin, 0, nx * sizeof *t->vmin);
     t->adam_t = 0;
+    if (t->c.spectral_norm > 0)
+        restart_power(t);
 }
 
 static void forget_scores(struct trainer *t)
@@ -183,6 +205,7 @@ struct trainer *trainer_new_on(const char *isa, const struct model_dims *d, cons
     if (t->c.unroll > 1)
         fill_ones(t);
     fresh_weights(t, seed);
+    clear_moments(t);
     return t;
 }
 
@@ -259,11 +282,34 @@ void trainer_forward(struct trainer *t, int member, int at, int some)
     }
 }
 
+/* The squared errors by what they cost; adds their gradient to dz. */
+static double reward_loss(const struct trainer *t, int n, float *dz)
+{
+    int    nx = t->e.dims.nx, tile = t->k->tile;
+    float  share = 1 / (float)(n * nx);
+    double sum   = 0;
+
+    for (int b = 0; b < n; b++) {
+        size_t       at = (size_t)(b / tile * tile), lane = (size_t)(b % tile), out = at * kernels_wide(2 * nx) + lane;
+        const float *want = t->target + at * kernels_wide(nx) + lane;
+
+        for (int k = 0; k < nx; k++, out += (size_t)tile, want += tile) {
+            float error = t->out[out] - *want;
+
+            sum += (double)(share * t->reward[k] * error * error);
+            dz[out] += share * t->reward[k] * 2 * error;
+        }
+    }
+    return sum;
+}
+
 double trainer_first_loss(struct trainer *t, int n, float *dz)
 {
     const struct ensemble *e = &t->e;
 
-    return t->k->nll(n, e->dims.nx, t->out, t->target, e->max_logvar, e->min_logvar, dz, t->dmax, t->dmin);
+    double loss = t->k->nll(n, e->dims.nx, t->out, t->target, e->max_logvar, e->min_logvar, dz, t->dmax, t->dmin);
+
+    return loss + (t->c.reward_weight > 0 ? reward_loss(t, n, dz) : 0);
 }
 
 struct kernels_update trainer_update(const struct trainer *t, int member, int l, float rate, float *grad)
@@ -304,6 +350,47 @@ static double train_member(struct trainer *t, int member, int n, float rate, flo
     return loss;
 }
 
+/* One power iteration for a layer's largest singular value, from u (out, updated); what exceeds `most` is scaled down
+ * to it (Miyato et al. 2018, arXiv 1802.05957, always divide by it instead). */
+static void cap_layer(const struct kernels *k, int in, int out, float *w, float *u, float most)
+{
+    float  v[MAX_WIDTH] = { 0 }, s[MAX_WIDTH] = { 0 }, length = 0, sigma = 0;
+    size_t deep = kernels_deep(in), lanes = (size_t)k->lanes, panels = ((size_t)out + lanes - 1) / lanes;
+
+    for (size_t p = 0; p < panels; p++)
+        for (size_t i = 0; i < deep; i++)
+            for (size_t l = 0; l < lanes; l++)
+                v[i] += w[(p * deep + i) * lanes + l] * u[p * lanes + l];
+    for (size_t i = 0; i < deep; i++)
+        length += v[i] * v[i];
+    for (size_t p = 0; p < panels; p++)
+        for (size_t i = 0; i < deep; i++)
+            for (size_t l = 0; l < lanes; l++)
+                s[p * lanes + l] += w[(p * deep + i) * lanes + l] * v[i];
+    for (size_t o = 0; o < panels * lanes; o++)
+        sigma += s[o] * s[o];
+    length = sqrtf(length);
+    sigma  = sqrtf(sigma) / length;
+    if (!(length > 0 && sigma > 0)) /* no weights at all, or no numbers */
+        return;
+    for (size_t o = 0; o < panels * lanes; o++)
+        u[o] = s[o] / (sigma * length);
+    for (size_t i = 0; i < panels * deep * lanes && sigma > most; i++)
+        w[i] *= most / sigma;
+}
+
+static void cap_member(struct trainer *t, int member)
+{
+    const struct model_dims *d    = &t->e.dims;
+    size_t                   each = power_size(d) / (size_t)(d->members * (d->layers + 1));
+
+    for (int l = 0, in, out; l <= d->layers; l++) {
+        ensemble_layer(d, l, &in, &out);
+        cap_layer(t->k, in, out, t->w + (size_t)member * t->params + t->offset[l],
+                  t->power + (size_t)(member * (d->layers + 1) + l) * each, (float)t->c.spectral_norm);
+    }
+}
+
 /* The same by whichever loss is wanted. */
 static double learn(struct trainer *t, int member, const int *rows, int n, float rate, float *grad)
 {
@@ -337,6 +424,8 @@ static double step(struct trainer *t, int from, int n, double done)
         if (t->c.input_noise > 0)
             trainer_add_noise(t, n);
         loss += learn(t, m, rows, n, rate, NULL);
+        if (t->c.spectral_norm > 0)
+            cap_member(t, m);
     }
     if (t->c.learned_bounds) {
         size_t nx = (size_t)e->dims.nx;

@@ -25,6 +25,8 @@ struct train_config {
     int    train_members;                /* nets trained; of more than dims.members the best are exported  */
     double learning_rate_final;          /* share of the rate that it falls to, linearly, in one training  */
     int    max_steps;                    /* gradient steps of a training at most; 0: no limit              */
+    double reward_weight;                /* of the squared error by cost_slope2; 0: none                   */
+    double spectral_norm;                /* at most, of every layer's weights; 0: no limit                 */
     int    unroll;                       /* steps of the multi-step loss (train_unroll.c); up to 1: none   */
     int    unroll_grow;                  /* epochs of a training per further step; 0: all from the start   */
     double unroll_weight;                /* of the multi-step loss                                         */
@@ -38,9 +40,13 @@ struct train_config {
 struct train_data {
     int          n;
     const float *x, *a, *y;
-    int          nrecent; /* the last so many rows are the newest trials', for recent; 0: nobody knows */
-    const int   *run;     /* n: how many rows after this one go on where it ends, for unroll; NULL: none      */
+    int          nrecent;     /* the last so many rows are the newest trials', for recent; 0: nobody knows */
+    const float *cost_slope2; /* nx: mean square of the cost's slope by each observation; NULL: nobody knows */
+    const int   *run;         /* n: how many rows after this one go on where it ends, for unroll; NULL: none      */
 };
+
+/* reward_weight r adds  r / (n nx)  sum over rows and k of  v_k ((mu_k - y_k) / std_k)^2  to the loss, where v_k is
+ * cost_slope2_k std_k^2, scaled to the mean 1: the diagonal of the squared error of the cost, linearised. */
 
 /* run of rows with these trials and steps: one goes on where the last ended if it is the next step of the same trial. */
 void train_runs(int n, const int64_t *trial, const uint32_t *step, int *run);

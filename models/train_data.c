@@ -119,6 +119,28 @@ static void renew_normaliser(struct trainer *t, int n)
     }
 }
 
+/* Weights of squared errors from the cost's slopes; ahead and aside share theirs, as they point everywhere. */
+static void weigh_by_cost(struct trainer *t, const float *slope2)
+{
+    const struct model_dims *d     = &t->e.dims;
+    int                      ahead = ensemble_planar(d, TARGET_AHEAD), aside = ensemble_planar(d, TARGET_ASIDE);
+    double                   sum = 0;
+
+    memset(t->reward, 0, sizeof t->reward);
+    for (int k = 0; k < d->nx && slope2 && t->c.reward_weight > 0; k++) {
+        float mean = ahead >= 0 && (k == ahead || k == aside) ? 0.5f * (slope2[ahead] + slope2[aside]) : slope2[k];
+
+        t->reward[k] = mean * t->target_std[k] * t->target_std[k];
+        sum += (double)t->reward[k];
+    }
+    for (int k = 0; k < d->nx; k++) {
+        float  unit  = t->e.out_std[k] / t->target_std[k]; /* errors are in units of the net's outputs */
+        double share = sum > 0 && isfinite(sum) ? (double)t->reward[k] * d->nx / sum : 0;
+
+        t->reward[k] = (float)(t->c.reward_weight * share) * unit * unit;
+    }
+}
+
 void trainer_prepare(struct trainer *t, const struct train_data *data, bool renew)
 {
     const struct ensemble *e = &t->e;
@@ -126,6 +148,7 @@ void trainer_prepare(struct trainer *t, const struct train_data *data, bool rene
     differences(t, data, t->in_all, t->target_all);
     if (renew)
         renew_normaliser(t, data->n);
+    weigh_by_cost(t, data->cost_slope2);
     standardise(t->in_all, data->n, ensemble_nin(&e->dims), e->in_mean, e->in_std);
     standardise(t->target_all, data->n, e->dims.nx, e->out_mean, e->out_std);
 }

@@ -34,6 +34,7 @@ struct trainer {
     float *state, *pull;        /* unroll x batch x nx: states after each step, gradient of their own error */
     float *carry;               /* batch x nx: gradient by the state                            */
     float *dh, *ones;           /* tiles: gradient by the inputs; 1                             */
+    float *power;               /* members x layers x widest output: power iterations; with spectral_norm */
     float *scratch;             /* of the kernels                                               */
     float *dmax, *dmin;         /* nx: gradient by the bounds                                   */
     float *mmax, *vmax, *mmin, *vmin; /* nx: their moments                                            */
@@ -41,6 +42,7 @@ struct trainer {
     double score[MAX_MEMBERS];  /* of best, mean squared error on the held-out rows; infinite: none     */
     double mark[MAX_MEMBERS];   /* the score that has to be improved on                                 */
     float  noise[MAX_IN];       /* std of the noise on each standardised input; constant ones have none */
+    float  reward[MAX_OBS];     /* weight of each output's squared error in the loss; 0: none */
     float  target_std[MAX_OBS]; /* of the targets, standardised or not                                  */
 
     int    capacity;        /* rows of the arrays below                                       */

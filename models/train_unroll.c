@@ -2,12 +2,13 @@
  *
  * From a row's x_t a net goes K steps with the actions that were really taken, on its mean alone:
  *
- *     x^_{t+k+1} = x^_{t+k} + out_mean + out_std .* mu(features(x^_{t+k}), a_{t+k}) ,   x^_t = x_t
+ *     x^_{t+k+1} = ensemble_follow(x^_{t+k}, out_mean + out_std .* mu(features(x^_{t+k}), a_{t+k})) ,   x^_t = x_t
  *     L = L_NLL(first step) + w / (n nx K)  sum over rows, k = 1 .. K and observations of  ((x^_{t+k} - x_{t+k}) / std)^2
  *
  * (CMU 10-703, model-based RL; Oh et al. 2015, arXiv 1507.08750, raise K in phases).  Where a row's trial ends earlier,
- * or a row held out is met, the sum does too.  Backward, with g_k the gradient by x^_{t+k}: the net's output gets
- * out_std .* g_{k+1}, and g_k = own error + g_{k+1} + (gradient by the net's inputs, through features and normaliser).
+ * or a row held out is met, the sum does too.  Backward, with g_k the gradient by x^_{t+k}: for a change, the net's output
+ * gets out_std .* g_{k+1}, and g_k = own error + g_{k+1} + (gradient by the net's inputs, through features and normaliser);
+ * for a value that is predicted itself, g_{k+1} ends there; a displacement in the plane is turned by the heading.
  *
  * Every step has its own tiles, one step behind the other, so that the weights' gradient is one product over all. */
 #include <string.h>
@@ -36,6 +37,12 @@ static float *lane(const struct trainer *t, float *tiles, int width, int some, i
 static float *state(const struct trainer *t, int k, int b)
 {
     return t->state + ((size_t)(k - 1) * (size_t)t->c.batch + (size_t)b) * (size_t)t->e.dims.nx;
+}
+
+/* The state before step k, which is what happened where k = 0. */
+static const float *before(const struct trainer *t, const int *rows, int k, int b)
+{
+    return k ? state(t, k, b) : t->data->x + (size_t)rows[b] * (size_t)t->e.dims.nx;
 }
 
 /* Inputs of step k >= 1. */
@@ -67,13 +74,16 @@ static double compare(struct trainer *t, const int *rows, int n, int k, float sh
     double                 sum  = 0;
 
     for (int b = 0; b < n; b++) {
-        size_t       row  = (size_t)rows[b] + (size_t)k;
-        const float *mu   = lane(t, t->out, 2 * e->dims.nx, 0, 0, b);
-        const float *from = k ? state(t, k, b) : t->data->x + row * nx, *want = t->data->y + row * nx;
-        float       *to = state(t, k + 1, b), *pull = t->pull + (to - t->state);
+        size_t       row = (size_t)rows[b] + (size_t)k;
+        const float *mu = lane(t, t->out, 2 * e->dims.nx, 0, 0, b), *want = t->data->y + row * nx;
+        float       *to = state(t, k + 1, b), *pull = t->pull + (to - t->state), target[MAX_OBS];
 
-        for (size_t j = 0; j < nx && t->reach[rows[b]] > k; j++, mu += tile) {
-            to[j]       = from[j] + e->out_mean[j] + e->out_std[j] * *mu;
+        if (t->reach[rows[b]] <= k)
+            continue;
+        for (size_t j = 0; j < nx; j++)
+            target[j] = e->out_mean[j] + e->out_std[j] * mu[j * (size_t)tile];
+        ensemble_follow(&e->dims, before(t, rows, k, b), target, to);
+        for (size_t j = 0; j < nx; j++) {
             float error = (to[j] - want[j]) / t->target_std[j];
 
             pull[j] = share * 2 * error / t->target_std[j];
@@ -83,19 +93,42 @@ static double compare(struct trainer *t, const int *rows, int n, int k, float sh
     return sum;
 }
 
-/* Gradient by the state after step k: adds its own error's, then to that by the net's output. */
+/* ensemble_follow() backwards, from x to y: g, the gradient by y, becomes the one by x; dt: by the target. */
+static void unfollow(const struct model_dims *d, const float *x, const float *y, float *g, float *dt)
+{
+    int ahead = ensemble_planar(d, TARGET_AHEAD), aside = ensemble_planar(d, TARGET_ASIDE);
+
+    for (int j = 0; j < d->nx; j++) {
+        dt[j] = g[j];
+        if (d->target[j] == TARGET_ABSOLUTE)
+            g[j] = 0;
+    }
+    if (ahead >= 0) {
+        float s = sinf(x[d->heading]), c = cosf(x[d->heading]), gx = g[ahead], gy = g[aside];
+
+        dt[ahead] = c * gx + s * gy;
+        dt[aside] = c * gy - s * gx;
+        g[d->heading] += gy * (y[ahead] - x[ahead]) - gx * (y[aside] - x[aside]);
+    }
+}
+
+/* Gradient by the state after step k: adds its own error's, takes it to the net's output and the state before. */
 static void pull_output(struct trainer *t, const int *rows, int n, int some, int k)
 {
     int nx = t->e.dims.nx, tile = t->k->tile;
 
     for (int b = 0; b < n; b++) {
-        const float *pull = t->pull + (state(t, k + 1, b) - t->state);
+        const float *after = state(t, k + 1, b), *pull = t->pull + (after - t->state);
         float *g = t->carry + (size_t)b * (size_t)nx, *dmu = lane(t, t->dzs[t->e.dims.layers], 2 * nx, some, k, b);
+        float  dt[MAX_OBS];
 
-        for (int j = 0; j < nx && t->reach[rows[b]] > k; j++, dmu += tile) {
+        if (t->reach[rows[b]] <= k)
+            continue;
+        for (int j = 0; j < nx; j++)
             g[j] += pull[j];
-            *dmu += t->e.out_std[j] * g[j];
-        }
+        unfollow(&t->e.dims, before(t, rows, k, b), after, g, dt);
+        for (int j = 0; j < nx; j++, dmu += tile)
+            *dmu += t->e.out_std[j] * dt[j];
     }
 }
 
@@ -109,15 +142,20 @@ static void pull_state(struct trainer *t, const int *rows, int n, int k)
         const float *dh = lane(t, t->dh, ensemble_nin(&e->dims), 0, 0, b), *std = e->in_std;
         float       *g = t->carry + (size_t)b * (size_t)e->dims.nx;
 
-        for (int j = 0; j < e->dims.nx && t->reach[rows[b]] > k; j++, dh += tile, std++) {
-            if (e->dims.input[j] == INPUT_ANGLE) {
-                float x = state(t, k, b)[j];
+        for (int j = 0; j < e->dims.nx && t->reach[rows[b]] > k; j++) {
+            float x = state(t, k, b)[j];
 
+            switch (e->dims.input[j]) {
+            case INPUT_NONE: break;
+            case INPUT_ANGLE:
                 g[j] += dh[0] / std[0] * cosf(x) - dh[tile] / std[1] * sinf(x);
+                dh += 2 * tile;
+                std += 2;
+                break;
+            default:
+                g[j] += dh[0] / std[0];
                 dh += tile;
                 std++;
-            } else {
-                g[j] += dh[0] / std[0];
             }
         }
     }

@@ -24,10 +24,11 @@ struct trainer_setup {
 
 struct trainer_order {
     uint32_t magic, size;
-    uint64_t version;        /* of the candidate to make                                     */
-    uint64_t base_version;   /* incumbent; where the trainer does not hold it, it loads ...  */
-    char     base_file[512]; /* ... this file; empty: fresh weights                          */
-    int64_t  last_trial_id;  /* newest trial in the data                                     */
+    uint64_t version;              /* of the candidate to make                                     */
+    uint64_t base_version;         /* incumbent; where the trainer does not hold it, it loads ...  */
+    char     base_file[512];       /* ... this file; empty: fresh weights                          */
+    int64_t  last_trial_id;        /* newest trial in the data                                     */
+    float    cost_slope2[MAX_OBS]; /* see train_data; used with reward_weight               */
 };
 
 enum trainer_stage { TRAINER_PROGRESS = 1, TRAINER_DONE, TRAINER_FAILED };

@@ -51,6 +51,7 @@ static struct trust_rows world_rows(int n, uint64_t seed)
 static void learn(const struct trust_rows *rows, struct ensemble *e)
 {
     struct train_config c = { .learning_rate       = 1e-3,
+                              .learning_rate_final = 1,
                               .batch               = 32,
                               .epochs              = 1,
                               .min_steps           = 3000,

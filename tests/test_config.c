@@ -77,6 +77,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.trainer.holdout == 0 && c.trainer.patience == 0 && c.trainer.train_members == 5);
     EXPECT(c.trainer.learning_rate_final == 1 && c.trainer.max_steps == 0 && c.trainer.input_noise == 0);
     EXPECT(c.trainer.recent == 0 && c.trainer.recent_trials == 1 && c.trainer.unroll == 1);
+    EXPECT(c.trainer.reward_weight == 0 && c.trainer.spectral_norm == 0);
     EXPECT(c.gates.spread.off && c.gates.plan_age.threshold == 2 && !c.gates.position.off);
     EXPECT_STR(c.gates.residual.off_reason, "judged per trial");
     EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
@@ -215,6 +216,7 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.trainer.train_members == 5 && c.trainer.learning_rate_final == 0.1 && c.trainer.max_steps == 5000);
     EXPECT(c.trainer.input_noise == 0.01 && c.trainer.recent == 0.25 && c.trainer.recent_trials == 3);
     EXPECT(c.trainer.unroll == 6 && c.trainer.unroll_grow == 2 && c.trainer.unroll_weight == 20);
+    EXPECT(c.trainer.reward_weight == 0.5 && c.trainer.spectral_norm == 3);
     EXPECT(c.gates.plan_age.threshold == 1.5 && c.gates.spread.threshold == 4 && c.gates.residual.threshold == 5.5);
     EXPECT(c.gates.position.off && c.gates.min_transitions == 300 && c.gates.promote_s == 1.5);
     EXPECT(c.timeouts.state_stale_s == 0.02 && c.timeouts.command_valid_s == 0.03 &&
@@ -536,6 +538,8 @@ static const struct edit robots[] = {
     { "recipe: steps",         "unroll_grow: 2",         NULL, "trainer.unroll_grow: value \"2\":", "only with trainer.unroll above 1" },
     { "recipe: steps",         "unroll_weight: 2",       NULL, "trainer.unroll_weight: value \"2\":", "only with trainer.unroll above 1" },
     { "recipe: steps",         "unroll: 33",             NULL, "trainer.unroll: value \"33\":", "from 1 to 32" },
+    { "recipe: steps",         "reward_weight: -1",      NULL, "trainer.reward_weight: value \"-1\":", "from 0" },
+    { "recipe: steps",         "spectral_norm: 0",       NULL, "trainer.spectral_norm: value \"0\":", "from 0.1" },
     { "recipe: steps",         "train_members: 17",      NULL, "trainer.train_members: value \"17\":", "to 16" },
     { "plan_age: 2 ",          "plan_age: {off: \"no\"} ", NULL, "gates.plan_age.off: value \"no\":", "can never be off" },
     { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {off: \" \"}", NULL, "gates.residual.off: value \" \":", "expected the reason" },

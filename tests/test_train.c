@@ -16,11 +16,12 @@ static const struct model_dims tiny = {
 /* Loss of the header in double, on top of a double copy of everything that is differentiated. */
 struct oracle {
     const struct ensemble   *e;
+    const struct model_dims *d;
     const struct train_data *data;
     const double            *decay;
-    double                  *w, hi[2], lo[2];
+    double                  *w, hi[4], lo[4];
     int                      unroll; /* steps of the multi-step loss, 0: none; its weight; std of the targets */
-    double                   weight, std[2];
+    double                   weight, std[4], reward[4];
 };
 
 static double softplus(double x)
@@ -29,71 +30,101 @@ static double softplus(double x)
 }
 
 /* Output (mean, raw log-variance) for a state and the action of a row. */
-static void oracle_net(const struct oracle *o, const double *w, const double x[2], int row, double h[8])
+static void oracle_net(const struct oracle *o, const double *w, const double *x, int row, double h[8])
 {
     double z[8];
-    int    in[] = { 4, 5, 5 }, out[] = { 5, 5, 4 };
+    int    nx = o->d->nx, n = 0;
 
-    h[0] = sin(x[0]), h[1] = cos(x[0]), h[2] = x[1], h[3] = (double)o->data->a[row];
-    for (int i = 0; i < 4; i++)
+    for (int k = 0; k < nx; k++) {
+        if (o->d->input[k] == INPUT_ANGLE)
+            h[n++] = sin(x[k]), h[n++] = cos(x[k]);
+        else if (o->d->input[k] == INPUT_IDENTITY)
+            h[n++] = x[k];
+    }
+    h[n++] = (double)o->data->a[row];
+    for (int i = 0; i < n; i++)
         h[i] = (h[i] - (double)o->e->in_mean[i]) / (double)o->e->in_std[i];
-    for (int l = 0; l < 3; l++) {
-        for (int k = 0; k < out[l]; k++) {
-            z[k] = w[in[l] * out[l] + k];
-            for (int i = 0; i < in[l]; i++)
-                z[k] += w[k * in[l] + i] * h[i];
+    for (int l = 0, in, out; l < 3; l++) {
+        ensemble_layer(o->d, l, &in, &out);
+        for (int k = 0; k < out; k++) {
+            z[k] = w[in * out + k];
+            for (int i = 0; i < in; i++)
+                z[k] += w[k * in + i] * h[i];
         }
-        w += in[l] * out[l] + out[l];
-        for (int k = 0; k < out[l]; k++)
+        w += in * out + out;
+        for (int k = 0; k < out; k++)
             h[k] = l < 2 ? z[k] / (1 + exp(-z[k])) : z[k];
     }
 }
 
+/* The state that target t leads to. */
+static void oracle_follow(const struct model_dims *d, double *x, const double *t)
+{
+    double s = sin(x[d->heading]), c = cos(x[d->heading]);
+
+    for (int k = 0; k < d->nx; k++)
+        switch (d->target[k]) {
+        case TARGET_CHANGE: x[k] += t[k]; break;
+        case TARGET_ABSOLUTE: x[k] = t[k]; break;
+        case TARGET_AHEAD: x[k] += c * t[k] - s * t[k + 1]; break;
+        case TARGET_ASIDE: x[k] += s * t[k - 1] + c * t[k]; break;
+        }
+}
+
 static double oracle_row(const struct oracle *o, const double *w, int row)
 {
-    const float *x = o->data->x + 2 * row, *y = o->data->y + 2 * row;
-    double       s[2] = { (double)x[0], (double)x[1] }, h[8], loss = 0;
+    int          nx = o->d->nx, first = row;
+    const float *x = o->data->x + nx * row, *y = o->data->y + nx * row;
+    float        want[4];
+    double       s[4], h[8], loss = 0;
 
+    for (int k = 0; k < nx; k++)
+        s[k] = (double)x[k];
+    ensemble_target(o->d, x, y, want);
     oracle_net(o, w, s, row, h);
-    for (int k = 0; k < 2; k++) {
-        double t  = ((double)y[k] - (double)x[k] - (double)o->e->out_mean[k]) / (double)o->e->out_std[k];
-        double lv = o->hi[k] - softplus(o->hi[k] - h[2 + k]);
+    for (int k = 0; k < nx; k++) {
+        double error = h[k] - ((double)want[k] - (double)o->e->out_mean[k]) / (double)o->e->out_std[k];
+        double lv    = o->hi[k] - softplus(o->hi[k] - h[nx + k]);
 
         lv = o->lo[k] + softplus(lv - o->lo[k]);
-        loss += (h[k] - t) * (h[k] - t) * exp(-lv) + lv;
+        loss += error * error * exp(-lv) + lv;
+        error *= (double)o->e->out_std[k] / o->std[k];
+        loss += o->reward[k] * error * error;
     }
     for (int step = 0; step < o->unroll; step++, row++) { /* on from its own states, as far as the trial goes */
+        double t[4];
+
         oracle_net(o, w, s, row, h);
-        for (int k = 0; k < 2; k++) {
-            s[k] += (double)o->e->out_mean[k] + (double)o->e->out_std[k] * h[k];
-            double error = (s[k] - (double)o->data->y[2 * row + k]) / o->std[k];
+        for (int k = 0; k < nx; k++)
+            t[k] = (double)o->e->out_mean[k] + (double)o->e->out_std[k] * h[k];
+        oracle_follow(o->d, s, t);
+        for (int k = 0; k < nx; k++) {
+            double error = (s[k] - (double)o->data->y[nx * row + k]) / o->std[k];
 
             loss += o->weight / o->unroll * error * error;
         }
-        if (!o->data->run || o->data->run[row] == 0)
+        if (!o->data->run || o->data->run[first] == row - first)
             break;
     }
-    return loss / (2.0 * o->data->n);
+    return loss / (nx * o->data->n);
 }
 
 static double oracle_loss(const struct oracle *o)
 {
-    size_t params = ensemble_params(&tiny);
-    int    nw[] = { 20, 25, 20 }, nb[] = { 5, 5, 4 };
-    double loss = 0;
+    const double *w    = o->w;
+    double        loss = 0;
 
-    for (size_t m = 0; m < 2; m++) {
-        const double *w = o->w + m * params;
-
+    for (int m = 0; m < 2; m++) {
         for (int i = 0; i < o->data->n; i++)
             loss += oracle_row(o, w, i);
-        for (int l = 0; l < 3; l++) {
-            for (int i = 0; i < nw[l]; i++)
+        for (int l = 0, in, out; l < 3; l++) {
+            ensemble_layer(o->d, l, &in, &out);
+            for (int i = 0; i < in * out; i++)
                 loss += 0.5 * o->decay[l] * w[i] * w[i];
-            w += nw[l] + nb[l];
+            w += in * out + out;
         }
     }
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < o->d->nx; k++)
         loss += 0.01 * o->hi[k] - 0.01 * o->lo[k];
     return loss;
 }
@@ -110,73 +141,132 @@ static double slope_of(const struct oracle *o, double *at)
     return (up - down) / (2 * eps);
 }
 
-static void expect_gradient(const char *isa, int unroll, bool standardise)
-{
-    static struct pendulum_data d;
-    size_t                      n = 2 * ensemble_params(&tiny);
-    struct train_config         c = pendulum_recipe(30);
-    float                       dw[200], dmax[2], dmin[2];
-    double                      w[200];
-    struct ensemble             e;
+/* A robot in the plane: x, y, heading, speed over the step; it takes neither place nor, as a number, heading. */
+static const struct model_dims roamer = { .nx      = 4,
+                                          .na      = 1,
+                                          .members = 2,
+                                          .layers  = 2,
+                                          .hidden  = 5,
+                                          .input   = { INPUT_NONE, INPUT_NONE, INPUT_ANGLE, INPUT_IDENTITY },
+                                          .target  = { TARGET_AHEAD, TARGET_ASIDE, TARGET_CHANGE, TARGET_ABSOLUTE },
+                                          .heading = 2 };
 
-    c.batch               = 40; /* some rows of a tile stay empty */
-    c.learned_bounds      = true;
-    c.standardise_targets = standardise;
-    c.unroll              = unroll;
-    c.unroll_weight       = 0.7;
+enum { ROWS = 40 };
+
+/* Trials of 3, 1, 29 and 7 rows; what happens is of no importance. */
+static void wander(const struct model_dims *d, float *x, float *a, float *y, int *run)
+{
+    struct rng r;
+    float      s[4] = { 0 };
+
+    rng_seed(&r, 6);
+    for (int i = 0; i < ROWS; i++) {
+        run[i] = (i < 3 ? 2 : i < 4 ? 3 : i < 33 ? 32 : 39) - i;
+        a[i]   = (float)rng_normal(&r);
+        for (int k = 0; k < d->nx; k++) {
+            x[d->nx * i + k] = s[k];
+            s[k] +=
+                0.3f * (float)rng_normal(&r) + 0.2f * sinf(s[(k + 1) % d->nx]) - (k ? 0.3f * s[k] : 0) + 0.1f * a[i];
+            y[d->nx * i + k] = s[k];
+        }
+    }
+}
+
+static void expect_gradient(const char *isa, const struct model_dims *d, struct train_config c, const float *slope2)
+{
+    float             x[4 * ROWS], a[ROWS], y[4 * ROWS], dw[240], dmax[4], dmin[4], std[MAX_OBS];
+    int               run[ROWS];
+    size_t            n    = 2 * ensemble_params(d);
+    struct train_data view = { .n = ROWS, .x = x, .a = a, .y = y, .run = run, .cost_slope2 = slope2 };
+    double            w[240], sum = 0;
+    int               steep = 0;
+    struct ensemble   e;
+
+    c.batch          = ROWS; /* some rows of a tile stay empty */
+    c.learned_bounds = true;
     for (int l = 0; l < 3; l++)
         c.weight_decay[l] = 0.01 * (l + 1);
-    pendulum_collect(&d, 40, 1);
-    struct train_data view = pendulum_view(&d);
-    int               run[40];
-    for (int i = 0; i < 40; i++) /* trials of 3, 1, 29 and 7 rows */
-        run[i] = (i < 3 ? 2 : i < 4 ? 3 : i < 33 ? 32 : 39) - i;
-    view.run          = run;
-    struct trainer *t = trainer_new_on(isa, &tiny, &c, 5);
+    wander(d, x, a, y, run);
+    struct trainer *t = trainer_new_on(isa, d, &c, 5);
     EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0); /* a normaliser, and weights that are not fresh */
-    EXPECT(ensemble_alloc(&e, &tiny) == 0 && n <= 200);
+    EXPECT(ensemble_alloc(&e, d) == 0 && n <= 240);
     trainer_export(t, &e);
-    for (int k = 0; k < 2; k++) { /* close to where the net is, or their gradient would be tiny */
+    for (int k = 0; k < d->nx; k++) { /* close to where the net is, or their gradient would be tiny */
         e.max_logvar[k] = 0.3f + 0.1f * (float)k;
         e.min_logvar[k] = -1.5f;
     }
-    float std[MAX_OBS];
     memcpy(std, t->target_std, sizeof std);
     trainer_load(t, &e);
     memcpy(t->target_std, std, sizeof std); /* what only a fit knows where targets are not standardised */
 
-    struct oracle o = { .e = &e, .data = &view, .decay = c.weight_decay, .w = w, .unroll = unroll, .weight = 0.7 };
+    struct oracle o = { .e      = &e,
+                        .d      = d,
+                        .data   = &view,
+                        .decay  = c.weight_decay,
+                        .w      = w,
+                        .unroll = c.unroll > 1 ? c.unroll : 0,
+                        .weight = c.unroll_weight };
     for (size_t i = 0; i < n; i++)
         w[i] = (double)e.weights[i];
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < d->nx; k++) {
         o.hi[k]  = (double)e.max_logvar[k];
         o.lo[k]  = (double)e.min_logvar[k];
-        o.std[k] = (double)t->target_std[k];
+        o.std[k] = (double)std[k];
+        if (slope2)
+            o.reward[k] =
+                (double)(d->target[k] >= TARGET_AHEAD ? (slope2[0] + slope2[1]) / 2 : slope2[k]) * o.std[k] * o.std[k];
+        sum += o.reward[k];
     }
-    EXPECT_NEAR(trainer_gradient(t, &view, dw, dmax, dmin), oracle_loss(&o), 2e-5);
+    for (int k = 0; k < d->nx && sum > 0; k++)
+        o.reward[k] *= c.reward_weight * d->nx / sum;
+    EXPECT_NEAR(trainer_gradient(t, &view, dw, dmax, dmin), oracle_loss(&o), 3e-5);
     for (size_t i = 0; i < n; i++)
-        EXPECT_NEAR(dw[i], slope_of(&o, &w[i]), 2e-5);
-    for (int k = 0; k < 2; k++) {
+        EXPECT_NEAR(dw[i], slope_of(&o, &w[i]), 3e-5);
+    for (int k = 0; k < d->nx; k++) {
         EXPECT_NEAR(dmax[k], slope_of(&o, &o.hi[k]), 2e-5);
         EXPECT_NEAR(dmin[k], slope_of(&o, &o.lo[k]), 2e-5);
-        EXPECT(fabs((double)dmax[k]) > 1e-3 && fabs((double)dmin[k]) > 1e-3);
+        steep += fabs((double)dmax[k]) > 1e-3 && fabs((double)dmin[k]) > 1e-3;
     }
+    EXPECT(steep > 0); /* or equal to nothing would be equal to anything */
     ensemble_free(&e);
     trainer_free(t);
 }
 
 TEST(gradient_matches_finite_differences_everywhere)
 {
-    for (const char *const *isa = isa_names(); *isa; isa++)
-        expect_gradient(*isa, 0, true);
+    for (const char *const *isa = isa_names(); *isa; isa++) {
+        expect_gradient(*isa, &tiny, pendulum_recipe(30), NULL);
+        expect_gradient(*isa, &roamer, pendulum_recipe(30), NULL);
+    }
 }
 
 TEST(gradient_through_a_net_s_own_predictions_matches_finite_differences)
 {
     for (const char *const *isa = isa_names(); *isa; isa++) {
-        expect_gradient(*isa, 2, true);
-        expect_gradient(*isa, 7, true);
-        expect_gradient(*isa, 4, false);
+        struct train_config c = pendulum_recipe(30);
+
+        c.unroll_weight = 0.7;
+        for (c.unroll = 2; c.unroll <= 7; c.unroll += 5) {
+            c.standardise_targets = true;
+            expect_gradient(*isa, &tiny, c, NULL);
+            expect_gradient(*isa, &roamer, c, NULL);
+            c.standardise_targets = false;
+            expect_gradient(*isa, &tiny, c, NULL);
+        }
+    }
+}
+
+TEST(gradient_of_errors_weighed_by_cost_matches_finite_differences)
+{
+    const float         slope2[] = { 0.5f, 2, 0, 9 };
+    struct train_config c        = pendulum_recipe(30);
+
+    c.reward_weight = 0.8;
+    for (int i = 0; i < 2; i++, c.unroll = 3, c.unroll_weight = 1) {
+        c.standardise_targets = true;
+        expect_gradient(NULL, &roamer, c, slope2);
+        c.standardise_targets = false;
+        expect_gradient(NULL, &tiny, c, slope2);
     }
 }
 
@@ -1012,4 +1102,62 @@ TEST(the_curriculum_adds_a_step_every_so_many_epochs_from_one)
         EXPECT(trainer_fit(t, &view, NULL, NULL, NULL) > 0 && t->unroll == want[epochs - 1]);
         trainer_free(t);
     }
+}
+
+/* ---- spectral norm ---- */
+
+/* Largest singular value of a layer of one member. */
+static double singular_value(const struct ensemble *e, int member, int layer)
+{
+    const float *w = e->weights + (size_t)member * ensemble_params(&e->dims);
+    double       v[64], u[64], length = 1;
+    int          in, out;
+
+    for (int l = 0; l < layer; l++) {
+        ensemble_layer(&e->dims, l, &in, &out);
+        w += in * out + out;
+    }
+    ensemble_layer(&e->dims, layer, &in, &out);
+    for (int i = 0; i < in; i++)
+        v[i] = cos(i + 1.0);
+    for (int round = 0; round < 300; round++) {
+        double s = 0;
+
+        for (int o = 0; o < out; o++) {
+            u[o] = 0;
+            for (int i = 0; i < in; i++)
+                u[o] += (double)w[o * in + i] * v[i];
+        }
+        for (int i = 0; i < in; i++) {
+            v[i] = 0;
+            for (int o = 0; o < out; o++)
+                v[i] += (double)w[o * in + i] * u[o];
+            s += v[i] * v[i];
+        }
+        length = sqrt(s);
+        for (int i = 0; i < in; i++)
+            v[i] /= length;
+    }
+    return sqrt(length);
+}
+
+TEST(no_layer_stretches_more_than_its_cap)
+{
+    static struct pendulum_data d;
+    struct train_config         c      = pendulum_recipe(600);
+    double                      most[] = { 0, 0 };
+
+    pendulum_collect(&d, 200, 3);
+    struct train_data view = pendulum_view(&d);
+    for (int i = 0; i < 2; i++) {
+        c.spectral_norm   = i ? 0.8 : 0;
+        struct ensemble e = fitted(&pendulum_dims, &c, &view, 1);
+
+        for (int m = 0; m < 3; m++)
+            for (int l = 0; l <= 2; l++)
+                most[i] = fmax(most[i], singular_value(&e, m, l));
+        ensemble_free(&e);
+    }
+    EXPECT(most[0] > 1.2);
+    EXPECT(most[1] < 0.84 && most[1] > 0.76);
 }

@@ -266,6 +266,68 @@ TEST(recent_trials_are_the_newest_that_left_transitions)
     store_close(store);
 }
 
+TEST(a_cold_start_makes_the_same_of_any_base_and_of_none)
+{
+    struct store   *store = experience();
+    int64_t         first = practise(store, 200, 1, "finished"), second = practise(store, 100, 2, "finished");
+    size_t          bytes = (size_t)pendulum_dims.members * ensemble_params(&pendulum_dims) * sizeof(float);
+    struct ensemble e[4];
+    char            why[300], base[512];
+
+    for (int warm = 0; warm < 2; warm++)
+        for (int from_base = 0; from_base < 2; from_base++) {
+            struct trainer_setup s = setup(100);
+            struct process       p = start(NULL);
+
+            s.config.warm_start = warm;
+            tell(&p, &s, sizeof s);
+            struct trainer_report r = ordered(&p, order(1, 0, "", first));
+            EXPECT(r.stage == TRAINER_DONE);
+            snprintf(base, sizeof base, "%s", r.file);
+            r = ordered(&p, from_base ? order(2, 1, base, second) : order(2, 0, "", second));
+            EXPECT(r.stage == TRAINER_DONE && r.transitions == 300);
+            EXPECT(model_file_load(r.file, "pendulum", &pendulum_dims, &e[2 * warm + from_base], why, sizeof why) == 0);
+            EXPECT(finish(&p) == 0);
+        }
+    EXPECT(memcmp(e[0].weights, e[1].weights, bytes) == 0);
+    EXPECT(memcmp(e[2].weights, e[3].weights, bytes) != 0);
+    for (int i = 0; i < 4; i++)
+        ensemble_free(&e[i]);
+    store_close(store);
+}
+
+TEST(more_nets_than_the_model_has_are_trained_and_the_file_has_the_model_s)
+{
+    struct store        *store = experience();
+    int64_t              id    = practise(store, 300, 1, "finished");
+    struct trainer_setup s     = setup(600);
+    struct process       p     = start(NULL);
+
+    s.config.holdout       = 0.1;
+    s.config.train_members = 5;
+    s.config.patience      = 40;
+    s.config.improvement   = 0.01;
+    s.config.unroll        = 3;
+    s.config.unroll_weight = 5;
+    s.config.unroll_grow   = 1;
+    s.config.reward_weight = 1;
+    s.config.spectral_norm = 5;
+    s.config.recent        = 0.25;
+    s.config.recent_trials = 1;
+    s.config.input_noise   = 0.001;
+    tell(&p, &s, sizeof s);
+    struct trainer_order o  = order(1, 0, "", id);
+    o.cost_slope2[0]        = 1;
+    struct trainer_report r = ordered(&p, o);
+    EXPECT(r.stage == TRAINER_DONE && r.steps > 0);
+    EXPECT(error_on_new_data(r.file, 1) < 0.3); /* loads as a model of pendulum_dims */
+    r = ordered(&p, order(2, 1, r.file, id));
+    EXPECT(r.stage == TRAINER_DONE);
+    EXPECT(error_on_new_data(r.file, 2) < 0.3);
+    EXPECT(finish(&p) == 0);
+    store_close(store);
+}
+
 TEST(a_base_file_is_where_training_starts)
 {
     struct store        *store = experience();
