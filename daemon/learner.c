@@ -13,6 +13,8 @@
 
 #define SILENT_NS (60 * NS_PER_S)
 
+enum { SLOPE_STATES = 200 };
+
 /* ---- transitions in columns ---- */
 
 void trial_data_clear(struct trial_data *d)
@@ -57,6 +59,58 @@ static void trial_data_append(struct trial_data *d, const struct model_dims *dim
         memcpy(t.a, more->a + i * dims->na, sizeof(float) * (size_t)dims->na);
         memcpy(t.y, more->y + i * dims->nx, sizeof(float) * (size_t)dims->nx);
         trial_data_add(d, dims, &t);
+    }
+}
+
+/* Transitions of the newest trials; the caller frees them. */
+static struct trial_data newest_trials(const struct learner *l)
+{
+    struct trial_data all = { 0 };
+
+    for (int i = 0; i < JUDGE_TRIALS; i++)
+        trial_data_append(&all, &l->dims, &l->recent[i]);
+    return all;
+}
+
+static float spread_of(const float *column, int n, int stride)
+{
+    float low = column[0], high = column[0];
+
+    for (int i = 1; i < n; i++) {
+        low  = fminf(low, column[i * stride]);
+        high = fmaxf(high, column[i * stride]);
+    }
+    return high - low;
+}
+
+/* What a state costs, be it on the way or, by a potential, at the end. */
+static double state_cost(const struct task *task, const float *x)
+{
+    return task_obs_cost(task, x) + task_potential(task, x);
+}
+
+void learner_cost_slopes(const struct task *task, const struct model_dims *dims, const struct trial_data *d, float *slope2)
+{
+    int every = (d->n + SLOPE_STATES - 1) / SLOPE_STATES, nx = dims->nx;
+
+    for (int k = 0; k < nx; k++) {
+        double sum   = 0;
+        int    count = 0;
+        float  x[MAX_OBS], h = d->n ? fmaxf(1e-3f * spread_of(d->y + k, d->n, nx), 1e-4f) : 0;
+
+        for (int i = 0; i < d->n; i += every, count++) {
+            memcpy(x, d->y + i * nx, sizeof *x * (size_t)nx);
+            float  middle = x[k], up = middle + h, down = middle - h;
+            double high, low;
+
+            x[k]  = up;
+            high  = state_cost(task, x);
+            x[k]  = down;
+            low   = state_cost(task, x);
+            double slope = (high - low) / ((double)up - (double)down);
+            sum += slope * slope;
+        }
+        slope2[k] = count && isfinite(sum) ? (float)(sum / count) : 0;
     }
 }
 
@@ -134,7 +188,6 @@ static void candidate_accepted(struct learner *l, struct ensemble *candidate, co
 static void judge_report(struct learner *l)
 {
     struct ensemble   candidate = { 0 };
-    struct trial_data all       = { 0 };
     struct verdict    v;
     char              why[240];
 
@@ -145,8 +198,7 @@ static void judge_report(struct learner *l)
         return;
     }
     candidate.version = l->last_report.version;
-    for (int i = 0; i < JUDGE_TRIALS; i++)
-        trial_data_append(&all, &l->dims, &l->recent[i]);
+    struct trial_data all  = newest_trials(l);
     struct train_data data = { .n = all.n, .x = all.x, .a = all.a, .y = all.y };
     judge_candidate(&candidate, l->incumbent.version ? &l->incumbent : NULL, &data, &v);
     trial_data_free(&all);
@@ -337,6 +389,12 @@ static void send_order(struct learner *l)
     o->last_trial_id = l->ordered_trial_id;
     if (l->incumbent.version)
         model_path(l, l->incumbent.version, o->base_file, sizeof o->base_file);
+    if (l->config->trainer.reward_weight > 0) {
+        struct trial_data all = newest_trials(l);
+
+        learner_cost_slopes(&l->config->task, &l->dims, &all, o->cost_slope2);
+        trial_data_free(&all);
+    }
     l->state         = LEARNER_TRAINING;
     l->progress      = 0;
     l->heard_ns      = clock_now_ns();
@@ -380,12 +438,24 @@ static void remember_error(struct learner *l, double rmse)
     l->last_rmse                      = rmse;
 }
 
+/* One line for every observation that was foreseen much worse than in the trials before. */
+static void name_jumps(struct learner *l, uint32_t trial)
+{
+    double limit;
+
+    for (int k = 0; k < l->dims.nx; k++)
+        if (model_error_jumped(&l->error, k, &limit))
+            journal_say(l->journal, "model", "%s: one-step error %.4f in trial %u exceeds %.4f, three times the recent median",
+                        l->config->observation[k].name, l->error.trial[l->error.n - 1][k], trial, limit);
+}
+
 void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data, bool learn)
 {
-    double rmse, nll, limit;
+    double rmse, limit;
 
     if (l->incumbent.version && data->n > 0 && strcmp(row->kind, "planned") == 0) {
-        ensemble_score(&l->incumbent, data->n, data->x, data->a, data->y, NULL, &rmse, &nll);
+        rmse = model_error_add(&l->error, &l->incumbent, data->n, data->x, data->a, data->y);
+        name_jumps(l, row->number);
         row->prequential_rmse = rmse;
         bool back             = judge_rollback(rmse, l->prequential, l->nprequential, &limit);
         remember_error(l, rmse);

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "daemon/journal.h"
+#include "daemon/model_error.h"
 #include "daemon/shared.h"
 #include "models/judge.h"
 #include "models/trainer_protocol.h"
@@ -43,6 +44,7 @@ struct learner {
     double             prequential[PREQUENTIAL_KEPT];
     int                nprequential;
     double             last_rmse;                   /* NaN: none               */
+    struct model_error error;                       /* of planned trials since the start */
     uint64_t           published, refused, rolled_back;
     struct trainer_report last_report;
     double             train_s_total;
@@ -78,6 +80,10 @@ bool learner_busy(const struct learner *l);
 
 /* Ends the trainer. */
 void learner_stop(struct learner *l);
+
+/* Mean square of the slope of the task's cost by each observation (nx, in units of cost per unit of observation), by
+ * central differences at up to 200 of the states that d's transitions lead to. */
+void learner_cost_slopes(const struct task *task, const struct model_dims *dims, const struct trial_data *d, float *slope2);
 
 void trial_data_clear(struct trial_data *d);
 void trial_data_add(struct trial_data *d, const struct model_dims *dims, const struct transition *t);

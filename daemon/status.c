@@ -108,13 +108,30 @@ static json_t *trials_json(const struct daemon *d)
                      history);
 }
 
+/* The newest trial's error of each observation, and the trials before it. */
+static json_t *error_json(const struct daemon *d)
+{
+    const struct model_error *m    = &d->learner.error;
+    json_t                   *list = json_array();
+
+    for (int k = 0; k < d->config.nx && m->n > 0; k++) {
+        json_t *trend = json_array();
+
+        for (int i = 0; i < m->n; i++)
+            json_array_append_new(trend, number(m->trial[i][k]));
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "name", d->config.observation[k].name, "value",
+                                              number(m->trial[m->n - 1][k]), "trend", trend));
+    }
+    return list;
+}
+
 static json_t *model_json(const struct daemon *d)
 {
     static const char *const state[] = { "off", "idle", "training", "dead" };
     const struct learner    *l       = &d->learner;
 
-    return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:s}", "version",
-                     (json_int_t)l->incumbent.version, "prequential_rmse", number(l->last_rmse), "trainer",
+    return json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:s}", "version",
+                     (json_int_t)l->incumbent.version, "prequential_rmse", number(l->last_rmse), "error", error_json(d), "trainer",
                      state[l->state], "progress", number(l->progress), "train_s", number(l->last_report.train_s), "train_s_mean",
                      l->trainings ? number(l->train_s_total / (double)l->trainings) : json_null(), "steps",
                      l->last_report.steps, "transitions", l->last_report.transitions, "published",

@@ -571,6 +571,68 @@ TEST(without_real_time_privileges_real_hardware_is_refused_by_name_of_the_check)
     fixture_end(&f);
 }
 
+/* ---- models that fly ---- */
+
+struct flown {
+    uint64_t good[64], flown[64]; /* versions that were published; steps planned with each */
+    int      backwards;           /* steps planned with an older model than the one before */
+    uint64_t last;
+};
+
+static bool flown_model(void *ctx, const struct model_row *m)
+{
+    struct flown *f = ctx;
+
+    if (m->version < 64)
+        f->good[m->version] = strcmp(m->status, "published") == 0;
+    return true;
+}
+
+static bool flown_step(void *ctx, int64_t trial_id, const struct transition *t)
+{
+    struct flown *f = ctx;
+
+    (void)trial_id;
+    f->flown[t->model_version < 64 ? t->model_version : 0]++;
+    f->backwards += t->model_version && t->model_version < f->last;
+    f->last = t->model_version ? t->model_version : f->last;
+    return true;
+}
+
+/* Trials that hardly wait run while the trainer trains: it may be done at any of their steps. */
+TEST(only_published_models_fly_even_where_trials_do_not_wait_for_them_and_their_errors_are_shown)
+{
+    static const char *const edits[] = { "steps: 200", "steps: 60", "recipe: steps",
+                                         "recipe: steps\n  epochs: 5\n  min_steps: 1500\n  reward_weight: 0.1", "count: 15",
+                                         "count: 3", "wait_for_model_s: 20", "wait_for_model_s: 0.2", "gates:\n",
+                                         "gates:\n  promote_s: 0.1\n", NULL };
+    struct fixture           f;
+    struct flown             flown = { 0 };
+    char                     path[300], why[300];
+    int                      versions = 0;
+
+    if (!begin(&f, edits))
+        return;
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    EXPECT(fixture_number(&f, "model.rolled_back") == 0); /* or older ones may follow newer ones */
+    json_t       *status = fixture_status(&f);
+    const json_t *errors = js_at(status, "model.error"), *one = json_array_get(errors, 3);
+    EXPECT(json_array_size(errors) == 4 && json_array_size(js_at(one, "trend")) >= 1);
+    EXPECT_STR(js_str(one, "name", ""), "hinge.velocity");
+    EXPECT(js_num(one, "value") > 0);
+    json_decref(status);
+    fixture_end(&f);
+    snprintf(path, sizeof path, "%s/experience.db", f.dir);
+    struct store *s = store_open(path, &schema, true, why, sizeof why);
+    EXPECT(s && store_models(s, flown_model, &flown) > 1 && store_transitions(s, 0, flown_step, &flown) > 0);
+    store_close(s);
+    for (int v = 1; v < 64; v++) {
+        EXPECT(!flown.flown[v] || flown.good[v]);
+        versions += flown.flown[v] > 0;
+    }
+    EXPECT(versions > 1 && flown.backwards == 0);
+}
+
 /* ---- systemd's protocol, and who may run ---- */
 
 TEST(systemd_hears_ready_and_a_watchdog_that_follows_the_control_thread)
