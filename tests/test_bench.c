@@ -107,9 +107,9 @@ static json_t *held(const char *const *edits, int *code)
 
 TEST(a_rate_that_a_machine_holds_easily_is_held_and_an_absurd_one_is_not)
 {
-    static const char *const tiny[]   = { "population: 128", "population: 16", "horizon: 20", "horizon: 2",
+    static const char *const tiny[]   = { "population: 64", "population: 16", "horizon: 20", "horizon: 2",
                                           "elites: 10",      "elites: 4",      "control_hz: 25", "control_hz: 5", NULL };
-    static const char *const absurd[] = { "population: 128", "population: 4096", "horizon: 20", "horizon: 64",
+    static const char *const absurd[] = { "population: 64", "population: 4096", "horizon: 20", "horizon: 64",
                                           "iterations: 3",   "iterations: 100", NULL };
     int                      code;
     json_t                  *doc = held(tiny, &code);

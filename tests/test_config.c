@@ -65,7 +65,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.na == 1 && c.action[0].joint == 0 && c.action[0].low == -3 && c.action[0].scale == 100);
     EXPECT(c.nx == 4 && c.observation[1].input == INPUT_ANGLE && c.observation[0].input == INPUT_IDENTITY);
     EXPECT_STR(c.observation[3].name, "hinge.velocity");
-    EXPECT(c.model.nx == 4 && c.model.na == 1 && c.model.members == 5 && c.model.hidden == 64);
+    EXPECT(c.model.nx == 4 && c.model.na == 1 && c.model.members == 5 && c.model.hidden == 128);
     EXPECT(c.model.input[1] == INPUT_ANGLE && c.model.input[0] == INPUT_IDENTITY);
     EXPECT_STR(c.planner.name, "icem");
     EXPECT(c.planner.init_std[0] == 0.5 && c.planner.noise_beta == 3 && c.planner.execute == EXECUTE_BEST);
@@ -73,7 +73,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.trainer.min_steps == 3000 && c.trainer.epochs == 50 && c.trainer.batch == 32);
     EXPECT(c.trainer.standardise_targets && !c.trainer.learned_bounds && c.trainer.warm_start && c.trainer.bootstrap);
     EXPECT(c.trainer.weight_decay[0] == 1e-4 && c.trainer.weight_decay[1] == 2.5e-4 &&
-           c.trainer.weight_decay[2] == 5e-4);
+           c.trainer.weight_decay[2] == 2.5e-4 && c.trainer.weight_decay[3] == 5e-4);
     EXPECT(c.trainer.holdout == 0 && c.trainer.patience == 0 && c.trainer.train_members == 5);
     EXPECT(c.trainer.learning_rate_final == 1 && c.trainer.max_steps == 0 && c.trainer.input_noise == 0);
     EXPECT(c.trainer.recent == 0 && c.trainer.recent_trials == 1 && c.trainer.unroll == 1);
@@ -447,7 +447,7 @@ static const struct edit numbers[] = {
     { "seed: 1",               "seed: -1",               NULL, "trials.seed: value \"-1\":", "from 0" },
     { "steps: 200",            "steps: 0",               NULL, "trials.steps: value \"0\":", "from 1" },
     { "members: 5",            "members: 17",            NULL, "model.members: value \"17\":", "to 16" },
-    { "hidden: 64",            "hidden: 513",            NULL, "model.hidden: value \"513\":", "to 512" },
+    { "hidden: 128",            "hidden: 513",            NULL, "model.hidden: value \"513\":", "to 512" },
     { "horizon: 20",           "horizon: 65",            NULL, "planner.horizon: value \"65\":", "to 64" },
     { "budget: 0.6",           "budget: 1",              NULL, "planner.budget: value \"1\":", "to 0.95" },
     { "plan_age: 2 ",          "plan_age: 2.5 ",         NULL, "gates.plan_age: value \"2.5\":", "to 2" },
@@ -518,13 +518,13 @@ static const struct edit robots[] = {
     { "elites: 10",            "dtype: f16",             NULL, "planner.dtype: value \"f16\":", "f32 | bf16" },
     { "elites: 10",            "activation: relu",       NULL, "planner.activation: value \"relu\":", "fast | exact" },
     { "propagation: tsinf",    "propagation: mixture",   NULL, "planner.propagation: value \"mixture\":", "tsinf | ts1 | mean | mm | ds" },
-    { "elites: 10",            "elites: 129",            NULL, "planner.elites: value \"129\":", "elites (129) <= population (128)" },
-    { "elites: 10",            "elites: 65",             NULL, "planner.elites: value \"65\":", "at most half the population" },
+    { "elites: 10",            "elites: 65",            NULL, "planner.elites: value \"65\":", "elites (65) <= population (64)" },
+    { "elites: 10",            "elites: 33",             NULL, "planner.elites: value \"33\":", "at most half the population" },
     { "elites: 10",            "epsilon: 0.1",           NULL, "planner.epsilon: value \"0.1\":", "only with planner cem" },
     { "particles: 5",          "particles: 7",           NULL, "planner.particles: value \"7\":", "multiple of model.members (5)" },
     { "init_std: 0.5",         "init_std: [0.5, 0.5]",   NULL, "planner.init_std: value \"[0.5, 0.5]\":", "a list of 1" },
     { "recipe: steps",         "recipe: quick",          NULL, "trainer.recipe: value \"quick\":", "steps | paper" },
-    { "recipe: steps",         "weight_decay: [0.1, 0.1]", NULL, "trainer.weight_decay: value \"[0.1, 0.1]\":", "expected 3 numbers" },
+    { "recipe: steps",         "weight_decay: [0.1, 0.1]", NULL, "trainer.weight_decay: value \"[0.1, 0.1]\":", "expected 4 numbers" },
     { "recipe: steps",         "holdout: 0.6",           NULL, "trainer.holdout: value \"0.6\":", "to 0.5" },
     { "recipe: steps",         "patience: 5",            NULL, "trainer.patience: value \"5\":", "only with trainer.holdout above 0" },
     { "recipe: steps",         "improvement: 0.1",       NULL, "trainer.improvement: value \"0.1\":", "only with trainer.patience above 0" },
