@@ -272,6 +272,7 @@ static const cyaml_schema_field_t term_fields[] = {
     WORD(MUST, term, kind, term_words),
     WORD(MAY, term, form, form_words),
     FLOAT(MUST, term, weight),
+    BOOL(MAY, term, shaping),
     FLOAT(MAY, term, width),
     TEXT(MAY, term, frame),
     LIST(MAY, term, observations, &a_text, 1, MAX_TERM_INDEX),

@@ -159,6 +159,7 @@ struct yaml_term {
     int     *kind; /* enum term_kind */
     int     *form; /* enum term_form */
     double  *weight, *width;
+    bool    *shaping;
     char    *frame;
     char   **observations;
     unsigned observations_count;

@@ -238,8 +238,9 @@ static int term(struct document *d, const struct yaml_term *y, int i, const stru
         if (strcmp(t->term[k].name, y->name) == 0)
             return document_fail(d, key, "expected a name of its own; terms[%d] has this one", k);
     snprintf(out->name, sizeof out->name, "%s", y->name);
-    out->kind   = (enum term_kind) * y->kind;
-    out->weight = *y->weight;
+    out->kind    = (enum term_kind) * y->kind;
+    out->weight  = *y->weight;
+    out->shaping = or_bool(y->shaping, false);
     if (out->weight == 0)
         return document_fail(d, document_key(d, "terms[%d].weight", i), "expected a weight other than 0");
     if (term_form(d, y, i, out) < 0)

@@ -111,14 +111,14 @@ static double path_off(const struct task_term *term, const float *x)
     return term->form == FORM_ABS ? sqrt(d2) : d2;
 }
 
-double task_potential(const struct task *t, const float *x)
+static double potential(const struct task *t, const float *x, bool shaped)
 {
     double sum = 0, s;
 
     for (int k = 0; k < t->nterm; k++) {
         const struct task_term *term = &t->term[k];
 
-        if (term->kind != TERM_PROGRESS)
+        if (term->kind != TERM_PROGRESS || (term->shaping && !shaped))
             continue;
         path_nearest(&term->path, (double)x[term->index[0]], (double)x[term->index[1]], &s);
         sum += term->weight * s;
@@ -134,7 +134,7 @@ int task_ended(const struct task_end *end, int nend, const float *x)
     return -1;
 }
 
-double task_obs_cost(const struct task *t, const float *x)
+static double obs_cost(const struct task *t, const float *x, bool shaped)
 {
     double cost = 0;
 
@@ -142,6 +142,8 @@ double task_obs_cost(const struct task *t, const float *x)
         const struct task_term *term = &t->term[k];
         double                  sum  = 0, p[3];
 
+        if (term->shaping && !shaped)
+            continue;
         switch (term->kind) {
         case TERM_OBSERVATION:
             for (int i = 0; i < term->n; i++)
@@ -162,14 +164,14 @@ double task_obs_cost(const struct task *t, const float *x)
     return cost;
 }
 
-double task_act_cost(const struct task *t, const float *a, int na)
+static double act_cost(const struct task *t, const float *a, int na, bool shaped)
 {
     double cost = 0;
 
     for (int k = 0; k < t->nterm; k++) {
         double sum = 0;
 
-        if (t->term[k].kind != TERM_EFFORT)
+        if (t->term[k].kind != TERM_EFFORT || (t->term[k].shaping && !shaped))
             continue;
         for (int i = 0; i < na; i++)
             sum += form_entry(t->term[k].form, (double)a[i]);
@@ -178,8 +180,23 @@ double task_act_cost(const struct task *t, const float *a, int na)
     return cost;
 }
 
+double task_obs_cost(const struct task *t, const float *x)
+{
+    return obs_cost(t, x, true);
+}
+
+double task_act_cost(const struct task *t, const float *a, int na)
+{
+    return act_cost(t, a, na, true);
+}
+
+double task_potential(const struct task *t, const float *x)
+{
+    return potential(t, x, true);
+}
+
 double task_reward(const struct task *t, const float *x, const float *a, int na, const float *next)
 {
-    return -(task_obs_cost(t, t->return_at == RETURN_AT_CURRENT ? x : next) + task_act_cost(t, a, na) +
-             task_potential(t, next) - task_potential(t, x));
+    return -(obs_cost(t, t->return_at == RETURN_AT_CURRENT ? x : next, false) + act_cost(t, a, na, false) +
+             potential(t, next, false) - potential(t, x, false));
 }

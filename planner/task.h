@@ -6,6 +6,9 @@
  * trial's return is their sum.  Both count the potential's gain from the first state to the last: where it began is the
  * same for every candidate and left out.  Units: none.
  *
+ * Terms for shaping are part of the planner's cost only, never of a reward: hints how to reach what is paid for, such as to
+ * stay on one's feet while running.
+ *
  * A task may end before its last step: when an observation leaves its bounds.  The step that leaves them counts as any
  * other, no later one does, and the potential stays what it was there; the state a candidate starts from ends nothing.
  * (Gym's cart-pole gives its reward for the step that drops the pole; mbrl-lib's ModelEnv sums rewards the same way.)  Where
@@ -70,6 +73,7 @@ struct task_term {
     char           name[NAME_SIZE];
     enum term_kind kind;
     enum term_form form;
+    bool           shaping;                    /* for the planner alone                    */
     double         weight;                     /* sign included: -1 rewards                */
     double         width;                      /* FORM_EXP, > 0                            */
     int            n;                          /* TERM_OBSERVATION: entries below          */
@@ -101,14 +105,14 @@ struct task {
     struct task_end   end[MAX_ENDS];
 };
 
-/* Cost of one observation / one action: the plain-loop truth, in double.  Any thread, no memory. */
+/* The planner's cost of one observation / one action: the plain-loop truth, in double.  Any thread, no memory. */
 double task_obs_cost(const struct task *t, const float *x);
 double task_act_cost(const struct task *t, const float *a, int na);
 
-/* Sum of the terms that are potentials. */
+/* Sum of the terms that are potentials, for the planner. */
 double task_potential(const struct task *t, const float *x);
 
-/* Reward of one transition, as above. */
+/* Reward of one transition, as above: without shaping. */
 double task_reward(const struct task *t, const float *x, const float *a, int na, const float *next);
 
 /* Index of the first end whose bounds x has left, -1 while inside all; NaN is outside. */

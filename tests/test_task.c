@@ -324,3 +324,32 @@ TEST(nan_in_a_scored_observation_is_nan_cost)
         EXPECT(isnan(task_obs_cost(&path, y)) && isnan(task_potential(&progress, y)));
     }
 }
+
+TEST(shaping_moves_the_planner_but_earns_nothing)
+{
+    struct task  t = { .nterm = 4 };
+    const float  x[2] = { 0.5f, 2 }, y[2] = { 1.5f, -1 }, a[1] = { 3 };
+    const double point[2][2] = { { 0, 0 }, { 9, 0 } };
+
+    t.term[0] = (struct task_term){ .kind = TERM_OBSERVATION, .form = FORM_LINEAR, .weight = 2, .n = 1, .scale = { 1 } };
+    t.term[1] = (struct task_term){ .kind = TERM_OBSERVATION, .weight = 5, .n = 1, .index = { 1 }, .scale = { 1 } };
+    t.term[2] = (struct task_term){ .kind = TERM_EFFORT, .weight = 0.1 };
+    t.term[3] = (struct task_term){ .kind = TERM_PROGRESS, .weight = -7, .n = 2, .index = { 0, 1 } };
+    t.term[3].path.n = 2;
+    memcpy(t.term[3].path.point, point, sizeof point);
+    task_path_lay(&t.term[3].path);
+
+    double all = task_reward(&t, x, a, 1, y), cost = task_obs_cost(&t, y);
+
+    EXPECT_NEAR(all, -(3 + 5 + 0.9 - 7), 1e-6);
+    for (int k = 0; k < 4; k++) {
+        static const double pays[] = { -3, -5, -0.9, 7 };
+
+        t.term[k].shaping = true;
+        EXPECT_NEAR(task_reward(&t, x, a, 1, y), all - pays[k], 1e-6);
+        EXPECT(task_obs_cost(&t, y) == cost);
+        EXPECT_NEAR(task_act_cost(&t, a, 1), 0.9, 1e-6);
+        EXPECT_NEAR(task_potential(&t, y), -10.5, 1e-6);
+        t.term[k].shaping = false;
+    }
+}
