@@ -3,6 +3,7 @@
 # make test       install what is missing, build, run all tests; ends with "N passed, N failed"
 # make deps       only install what is missing (Debian packages)
 # make bench      bench-plan, bench-train (speed), bench-cartpole (SEEDS= TRIALS= FIRST=: learning), bench-rt (MINUTES=: timing)
+# make bench-learn  TASK= SEEDS= TRIALS=: learning curves of a robot, in lockstep; make bench-options: what the trainer's options do
 # make asan|tsan  the tests under a sanitizer
 # make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
@@ -22,7 +23,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-rt asan tsan soak aarch64 format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan soak aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -143,6 +144,12 @@ bench-train: deps
 bench-cartpole: deps
 	$(BUILD) all
 	@$B/limber bench-cartpole --config $(ROBOT) --seeds $(SEEDS) --trials $(TRIALS) --first $(FIRST)
+bench-learn: deps
+	$(BUILD) all
+	@$B/limber bench learn --task $(or $(TASK),cartpole) --lockstep --jobs 2 --seeds $(SEEDS) --trials $(TRIALS)
+bench-options: deps
+	$(BUILD) all
+	@./tests/options.sh $B/limber $B/bench/options 3 6
 bench-rt: deps
 	$(BUILD) all
 	@$B/limber bench-rt --config robots/cartpole/robot-500hz.yaml --minutes $(MINUTES)
