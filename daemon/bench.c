@@ -57,6 +57,8 @@ static const struct bench_verb {
     { "accuracy", "what fast arithmetic does to predictions and to the order of candidates", bench_accuracy },
     { "model", "how far a learned model can be trusted: predictions, calibration, disagreement", bench_trust },
     { "data", "amount of random data before the first plan, and learning on or not afterwards", bench_data },
+    { "surfaces", "a model of one floor on another, and one of both", bench_surfaces },
+    { "paths", "one model along several paths, without learning in between", bench_paths },
 };
 
 enum { BENCHES = sizeof benches / sizeof *benches };

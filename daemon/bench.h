@@ -12,6 +12,8 @@ int bench_budget(int argc, char **argv);
 int bench_accuracy(int argc, char **argv);
 int bench_trust(int argc, char **argv);
 int bench_data(int argc, char **argv);
+int bench_surfaces(int argc, char **argv);
+int bench_paths(int argc, char **argv);
 
 /* Does this machine hold what robot.yaml asks?  0 it does, 1 it does not. */
 int bench_config(const char *config, bool json, bool quick);
