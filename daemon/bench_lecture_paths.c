@@ -42,6 +42,7 @@ struct path {
 struct paths {
     struct lecture l;
     const char    *tasks, *learn;
+    long           steps; /* of the trials afterwards; 0: as configured */
     int            n, nlearn;
     struct path    path[PATHS_MAX];
     char           learn_name[PATHS_MAX][NAME_SIZE];
@@ -270,7 +271,8 @@ static int follow(struct paths *p, long seed)
 {
     char dir[PATH_SIZE + 32], from[PATH_SIZE + 64], store[PATH_SIZE + 64], new[PATH_SIZE + 72], task[PATH_SIZE + 16],
         why[2 * PATH_SIZE];
-    const char *set[]  = { task, "trials.random=1", "trainer.aggregate=false" };
+    char        steps[40];
+    const char *set[]  = { task, "trials.random=1", "trainer.aggregate=false", steps };
     const char *list[] = { from };
     double      ret[CELL_MAX];
 
@@ -279,7 +281,8 @@ static int follow(struct paths *p, long seed)
     snprintf(new, sizeof new, "%s/experience.new", dir);
     snprintf(from, sizeof from, "%s/seed-%ld/learn/experience.db", p->l.base, seed);
     snprintf(task, sizeof task, "task=%s", p->path[0].file);
-    int rc = lecture_config(&p->l, dir, "robot.yaml", set, 3);
+    snprintf(steps, sizeof steps, "trials.steps=%ld", p->steps);
+    int rc = lecture_config(&p->l, dir, "robot.yaml", set, p->steps ? 4 : 3);
 
     if (rc != EXIT_OK)
         return rc;
@@ -474,6 +477,12 @@ int bench_paths(int argc, char **argv)
     const struct flag flags[] = {
         LECTURE_FLAGS(&p->l),
         { .name = "tasks", .value = "T,T", .what = "files of tasks/ (straight,left,right,uturn)", .text = &p->tasks },
+        { .name   = "steps",
+          .value  = "N",
+          .what   = "planner steps of the trials afterwards (trials.steps)",
+          .number = &p->steps,
+          .min    = 1,
+          .max    = 4000 },
         { .name  = "learn",
           .value = "T,T",
           .what  = "which of them to learn along, in turn (the first)",
