@@ -25,7 +25,7 @@ static const double LOOK_S = 0.2, NEAR = 0.5, BEYOND = 0.5; /* m; docs/lecture.m
 
 struct path_trial {
     double ret, off, progress; /* off: mean distance, m; progress: arc length gained, m */
-    bool   followed;           /* came NEAR the path on average and BEYOND its last corner */
+    bool   followed;           /* NEAR the path on average and once to each corner, and ended BEYOND the last */
     int    n;
     double (*track)[2];
 };
@@ -120,6 +120,20 @@ static void place(const struct path *p, const double at[2], double *off2, double
     *along         = task_potential(&t, x);
 }
 
+/* Came near every corner: a short cut between two legs follows nothing. */
+static bool corners_met(const struct path *p, const struct path_trial *t)
+{
+    for (int k = 1; k + 1 < p->path.n; k++) {
+        bool met = false;
+
+        for (int i = 0; i < t->n; i++)
+            met = met || hypot(t->track[i][0] - p->path.point[k][0], t->track[i][1] - p->path.point[k][1]) <= NEAR;
+        if (!met)
+            return false;
+    }
+    return true;
+}
+
 static void measure(const struct path *p, struct path_trial *t)
 {
     double off2, begin = 0, along = 0, off = 0;
@@ -131,7 +145,7 @@ static void measure(const struct path *p, struct path_trial *t)
     }
     t->off      = off / (t->n - 1);
     t->progress = along - begin;
-    t->followed = t->off <= NEAR && along >= p->path.start[p->path.n - 2] + BEYOND;
+    t->followed = t->off <= NEAR && along >= p->path.start[p->path.n - 2] + BEYOND && corners_met(p, t);
 }
 
 static int read_trials(struct paths *p, long seed)
@@ -357,7 +371,10 @@ static void print(const struct paths *p)
     for (int i = 0; i < p->n; i++)
         fprintf(f, "%-16s %10.2f %16.3f %14.2f %6d of %d\n", p->path[i].name, p->path[i].cost, p->path[i].off,
                 p->path[i].progress, p->path[i].followed, p->path[i].n);
-    fprintf(f, "followed: %.1f m beyond the last corner, within %.1f m of the path on average\n", BEYOND, NEAR);
+    fprintf(
+        f,
+        "followed: ended %.1f m beyond the last corner, %.1f m from the path on average and from each corner at most\n",
+        BEYOND, NEAR);
     fprintf(f, "%-7s all trials of a seed planned with one model version, in one process\n",
             p->one_model ? "met" : "missed");
 }
