@@ -354,11 +354,13 @@ static json_t *report(const struct paths *p)
         json_array_append_new(learned, json_string(p->learn_name[i]));
     for (int i = 0; i < p->n; i++)
         json_array_append_new(paths, path_json(&p->path[i]));
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "machine", machine_json(NULL),
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "machine", machine_json(NULL),
                      "robot", p->l.robot.robot, "mode", "lockstep", "set", set, "learned_along", learned,
                      "random_trials", (json_int_t)p->l.random, "learning_trials", (json_int_t)p->l.trials,
-                     "eval_trials", (json_int_t)p->l.eval, "first_seed", (json_int_t)p->l.first, "seeds",
-                     (json_int_t)p->seeds, "one_model_per_seed", p->one_model, "paths", paths);
+                     "eval_trials", (json_int_t)p->l.eval, "eval_steps",
+                     p->steps ? (json_int_t)p->steps : (json_int_t)p->l.robot.trials.steps, "first_seed",
+                     (json_int_t)p->l.first, "seeds", (json_int_t)p->seeds, "one_model_per_seed", p->one_model, "paths",
+                     paths);
 }
 
 static void print(const struct paths *p)
