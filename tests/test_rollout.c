@@ -115,7 +115,7 @@ static int expect_truth(const struct kit *k, const float *start, const float *ac
     if (margin < (k->c.dtype == DTYPE_BF16 ? 0.1 : k->c.exact ? 1e-3 : 1e-2))
         return 0;
     EXPECT_NEAR(cost, want, allowed(k, want));
-    off[k->c.exact] = fmax(off[k->c.exact], k->c.dtype ? 0 : fabs((double)cost - want));
+    off[k->c.exact] = fmax(off[k->c.exact], k->c.dtype ? 0 : fabs((double)cost - want) / (1 + fabs(want)));
     return 1;
 }
 
@@ -153,7 +153,8 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
         free(cost);
         ensemble_free(&k.e);
     }
-    EXPECT(off[0] > 3 * off[1]); /* the fast swish was at work */
+    if (test_rounds(60, 4000) >= 60) /* enough for one of each */
+        EXPECT(off[0] > off[1]);     /* the fast swish was at work */
     EXPECT(looked > looks / 2);
 }
 
@@ -161,7 +162,7 @@ TEST(ends_and_paths_give_the_cost_of_the_plain_loops_for_every_kind_of_particle)
 {
     struct rng r;
     double     off[2] = { 0 };
-    int        looked = 0, ended = 0;
+    int        looked = 0, looks = 0, ended = 0;
 
     rng_seed(&r, 12);
     for (int trial = 0; trial < test_rounds(30, 1000); trial++) {
@@ -193,7 +194,7 @@ TEST(ends_and_paths_give_the_cost_of_the_plain_loops_for_every_kind_of_particle)
         for (const char *const *isa = isa_names(); *isa; isa++) {
             kit_open(&k, *isa);
             planner_evaluate(k.p, 0, x, 5, 40, a, cost);
-            for (int c = 0; c < 40; c++) {
+            for (int c = 0; c < 40; c++, looks++) {
                 int good = expect_truth(&k, start, a + c * 12, cost[c], off);
                 looked += good;
                 ended += good && k.t.nend;
@@ -203,7 +204,7 @@ TEST(ends_and_paths_give_the_cost_of_the_plain_loops_for_every_kind_of_particle)
         free(a);
         ensemble_free(&k.e);
     }
-    EXPECT(looked > 400 && ended > 200);
+    EXPECT(looked > looks / 4 && ended > looks / 8);
 }
 
 TEST(a_candidate_that_ends_the_task_is_paid_for_the_step_that_does_and_none_after)
