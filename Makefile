@@ -149,7 +149,7 @@ bench-learn: deps
 	@$B/limber bench learn --task $(or $(TASK),cartpole) --lockstep --jobs 2 --seeds $(SEEDS) --trials $(TRIALS)
 bench-options: deps
 	$(BUILD) all
-	@./tests/options.sh $B/limber $B/bench/options 3 6
+	@./tests/options.sh $B/limber $B/bench/options 2 5
 bench-rt: deps
 	$(BUILD) all
 	@$B/limber bench-rt --config robots/cartpole/robot-500hz.yaml --minutes $(MINUTES)
