@@ -115,7 +115,7 @@ static int expect_truth(const struct kit *k, const float *start, const float *ac
     if (margin < (k->c.dtype == DTYPE_BF16 ? 0.1 : k->c.exact ? 1e-3 : 1e-2))
         return 0;
     EXPECT_NEAR(cost, want, allowed(k, want));
-    off[k->c.exact] = fmax(off[k->c.exact], k->c.dtype ? 0 : fabs((double)cost - want) / (1 + fabs(want)));
+    off[k->c.exact] = fmax(off[k->c.exact], k->c.dtype ? 0 : fabs((double)cost - want));
     return 1;
 }
 
@@ -154,7 +154,7 @@ TEST(every_instruction_set_gives_the_cost_of_the_plain_loops_for_any_shape)
         ensemble_free(&k.e);
     }
     if (test_rounds(60, 4000) >= 60) /* enough for one of each */
-        EXPECT(off[0] > off[1]);     /* the fast swish was at work */
+        EXPECT(off[0] > 3 * off[1]); /* the fast swish was at work */
     EXPECT(looked > looks / 2);
 }
 
