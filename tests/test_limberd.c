@@ -604,7 +604,7 @@ TEST(only_published_models_fly_even_where_trials_do_not_wait_for_them_and_their_
 {
     static const char *const edits[] = { "steps: 200", "steps: 60", "recipe: steps",
                                          "recipe: steps\n  epochs: 5\n  min_steps: 1500\n  reward_weight: 0.1", "count: 15",
-                                         "count: 3", "wait_for_model_s: 20", "wait_for_model_s: 0.2", "gates:\n",
+                                         "count: 60", "wait_for_model_s: 20", "wait_for_model_s: 0.2", "gates:\n",
                                          "gates:\n  promote_s: 0.1\n", NULL };
     struct fixture           f;
     struct flown             flown = { 0 };
@@ -613,7 +613,12 @@ TEST(only_published_models_fly_even_where_trials_do_not_wait_for_them_and_their_
 
     if (!begin(&f, edits))
         return;
-    EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
+    /* Until a second model flies and a trial has begun and ended with it, however slowly this machine trains. */
+    for (int i = 0; i < 1200 && fixture_number(&f, "model.version") < 2; i++)
+        usleep(100000);
+    int trial = (int)fixture_number(&f, "trials.number");
+    for (int i = 0; i < 600 && fixture_number(&f, "trials.number") < trial + 2; i++)
+        usleep(100000);
     EXPECT(fixture_number(&f, "model.rolled_back") == 0); /* or older ones may follow newer ones */
     json_t       *status = fixture_status(&f);
     const json_t *errors = js_at(status, "model.error"), *one = json_array_get(errors, 3);

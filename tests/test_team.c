@@ -71,6 +71,7 @@ struct job {
     uint64_t seed;
     bool     stalls;
     int      stall_unit, stall_us; /* this unit takes so long; -1: none */
+    bool     stall_first;          /* and the first one, too: time for others to come */
     int      units;
     bool     open; /* team_run has not returned yet */
     uint8_t  done[UNITS];
@@ -102,7 +103,7 @@ static void work(void *ctx, int worker, int unit)
         sched_yield();
     if (j->stalls && rng_below(&rng, 256) == 0)
         stall(rng_below(&rng, 200));
-    if (unit == j->stall_unit)
+    if (unit == j->stall_unit || (unit == 0 && j->stall_first))
         stall((uint64_t)j->stall_us);
     for (int i = 0; i < SCRATCH; i++)
         sum += s[i] * (uint64_t)(i + 1);
@@ -116,10 +117,11 @@ static void job_init(struct job *j, uint64_t seed, int units, bool stalls)
 {
     memset(j->done, 0, (size_t)units);
     memset(j->result, 0, (size_t)units * sizeof *j->result);
-    j->seed       = seed;
-    j->stalls     = stalls;
-    j->stall_unit = -1;
-    j->units      = units;
+    j->seed        = seed;
+    j->stalls      = stalls;
+    j->stall_unit  = -1;
+    j->stall_first = false;
+    j->units       = units;
 }
 
 static int job_run(struct crew *c, struct job *j, uint64_t deadline_ns, uint64_t reserve_ns)
@@ -252,15 +254,18 @@ TEST(a_worker_stalled_in_a_unit_is_waited_for_and_the_others_are_done_meanwhile)
 {
     struct job *j = new_job();
     struct crew c;
+    struct rng  rng;
     int         helped = 0;
 
+    rng_seed(&rng, 7);
     crew_init(&c, 3);
     crew_join(&c);
     crew_join(&c);
     for (int i = 0; i < soak(20) || (helped == 0 && i < 2000); i++) {
         job_init(j, (uint64_t)i, 500, false);
-        j->stall_unit = i % 3;
-        j->stall_us   = 1000; /* longer than anyone spins */
+        j->stall_unit  = i % 2 ? i % 3 : 100 + (int)rng_below(&rng, 400);
+        j->stall_first = true;
+        j->stall_us    = 1000; /* longer than anyone spins */
         EXPECT(job_run(&c, j, UINT64_MAX, 0) == 500);
         EXPECT(job_wrong(j, 500) == 0);
         helped += j->by[j->stall_unit] > 0;
