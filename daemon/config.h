@@ -52,6 +52,8 @@ struct observation_config {
     int          joint; /* index; index into extra, of a quaternion its w                    */
     uint8_t      input;  /* enum input_kind: how it enters the model                          */
     uint8_t      target; /* enum target_kind: how the model predicts it                       */
+    bool         ranged; /* predictions are held within ...                                   */
+    double       low, high; /* ... these                                                      */
 };
 
 /* A gate or filter stage that may be switched off, with the reason kept for status. */

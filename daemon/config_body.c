@@ -253,6 +253,19 @@ static int observation_joint(struct document *d, const struct yaml_observation *
     return 0;
 }
 
+static int observation_range(struct document *d, const struct yaml_observation *from, unsigned i,
+                             struct observation_config *to)
+{
+    if (!from->range)
+        return 0;
+    to->ranged = true;
+    to->low    = from->range[0];
+    to->high   = from->range[1];
+    return to->low < to->high
+               ? 0
+               : document_fail(d, document_key(d, "observation[%u].range", i), "expected [low, high] with low < high");
+}
+
 static int observations(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
     for (unsigned i = 0; i < y->observation_count; i++) {
@@ -264,6 +277,8 @@ static int observations(struct document *d, const struct yaml_robot *y, struct r
         if ((from->extra        ? observation_extra(d, from, i, c, to)
              : from->quaternion ? observation_quaternion(d, from, i, c, to)
                                 : observation_joint(d, from, i, c, to)) < 0)
+            return -1;
+        if (observation_range(d, from, i, to) < 0)
             return -1;
         int twin = config_observation(c, to->name);
         if (twin >= 0)

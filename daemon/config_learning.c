@@ -338,6 +338,21 @@ static int planar(struct document *d, const struct yaml_model *y, struct robot_c
     return 0;
 }
 
+/* observation[].range: what the planner's predictions are held to. */
+static void ranges(struct robot_config *c)
+{
+    for (int i = 0; i < c->nx; i++) {
+        const struct observation_config *o = &c->observation[i];
+        struct state_range               r = { .obs = i, .rate = -1, .low = (float)o->low, .high = (float)o->high };
+
+        for (int k = 0; k < c->nx && o->measure == MEASURE_POSITION; k++)
+            if (c->observation[k].measure == MEASURE_VELOCITY && c->observation[k].joint == o->joint)
+                r.rate = k;
+        if (o->ranged)
+            c->planner.range[c->planner.nrange++] = r;
+    }
+}
+
 int config_reward(struct document *d, const struct robot_config *c)
 {
     for (int i = 0; i < c->task.nterm; i++)
@@ -363,5 +378,6 @@ int config_learning(struct document *d, const struct yaml_robot *y, struct robot
         return -1;
     if (planner(d, &y->planner, c) < 0 || planner_agrees(d, c) < 0)
         return -1;
+    ranges(c);
     return trainer(d, &y->trainer, c);
 }

@@ -84,6 +84,7 @@ static const cyaml_schema_field_t observation_fields[] = {
     WORD(MAY, observation, predict, predict_words),
     TEXT(MAY, observation, extra),
     TEXT(MAY, observation, quaternion),
+    LIST(MAY, observation, range, &a_number, 2, 2),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t baseline_fields[] = {

@@ -32,6 +32,8 @@ struct yaml_observation {
     int  *input;   /* enum input_kind  */
     int  *predict; /* enum target_kind */
     char *extra, *quaternion;
+    double  *range;
+    unsigned range_count;
 };
 
 struct yaml_rates {

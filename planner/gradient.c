@@ -14,6 +14,7 @@ struct tape {
     float *dcost; /* nx: d (step's cost) / d x' */
     float *plane; /* with a displacement: sine and cosine of the heading, then how far it went along either axis */
     float *angle; /* per angle: sine and cosine */
+    float *held; /* per range: which side the state was held at, -1, 0 or 1; whether its rate was kept, 1, or held, 0 */
 };
 
 static struct tape tape_at(const struct gradient_job *job, int h)
@@ -21,11 +22,12 @@ static struct tape tape_at(const struct gradient_job *job, int h)
     const struct model_dims *d = &job->net->dims;
     struct tape              t;
 
-    t.slope = job->tape + (size_t)h * (size_t)gradient_tape(d) * TILE;
+    t.slope = job->tape + (size_t)h * (size_t)gradient_tape(d, job->nrange) * TILE;
     t.noise = t.slope + d->layers * PADDED(d->hidden) * TILE;
     t.dcost = t.noise + d->nx * TILE;
     t.plane = t.dcost + d->nx * TILE;
-    t.angle = t.plane + (job->net->plane_ahead < 0 ? 0 : 4 * TILE);
+    t.held  = t.plane + (job->net->plane_ahead < 0 ? 0 : 4 * TILE);
+    t.angle = t.held + 2 * job->nrange * TILE;
     return t;
 }
 
@@ -119,6 +121,38 @@ INLINE void follow_targets(const struct gradient_net *net, float *x, const float
             v_store(x + j, v_load(x + j) * net->carry[i] + v_load(target + j));
 }
 
+/* x is held within its ranges. */
+INLINE void hold_states(const struct gradient_job *job, float *held, const int bt)
+{
+    for (int i = 0; i < job->nrange; i++, held += 2 * TILE)
+        for (int j = 0; j < bt; j++) {
+            const struct state_range *r    = &job->range[i];
+            vf                        kept = v_set(1), side, before = v_set(0);
+
+            if (r->rate >= 0)
+                before = v_load(job->x + r->rate * TILE + j * LANES);
+            side = hold_one(r, job->x, j);
+            if (r->rate >= 0)
+                kept = v_select(before * side > 0, v_set(0), v_set(1));
+            v_store(held + j * LANES, side);
+            v_store(held + TILE + j * LANES, kept);
+        }
+}
+
+/* The way back of hold_states: a cost falls along -dx. */
+INLINE void held_slopes(const struct gradient_job *job, const float *held, const int bt)
+{
+    for (int i = 0; i < job->nrange; i++, held += 2 * TILE)
+        for (int j = 0; j < bt * LANES; j += LANES) {
+            const struct state_range *r  = &job->range[i];
+            float                    *dx = job->dx + r->obs * TILE + j;
+
+            v_store(dx, v_select(v_load(dx) * v_load(held + j) < 0, v_set(0), v_load(dx)));
+            if (r->rate >= 0)
+                v_store(job->dx + r->rate * TILE + j, v_load(job->dx + r->rate * TILE + j) * v_load(held + TILE + j));
+        }
+}
+
 /* d target from dx, which is by the state after the step; then dx as far as it does not go through the net. */
 INLINE void target_slopes(const struct gradient_net *net, float *dx, const float *plane, float *dtarget, const int bt)
 {
@@ -173,6 +207,7 @@ INLINE void step_ahead(const struct gradient_job *job, int member, const float *
             v_store(t.noise + j, s * (1.0f - s) * (0.5f * net->var_span[i] * z[i]) / v_max(sigma, 1e-30f));
         }
     follow_targets(net, job->x, to, t.plane, bt);
+    hold_states(job, t.held, bt);
 }
 
 /* dx = d cost / d x before the step, dact += d cost / d action; on entry dx is by the state after it. */
@@ -183,6 +218,7 @@ INLINE void step_back(const struct gradient_job *job, int member, float *dact, b
     int    nx = net->dims.nx, hidden = net->dims.hidden, layers = net->dims.layers, out = noisy ? 2 * nx : nx;
     float *from = job->buf[0], *to = job->buf[1];
 
+    held_slopes(job, t.held, bt);
     target_slopes(net, job->dx, t.plane, from, bt);
     for (int i = 0; i < nx && noisy; i++)
         for (int j = i * TILE; j < i * TILE + bt * LANES; j += LANES)

@@ -17,7 +17,11 @@
  * Nothing is computed twice: the way forwards leaves a tape, per step the slopes swish' of every hidden unit, d r / l,
  * sine and cosine of the angles and the gradient of the step's cost.  It is written and read once, in order; the memory it
  * moves costs less than half of what another way forwards would.  Bytes of one tape, one per worker:
- * 4 horizon (layers hidden + 2 nx + 2 angles + 4 with a displacement) 32. */
+ * 4 horizon (layers hidden + 2 nx + 2 angles + 4 with a displacement + 2 ranges) 32.
+ *
+ * Where a state is held at the end of its range (planner.h, struct state_range) l passes back only if it would lead inside
+ * again, as in projected gradients: with none, a plan that leans on the end of a joint would never learn to leave it.  The
+ * rate that is held at 0 passes nothing back. */
 #ifndef PLANNER_GRADIENT_H
 #define PLANNER_GRADIENT_H
 
@@ -45,6 +49,8 @@ struct gradient_job {
     const uint8_t             *member; /* horizon                                         */
     const float               *start;  /* nx                                              */
     const float               *act;    /* horizon x na x tile                             */
+    const struct state_range  *range;  /* nrange                                          */
+    int                        nrange;
     const float               *z;      /* horizon x nx; NULL: mean                        */
     float                     *x, *dx; /* nx x tile                                       */
     float                     *buf[2]; /* gradient_width() x tile                         */
@@ -62,11 +68,11 @@ struct lanes_gradient {
 
 /* Rows of the widest layer either way, padded; rows of the tape per step. */
 int gradient_width(const struct model_dims *d);
-int gradient_tape(const struct model_dims *d);
+int gradient_tape(const struct model_dims *d, int nrange);
 
 struct gradient {
     struct model_dims   dims;
-    int                 horizon, particles, wave;
+    int                 horizon, particles, wave, nrange;
     struct gradient_net net[ROLLOUT_SLOTS];
     uint64_t            deadline_ns; /* of the last call ...                        */
     uint64_t            unit_ns;     /* ... and the longest unit met since it was set */

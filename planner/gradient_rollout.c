@@ -51,13 +51,13 @@ int gradient_width(const struct model_dims *d)
     return padded(larger(larger(ensemble_nin(d), d->hidden), 2 * d->nx));
 }
 
-int gradient_tape(const struct model_dims *d)
+int gradient_tape(const struct model_dims *d, int nrange)
 {
     int angles = 0, plane = ensemble_planar(d, TARGET_AHEAD) >= 0 ? 4 : 0;
 
     for (int i = 0; i < d->nx; i++)
         angles += d->input[i] == INPUT_ANGLE;
-    return d->layers * padded(d->hidden) + 2 * d->nx + 2 * angles + plane;
+    return d->layers * padded(d->hidden) + 2 * d->nx + 2 * angles + plane + 2 * nrange;
 }
 
 void gradient_layout(struct gradient *g, struct arena *a, const struct planner_config *c, const struct model_dims *d)
@@ -67,6 +67,7 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
     CHECK(workers <= TEAM_MAX && c->propagation <= PARTICLES_MEAN);
     g->dims      = *d;
     g->horizon   = c->horizon;
+    g->nrange    = c->nrange;
     g->particles = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
     g->wave      = (UNITS_EACH * workers + g->particles - 1) / g->particles;
 
@@ -91,7 +92,7 @@ void gradient_layout(struct gradient *g, struct arena *a, const struct planner_c
         s->dx     = ARENA_ARRAY(a, float, d->nx *LANES_TILE);
         s->buf[0] = ARENA_ARRAY(a, float, gradient_width(d) * LANES_TILE);
         s->buf[1] = ARENA_ARRAY(a, float, gradient_width(d) * LANES_TILE);
-        s->tape   = ARENA_ARRAY(a, float, (size_t)(g->horizon * gradient_tape(d)) * LANES_TILE);
+        s->tape   = ARENA_ARRAY(a, float, (size_t)(g->horizon * gradient_tape(d, g->nrange)) * LANES_TILE);
     }
 }
 
@@ -161,6 +162,8 @@ static void work(void *ctx, int worker, int unit)
         .net     = &g->net[w->slot],
         .task    = &r->task,
         .horizon = g->horizon,
+        .range   = r->range,
+        .nrange  = g->nrange,
         .rows    = w->n - t * tile < tile ? w->n - t * tile : tile,
         .member  = r->member + p * g->horizon,
         .start   = r->start + p % g->dims.members * nx,

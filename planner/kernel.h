@@ -409,6 +409,29 @@ INLINE void next_means(const struct lanes_net *net, const float *out, float *x, 
             follow(net, x, v_load(out + i * TILE + j * LANES), i, j);
 }
 
+/* Holds x within a range (NaN stays NaN); which rows were below, within or above it: -1, 0 or 1. */
+INLINE vf hold_one(const struct state_range *r, float *x, int j)
+{
+    float *p    = x + r->obs * TILE + j * LANES;
+    vf     v    = v_load(p);
+    vf     side = v_select(v < r->low, v_set(-1), v_select(v > r->high, v_set(1), v_set(0)));
+
+    v_store(p, v_select(v < r->low, v_set(r->low), v_select(v > r->high, v_set(r->high), v)));
+    if (r->rate >= 0) {
+        float *rate = x + r->rate * TILE + j * LANES;
+
+        v_store(rate, v_select(v_load(rate) * side > 0, v_set(0), v_load(rate)));
+    }
+    return side;
+}
+
+INLINE void hold(const struct lanes_job *job, float *x, const int bt)
+{
+    for (int i = 0; i < job->nrange; i++)
+        for (int j = 0; j < bt; j++)
+            hold_one(&job->range[i], x, j);
+}
+
 /* x becomes the next state: one member's mean, plus noise of particle `first` on if there is any. */
 INLINE void model_step(const struct lanes_job *job, int member, int first, int h, float *x, const int bt)
 {
@@ -424,6 +447,7 @@ INLINE void model_step(const struct lanes_job *job, int member, int first, int h
         else
             next_states(job, out, x, false, bt);
     }
+    hold(job, x, bt);
     tick(job, PHASE_HEAD);
 }
 

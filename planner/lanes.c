@@ -118,6 +118,8 @@ INLINE void match(const struct lanes_job *job, int h, const int bt)
             for (int p = 0; p < n; p++)
                 v_store(x + p * nx * TILE, mean + sigma * z[p * job->horizon * nx + i]);
         }
+    for (int p = 0; p < n; p++)
+        hold(job, job->x + p * nx * TILE, bt);
     tick(job, PHASE_HEAD);
 }
 
@@ -167,6 +169,7 @@ INLINE void pool(const struct lanes_job *job, const int bt)
             v_store(t + at, mean + sigma * v_load(job->noise + at));
         }
     next_means(job->net, t, job->x, bt);
+    hold(job, job->x, bt);
     tick(job, PHASE_HEAD);
 }
 

@@ -55,6 +55,8 @@ struct lanes_job {
     const uint8_t          *member;   /* horizon                                                  */
     const float            *start;    /* nx                                                       */
     const float            *act;      /* horizon x na x tile                                      */
+    const struct state_range *range;    /* nrange, see planner.h                                    */
+    int                       nrange;
     const float            *z;        /* [particles x] horizon x nx; NULL: mean                   */
     const uint8_t          *particle; /* tile: each row's, of z; NULL: the first for all          */
     int                     particles;

@@ -41,6 +41,13 @@ enum spline_kind {
     SPLINE_CUBIC,  /* Catmull-Rom: cubic Hermite pieces, slopes by finite differences */
 };
 
+/* What an observation cannot leave, such as a joint its ends: predictions are held there, and the rate of one that is held
+ * is 0 as far as it points outwards.  Nets that have seldom seen the end of a joint expect motion beyond it. */
+struct state_range {
+    int   obs, rate; /* rate: the observation that is its rate of change, -1: none */
+    float low, high; /* low < high, either may be infinite */
+};
+
 /* Which planner a setting means something to is in docs/planners.md; the others do not look at it. */
 struct planner_config {
     char               name[NAME_SIZE]; /* of a row of the table: planner_names()                */
@@ -73,6 +80,8 @@ struct planner_config {
     int                steps;             /* CEM-GD: gradient steps at most, after the iterations  */
     int                polish;            /* CEM-GD: candidates that gradients polish              */
     int                first_population;  /* CEM-GD: candidates per iteration after a reset; 0: population */
+    int                nrange;
+    struct state_range range[MAX_OBS]; /* of the robot, no setting of the search                */
 };
 
 struct plan_request {

@@ -49,6 +49,8 @@ void rollout_layout(struct rollout *r, struct arena *a, const struct planner_con
     r->particles   = c->propagation == PARTICLES_MEAN ? d->members : c->particles;
     r->risk        = c->risk;
     r->exact       = c->exact;
+    r->nrange      = c->nrange;
+    memcpy(r->range, c->range, sizeof r->range);
     r->workers     = c->workers > 0 ? c->workers : 1;
     r->most        = (c->population + LANES_TILE - 1) / LANES_TILE * LANES_TILE;
 
@@ -80,6 +82,8 @@ static struct lanes_job job_of(struct rollout *r, int slot, struct rollout_scrat
     return (struct lanes_job){
         .net       = &r->net[slot],
         .exact     = r->exact,
+        .range     = r->range,
+        .nrange    = r->nrange,
         .particles = r->particles,
         .act       = s->act,
         .x         = s->x,

@@ -33,6 +33,8 @@ struct rollout {
     int                     particles; /* evaluated: one per member for PARTICLES_MEAN                  */
     enum particle_kind      propagation;
     double                  risk;
+    int                     nrange;
+    struct state_range      range[MAX_OBS];
     bool                    exact;
     bool                    timed; /* add up ticks                                                      */
     struct lanes_net        net[ROLLOUT_SLOTS];

@@ -223,12 +223,32 @@ static inline void kit_structure(struct model_dims *d, struct rng *r)
     d->heading       = (uint8_t)heading;
 }
 
-/* The next states (particles x nx) of all particles under one action, by the noise and members of one step. */
-static inline void kit_step(const struct kit *k, int P, int h, const float *a, float *x)
+/* State x held within its ranges; returns how far a value with a rate was from an end of its range, where the rate jumps. */
+static inline double kit_hold(const struct kit *k, float *x)
+{
+    double margin = 1e9;
+
+    for (int i = 0; i < k->c.nrange; i++) {
+        const struct state_range *r   = &k->c.range[i];
+        float                     was = x[r->obs], rate = r->rate < 0 ? 0 : x[r->rate];
+
+        if (r->rate >= 0)
+            margin = fmin(margin, fmin(fabs((double)(was - r->low)), fabs((double)(was - r->high))));
+        x[r->obs] = was < r->low ? r->low : was > r->high ? r->high : was;
+        if (r->rate >= 0 && ((was < r->low && rate < 0) || (was > r->high && rate > 0)))
+            x[r->rate] = 0;
+    }
+    return margin;
+}
+
+/* The next states (particles x nx) of all particles under one action, by the noise and members of one step.  Returns
+ * the least of kit_hold. */
+static inline double kit_step(const struct kit *k, int P, int h, const float *a, float *x)
 {
     const float   *z;
     const uint8_t *member;
     int            H = k->c.horizon, nx = k->d.nx, M = k->d.members;
+    double         margin = 1e9;
 
     planner_noise(k->p, &z, &member);
     for (int p = 0; p < P; p++) {
@@ -255,6 +275,7 @@ static inline void kit_step(const struct kit *k, int P, int h, const float *a, f
             t[i] = mean[i] + sqrtf(var[i]) * noise;
         }
         ensemble_follow(&k->d, xp, t, xp);
+        margin = fmin(margin, kit_hold(k, xp));
     }
     for (int i = 0; i < nx && k->c.propagation == PARTICLES_MM; i++) {
         double m1 = 0, m2 = 0;
@@ -266,6 +287,9 @@ static inline void kit_step(const struct kit *k, int P, int h, const float *a, f
         for (int p = 0; p < P; p++)
             x[p * nx + i] = (float)(m1 + sqrt(m2) * (double)z[((P + p) * H + h) * nx + i]);
     }
+    for (int p = 0; p < P && k->c.propagation == PARTICLES_MM; p++)
+        margin = fmin(margin, kit_hold(k, x + p * nx));
+    return margin;
 }
 
 /* How far a state is from where its cost jumps: from the bounds of an end, or from being as near to another part of a path. */
@@ -321,7 +345,7 @@ static inline double kit_truth_margin(const struct kit *k, const float *start, c
         const float *a = action + h * k->d.na;
         double       stayed = 0;
 
-        kit_step(k, P, h, a, x);
+        *margin = fmin(*margin, kit_step(k, P, h, a, x));
         for (int p = 0; p < P; p++) {
             bool   out  = task_ended(k->t.end, k->t.nend, x + p * nx) >= 0;
             double cost = task_obs_cost(&k->t, x + p * nx) + task_act_cost(&k->t, a, k->d.na);

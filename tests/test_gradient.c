@@ -896,3 +896,99 @@ TEST(descent_along_the_gradient_finds_the_minimum_of_a_quadratic)
     EXPECT_NEAR(a[0], 1 / 1.01, 1e-5);
     rig_free(&g);
 }
+
+/* Random ranges: the costs are the rollout's, and where nothing was held the gradient is the one without them. */
+TEST(ranges_are_held_as_in_the_rollout_and_change_no_gradient_where_nothing_is_held)
+{
+    struct rng r;
+    int        held = 0, free_ones = 0;
+
+    rng_seed(&r, 17);
+    for (int trial = 0; trial < test_rounds(30, 1000); trial++) {
+        struct rig g;
+        float      x[MAX_OBS];
+
+        random_rig(&g, &r, (uint64_t)trial);
+        int    n = 20, steps = rig_steps(&g);
+        float *a = random_actions(&g, &r, n), *dact = gradients(&g, n), *cost = gradients(&g, n),
+              *want = gradients(&g, n), *without = gradients(&g, n), *dwithout = gradients(&g, n);
+
+        for (int i = 0; i < g.k.d.nx; i++)
+            x[i] = (float)kit_between(&r, -1, 1);
+        rig_open(&g, NULL);
+        rig_gradient(&g, x, 123, n, a, without, dwithout);
+        rig_close(&g);
+        for (int i = 0; i < g.k.d.nx; i++)
+            g.k.c.range[g.k.c.nrange++] = (struct state_range){ .obs  = i,
+                                                                .rate = g.k.d.nx > 1 ? (i + 1) % g.k.d.nx : -1,
+                                                                .low  = (float)kit_between(&r, -6, -1),
+                                                                .high = (float)kit_between(&r, 1, 6) };
+        for (const char *const *isa = isa_names(); *isa; isa++) {
+            rig_open(&g, *isa);
+            rig_gradient(&g, x, 123, n, a, cost, dact);
+            rollout_evaluate(&g.r, 0, n, a, want, UINT64_MAX);
+            for (int c = 0; c < n; c++) {
+                double off = 0, size = 0;
+
+                EXPECT_NEAR(cost[c], want[c], 3e-4 * (1 + fabs((double)want[c])));
+                for (int i = c * steps; i < (c + 1) * steps; i++) {
+                    off += fabs((double)(dact[i] - dwithout[i]));
+                    size += fabs((double)dwithout[i]);
+                }
+                if (fabs((double)(cost[c] - without[c])) < 1e-6 * (1 + fabs((double)cost[c])) && off < 1e-4 * size)
+                    free_ones++;
+                else
+                    held++;
+            }
+            rig_close(&g);
+        }
+        free(a);
+        free(dact);
+        free(cost);
+        free(want);
+        free(without);
+        free(dwithout);
+        ensemble_free(&g.k.e);
+    }
+    EXPECT(held > 0 && free_ones > 0);
+}
+
+TEST(at_the_end_of_a_range_only_what_leads_inside_again_has_a_slope)
+{
+    /* position' = position + rate, rate' = rate + a; cost: weight times the last position. */
+    for (int weight = -1; weight <= 1; weight += 2)
+        for (int side = -1; side <= 1; side += 2) {
+            struct rig g;
+            float      push = (float)side, x[2] = { push, 0 }, a[3] = { push, push, 0 }, cost, dact[3];
+
+            small_rig(&g, 2, 1);
+            g.k.c.horizon     = 3;
+            g.k.c.propagation = PARTICLES_MEAN;
+            g.k.c.nrange      = 1;
+            g.k.c.range[0]    = (struct state_range){ .obs = 0, .rate = -1, .low = -1.5f, .high = 1.5f };
+            g.k.t.nterm       = 1;
+            g.k.t.term[0]     = (struct task_term){
+                    .kind = TERM_OBSERVATION, .form = FORM_LINEAR, .weight = weight, .n = 1, .scale = { 1 }
+            };
+            kit_linear(&g.k, (double[]){ 0, 1, 0, 0 }, (double[]){ 0, 1 });
+            rig_open(&g, NULL);
+            /* The second step is held; the third, too.  A cost that falls further outside leads nowhere. */
+            rig_gradient(&g, x, 1, 1, a, &cost, dact);
+            EXPECT_NEAR(cost, weight * side * (1 + 1.5 + 1.5), 1e-4);
+            double inside = weight * side > 0;
+
+            EXPECT_NEAR(dact[0], inside * weight * 3,
+                        1e-3); /* moves the second and third position, and that through the second */
+            EXPECT_NEAR(dact[1], inside * weight, 1e-3);
+            EXPECT_NEAR(dact[2], 0, 1e-3);
+            rig_close(&g);
+
+            /* With its rate held, too, what came before has no part in it. */
+            g.k.c.range[0].rate = 1;
+            rig_open(&g, NULL);
+            rig_gradient(&g, x, 1, 1, a, &cost, dact);
+            EXPECT_NEAR(dact[0], inside * weight * 2, 1e-3);
+            EXPECT_NEAR(dact[1], 0, 1e-3);
+            rig_free(&g);
+        }
+}

@@ -71,6 +71,18 @@ static void random_task(struct kit *k, struct rng *r)
     random_ends(k, r);
 }
 
+/* Some observations have ends, some of those a rate; states begin beyond some. */
+static void random_ranges(struct kit *k, struct rng *r)
+{
+    for (int i = 0; i < k->d.nx; i++)
+        if (rng_below(r, 4) == 0)
+            k->c.range[k->c.nrange++] =
+                (struct state_range){ .obs  = i,
+                                      .rate = k->d.nx > 1 && rng_below(r, 2) ? (i + 1) % k->d.nx : -1,
+                                      .low  = (float)kit_between(r, -2, -0.2),
+                                      .high = rng_below(r, 5) ? (float)kit_between(r, 0.2, 2) : INFINITY };
+}
+
 static void random_kit(struct kit *k, struct rng *r, uint64_t seed)
 {
     kit_defaults(k, kit_pick(r, 1, 20), kit_pick(r, 1, 7));
@@ -86,6 +98,8 @@ static void random_kit(struct kit *k, struct rng *r, uint64_t seed)
     k->c.dtype       = rng_below(r, 2) ? DTYPE_F32 : DTYPE_BF16;
     k->c.risk        = k->c.propagation == PARTICLES_MM || rng_below(r, 2) ? 0 : (double)kit_between(r, -1, 2);
     random_task(k, r);
+    if (rng_below(r, 2))
+        random_ranges(k, r);
     kit_model(k, seed);
 }
 
@@ -246,6 +260,42 @@ TEST(a_candidate_that_ends_the_task_is_paid_for_the_step_that_does_and_none_afte
     for (const char *const *isa = isa_names(); *isa; isa++) \
         for (int how_ = 0; how_ < 4; how_++)                \
             if ((k).c.dtype = how_ & 1 ? DTYPE_BF16 : DTYPE_F32, (k).c.exact = how_ & 2, 1)
+
+/* What an observation cannot leave it does not leave in any plan, and pressing on gains nothing. */
+TEST(predictions_stay_within_the_range_of_an_observation_and_its_rate_ends_there)
+{
+    for (const char *const *isa = isa_names(); *isa; isa++)
+        for (int kind = PARTICLES_TSINF; kind <= PARTICLES_DS; kind++) {
+            struct kit k;
+            float      x[2] = { 0, 0 }, cost[3], a[3 * 4] = { 1, 1, 1, -1, 1, 1, 0, 0, -1, -1, 1, -1 };
+
+            /* position' = position + rate, rate' = rate + a; cost: the rate, then the position, four steps long. */
+            kit_defaults(&k, 2, 1);
+            k.c.horizon     = 4;
+            k.c.propagation = (enum particle_kind)kind;
+            k.c.nrange      = 1;
+            k.c.range[0]    = (struct state_range){ .obs = 0, .rate = 1, .low = -0.5f, .high = 2.5f };
+            kit_linear(&k, (double[]){ 0, 1, 0, 0 }, (double[]){ 0, 1 });
+            for (int term = 0; term < 2; term++) {
+                k.t.nterm   = 1;
+                k.t.term[0] = (struct task_term){ .kind   = TERM_OBSERVATION,
+                                                  .form   = FORM_LINEAR,
+                                                  .weight = 1,
+                                                  .n      = 1,
+                                                  .scale  = { 1 },
+                                                  .index  = { term == 0 } };
+                kit_open(&k, *isa);
+                planner_evaluate(k.p, 0, x, 1, 3, a, cost);
+                /* The third step would take the first two beyond 2.5, the second one the last beyond -0.5. */
+                static const double want[2][3] = { { 1 + 2 + 0 - 1, 1 + 2 + 0 + 0, -1 + 0 + 1 + 0 },
+                                                   { 0 + 1 + 2.5 + 2.5, 0 + 1 + 2.5 + 2.5, 0 - 0.5 - 0.5 + 0.5 } };
+                for (int c = 0; c < 3; c++)
+                    EXPECT_NEAR(cost[c], want[term][c], 1e-4);
+                kit_close(&k);
+            }
+            ensemble_free(&k.e);
+        }
+}
 
 TEST(a_candidate_costs_the_same_bits_wherever_it_stands_in_the_population)
 {
