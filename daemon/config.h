@@ -90,6 +90,9 @@ struct robot_config {
         enum exploration_kind kind;
         double                amplitude;  /* fraction of the action range, 0 .. 1             */
         double                smoothness; /* smooth: first-order low-pass coefficient, 0 .. 1 */
+        double                planned;    /* the same, added to planned actions; 0: none       */
+        double                planned_smoothness; /* its low-pass                              */
+        int                   planned_trials;     /* it fades, linearly, until this trial      */
     } exploration;
     enum baseline_kind baseline;
 

@@ -323,6 +323,15 @@ static int exploration(struct document *d, const struct yaml_robot *y, struct ro
         return document_fail(d, "exploration.smoothness", "expected more than 0; without smoothness it is uniform");
     if (c->exploration.kind == EXPLORE_UNIFORM && c->exploration.smoothness != 0)
         return document_fail(d, "exploration.smoothness", "expected 0 with kind: uniform; kind: smooth uses it");
+    c->exploration.planned            = or_float(y->exploration.planned, 0);
+    c->exploration.planned_smoothness = or_float(y->exploration.planned_smoothness, c->exploration.smoothness);
+    c->exploration.planned_trials     = or_int(y->exploration.planned_trials, 1);
+    if (c->exploration.planned > 0 && !y->exploration.planned_trials)
+        return document_fail(d, "exploration.planned_trials",
+                             "expected the trial by which the noise on planned actions has faded");
+    if (c->exploration.planned == 0 && (y->exploration.planned_trials || y->exploration.planned_smoothness))
+        return document_fail(d, y->exploration.planned_trials ? "exploration.planned_trials" : "exploration.planned_smoothness",
+                             "expected only with planned above 0; it has no effect here");
     return 0;
 }
 

@@ -95,6 +95,9 @@ static const cyaml_schema_field_t exploration_fields[] = {
     WORD(MUST, exploration, kind, exploration_words),
     FLOAT(MUST, exploration, amplitude),
     FLOAT(MAY, exploration, smoothness),
+    FLOAT(MAY, exploration, planned),
+    FLOAT(MAY, exploration, planned_smoothness),
+    INT(MAY, exploration, planned_trials),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t trials_fields[] = {

@@ -48,6 +48,8 @@ struct yaml_baseline {
 struct yaml_exploration {
     int    *kind; /* enum exploration_kind */
     double *amplitude, *smoothness;
+    double *planned, *planned_smoothness;
+    int    *planned_trials;
 };
 
 struct yaml_trials {

@@ -1,4 +1,4 @@
-/* core_parts.h - what the files of the core share; nobody else includes it.
+/* core_parts.h - what the files of the core share; and its tests; nobody else includes it.
  *
  *     core.c          the step itself, modes, stops, operations, command
  *     core_state.c    joint state in: plausibility, observation, pre-arm checks
@@ -24,6 +24,10 @@ void core_trial_advance(struct core *c, const struct core_input *in, struct core
 void core_trial_abort(struct core *c, struct core_output *out, const char *reason);
 void core_trial_request(struct core *c, struct core_output *out, enum trial_request_kind kind);
 void core_explore(struct core *c);
+
+/* Noise on a planned action, while exploration.planned has not faded; within the action's bounds.  True: there was some, so
+ * the plan's prediction is of another action. */
+bool core_explore_planned(struct core *c);
 void core_live_open(struct core *c);
 
 /* core_plan.c */

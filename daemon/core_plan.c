@@ -206,7 +206,7 @@ uint32_t core_playback(struct core *c, const struct core_input *in, struct core_
     if (c->mode == MODE_ADVANCED) {
         for (int i = 0; i < cfg->na; i++)
             c->action_effort[cfg->action[i].joint] = cfg->action[i].scale * (double)c->plan.action[index][i];
-        if (index == 0) {
+        if (!core_explore_planned(c) && index == 0) {
             c->predicted_id = c->step_id + 1;
             memcpy(c->predicted, c->plan.predicted, sizeof c->predicted);
             memcpy(c->predicted_std, c->plan.out_std, sizeof c->predicted_std);

@@ -166,19 +166,42 @@ void core_trial_advance(struct core *c, const struct core_input *in, struct core
     }
 }
 
-/* The next exploration action: uniform, or uniform through a first-order low-pass; bounded, seeded by trial and step. */
+/* c->explore goes on: uniform through a first-order low-pass; bounded by amplitude, seeded by trial and step. */
+static void explore_on(struct core *c, double amplitude, double keep)
+{
+    struct rng r;
+
+    rng_seed(&r, rng_derive(c->trial_seed, c->trial, c->step));
+    for (int i = 0; i < c->config->na; i++)
+        c->explore[i] = keep * c->explore[i] + (1 - keep) * amplitude * (2 * rng_uniform(&r) - 1);
+}
+
 void core_explore(struct core *c)
 {
     const struct robot_config *cfg = c->config;
-    struct rng                 r;
 
-    rng_seed(&r, rng_derive(c->trial_seed, c->trial, c->step));
+    explore_on(c, cfg->exploration.amplitude, cfg->exploration.kind == EXPLORE_SMOOTH ? cfg->exploration.smoothness : 0);
     for (int i = 0; i < cfg->na; i++) {
-        const struct action_config *a     = &cfg->action[i];
-        double                      keep  = cfg->exploration.kind == EXPLORE_SMOOTH ? cfg->exploration.smoothness : 0;
-        double                      fresh = cfg->exploration.amplitude * (2 * rng_uniform(&r) - 1);
+        const struct action_config *a = &cfg->action[i];
 
-        c->explore[i]              = keep * c->explore[i] + (1 - keep) * fresh;
         c->action_effort[a->joint] = a->scale * ((a->low + a->high) / 2 + c->explore[i] * (a->high - a->low) / 2);
     }
+}
+
+bool core_explore_planned(struct core *c)
+{
+    const struct robot_config *cfg  = c->config;
+    double                     left = 1 - ((double)c->trial - 1) / cfg->exploration.planned_trials;
+
+    if (!(cfg->exploration.planned > 0) || left <= 0 || !cfg->aggregate)
+        return false;
+    explore_on(c, cfg->exploration.planned * left, cfg->exploration.planned_smoothness);
+    for (int i = 0; i < cfg->na; i++) {
+        const struct action_config *a = &cfg->action[i];
+        double act = c->action_effort[a->joint] / a->scale + c->explore[i] * (a->high - a->low) / 2;
+
+        act                        = act < a->low ? a->low : act > a->high ? a->high : act;
+        c->action_effort[a->joint] = a->scale * act;
+    }
+    return true;
 }

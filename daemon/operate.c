@@ -1,5 +1,6 @@
 /* operate.c - the control socket: verbs become operations for the control thread, whose answer is the reply. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +51,7 @@ static const char *arm_forbidden(const struct daemon *d, const json_t *body)
         return json_is_true(json_object_get(body, "yes")) || robot ? NULL : "say yes, or name the robot";
     if (!robot)
         return "real hardware is armed by typing the robot's name";
-    if (d->config.exploration.kind != EXPLORE_NONE && d->config.exploration.amplitude > 0.2 && !explore)
+    if (fmax(d->config.exploration.amplitude, d->config.exploration.planned) > 0.2 && !explore)
         return "exploration above 20 % of the effort limit needs arm --explore";
     return NULL;
 }

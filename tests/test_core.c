@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "daemon/core_parts.h"
 #include "daemon/mode.h"
 #include "daemon/rt/clock.h"
 #include "tests/dst.h"
@@ -71,6 +72,61 @@ TEST(no_invariant_breaks_by_the_clock_with_several_ticks_a_planner_step_either)
         EXPECT(r.violations == 0);
         EXPECT(r.driven_ticks > 1000);
     }
+}
+
+TEST(noise_on_planned_actions_changes_what_is_done_and_breaks_no_invariant)
+{
+    struct dst_options o = { .seed = 1, .ticks = 5000, .operator_arms = true, .config = &config };
+    struct dst_result  without, with, faded;
+
+    dst_config(&config);
+    dst_run(&o, &without);
+    config.exploration.planned        = 0.8;
+    config.exploration.planned_trials = 1000;
+    dst_run(&o, &with);
+    EXPECT(with.violations == 0 && with.advanced_ticks > 2000 && with.hash != without.hash);
+    config.aggregate = false; /* nothing is learned: no reason to */
+    dst_run(&o, &faded);
+    EXPECT(faded.hash == without.hash);
+    config.aggregate = true;
+    o.faults         = weather;
+    o.ticks          = 20000;
+    dst_run(&o, &with);
+    EXPECT(with.violations == 0);
+}
+
+/* Noise is uniform within its share of the range at first, in proportion less in later trials, and gone when it should be. */
+TEST(noise_on_planned_actions_fades_trial_by_trial_and_never_leaves_the_bounds)
+{
+    static struct core core;
+    double             largest[13] = { 0 };
+
+    dst_config(&config);
+    config.exploration.planned        = 0.5;
+    config.exploration.planned_trials = 10;
+    const struct action_config *a     = &config.action[0];
+
+    core_init(&core, &config, 0);
+    for (core.trial = 1; core.trial <= 12; core.trial++)
+        for (core.step = 0; core.step < 500; core.step++) {
+            core.action_effort[a->joint] = a->scale * (a->low + a->high) / 2;
+            bool   noisy = core_explore_planned(&core);
+            double off   = fabs(core.action_effort[a->joint] / a->scale - (a->low + a->high) / 2) / ((a->high - a->low) / 2);
+
+            EXPECT(noisy == (core.trial <= 10));
+            largest[core.trial] = fmax(largest[core.trial], off);
+            core.action_effort[a->joint] = a->scale * a->high; /* at the bound already */
+            core_explore_planned(&core);
+            EXPECT(core.action_effort[a->joint] / a->scale <= a->high && core.action_effort[a->joint] / a->scale >= a->low);
+        }
+    for (int trial = 1; trial <= 12; trial++) {
+        double most = trial > 10 ? 0 : 0.5 * (1 - (trial - 1) / 10.0);
+
+        EXPECT(largest[trial] <= most + 1e-9 && largest[trial] >= 0.95 * most);
+    }
+    config.exploration.planned = 0;
+    core.trial                 = 1;
+    EXPECT(!core_explore_planned(&core));
 }
 
 TEST(in_good_weather_trials_run_and_every_step_is_stored)
