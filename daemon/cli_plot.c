@@ -1,103 +1,44 @@
 /* cli_plot.c - learning curves drawn with cairo, and `limber plot`. */
 #include "daemon/cli_plot.h"
 
-#include <cairo/cairo.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/cli.h"
+#include "daemon/cli_draw.h"
 
-struct colour {
-    double r, g, b;
-};
+static const struct colour DOTS = { 0.93, 0.53, 0.18 }, LEVEL = { 0.55, 0.65, 0.55 };
 
-static const struct colour INK = { 0.13, 0.15, 0.18 }, SOFT = { 0.42, 0.45, 0.50 }, GRID = { 0.90, 0.91, 0.92 },
-                           MAIN = { 0.05, 0.38, 0.67 }, DOTS = { 0.93, 0.53, 0.18 }, LEVEL = { 0.55, 0.65, 0.55 };
-
-/* One colour per curve where there are several; recognisable to most eyes, then again from the start. */
-static const struct colour SERIES[] = { { 0.30, 0.60, 0.80 }, { 0.85, 0.55, 0.25 }, { 0.35, 0.65, 0.45 },
-                                        { 0.75, 0.45, 0.60 }, { 0.55, 0.50, 0.75 }, { 0.60, 0.55, 0.35 },
-                                        { 0.45, 0.65, 0.70 }, { 0.75, 0.40, 0.40 } };
-
-struct plot {
-    cairo_t *c;
-    double   left, right, top, bottom; /* frame, pixels */
-    double   x0, x1, y0, y1;           /* what the frame shows */
-};
-
-static double px(const struct plot *p, double x)
+/* The frame of both kinds of picture; `labels`: room at the right, pixels. */
+static struct pane frame(cairo_t *c, double labels)
 {
-    return p->left + (x - p->x0) / (p->x1 - p->x0) * (p->right - p->left);
+    return (struct pane){
+        .c = c, .left = 90, .right = PLOT_WIDTH - labels, .top = 122, .bottom = PLOT_HEIGHT - 78, .size = 15
+    };
 }
 
-static double py(const struct plot *p, double y)
+static void set_ranges(struct pane *p, const struct curve_plot *l)
 {
-    return p->bottom - (y - p->y0) / (p->y1 - p->y0) * (p->bottom - p->top);
-}
-
-static void ink(const struct plot *p, struct colour k, double alpha)
-{
-    cairo_set_source_rgba(p->c, k.r, k.g, k.b, alpha);
-}
-
-/* align: 0 left, 0.5 centre, 1 right of x. */
-static double text(const struct plot *p, double x, double y, double align, double size, bool bold, const char *s)
-{
-    cairo_text_extents_t e;
-
-    cairo_select_font_face(p->c, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL,
-                           bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-    cairo_set_font_size(p->c, size);
-    cairo_text_extents(p->c, s, &e);
-    cairo_move_to(p->c, x - align * e.x_advance, y);
-    cairo_show_text(p->c, s);
-    return e.x_advance;
-}
-
-/* 1, 2 or 5 times a power of ten, so that about `count` steps fill the range. */
-static double nice_step(double range, int count)
-{
-    double raw = range / count, ten = pow(10, floor(log10(raw))), m = raw / ten;
-
-    return ten * (m <= 1 ? 1 : m <= 2 ? 2 : m <= 5 ? 5 : 10);
-}
-
-static void set_ranges(struct plot *p, const struct curve_plot *l)
-{
-    const struct curve *c = l->curve;
-    double lo = (double)INFINITY, hi = -(double)INFINITY;
-    int    longest = 1;
+    const struct curve *c  = l->curve;
+    double              lo = (double)INFINITY, hi = -(double)INFINITY;
+    int                 longest = 1;
 
     for (int k = 0; k < l->curves; k++) {
-        for (int i = -1; i < c[k].n; i++) {
-            double y = i < 0 ? c[k].random : c[k].ret[i];
-
-            if (isfinite(y)) {
-                lo = y < lo ? y : lo;
-                hi = y > hi ? y : hi;
-            }
-        }
+        for (int i = -1; i < c[k].n; i++)
+            range_widen(i < 0 ? c[k].random : c[k].ret[i], &lo, &hi);
         longest = c[k].n > longest ? c[k].n : longest;
     }
-    if (!(lo <= hi)) {
-        lo = 0;
-        hi = 1;
-    }
-    for (int i = 0; i < l->levels; i++) {
-        lo = l->level[i].value < lo ? l->level[i].value : lo;
-        hi = l->level[i].value > hi ? l->level[i].value : hi;
-    }
-    if (hi - lo < 1e-9 * (1 + fabs(hi))) {
-        lo -= 1;
-        hi += 1;
-    }
-    p->y0 = lo - 0.04 * (hi - lo);
-    p->y1 = hi + 0.04 * (hi - lo);
+    if (!(lo <= hi)) /* levels alone are no picture */
+        lo = 0, hi = 1;
+    for (int i = 0; i < l->levels; i++)
+        range_widen(l->level[i].value, &lo, &hi);
+    range_settle(&lo, &hi, 0.04);
+    p->y0 = lo;
+    p->y1 = hi;
     p->x0 = -0.02 * longest;
     p->x1 = longest * 1.02;
 }
-
 
 /* "50k" */
 static void short_number(char *out, size_t n, double v)
@@ -110,77 +51,51 @@ static void short_number(char *out, size_t n, double v)
         snprintf(out, n, "%.4g", v);
 }
 
-static void axes(const struct plot *p, double steps_per_trial)
+static void axes(const struct pane *p, double steps_per_trial)
 {
-    double ystep = nice_step(p->y1 - p->y0, 8), xstep = p->x1 <= 26 ? 1 : nice_step(p->x1 - p->x0, 12);
+    double xstep = p->x1 <= 26 ? 1 : fmax(1, nice_step(p->x1 - p->x0, 12));
     char   label[64];
 
-    if (xstep < 1)
-        xstep = 1;
-    cairo_set_line_width(p->c, 1);
-    for (double y = ystep * ceil(p->y0 / ystep - 1e-9); y <= p->y1 + 1e-9 * ystep; y += ystep) {
-        ink(p, GRID, 1);
-        cairo_move_to(p->c, p->left, floor(py(p, y)) + 0.5);
-        cairo_line_to(p->c, p->right, floor(py(p, y)) + 0.5);
-        cairo_stroke(p->c);
-        ink(p, SOFT, 1);
-        snprintf(label, sizeof label, "%.6g", fabs(y) < 1e-9 * ystep ? 0.0 : y);
-        text(p, p->left - 10, py(p, y) + 5, 1, 15, false, label);
-    }
-    for (double x = 0; x <= p->x1; x += xstep) {
-        ink(p, SOFT, 1);
-        cairo_move_to(p->c, floor(px(p, x)) + 0.5, p->bottom);
-        cairo_line_to(p->c, floor(px(p, x)) + 0.5, p->bottom + 6);
-        cairo_stroke(p->c);
-        snprintf(label, sizeof label, "%.0f", x);
-        text(p, px(p, x), p->bottom + 24, 0.5, 15, false, label);
-    }
+    draw_y_axis(p, 8);
+    draw_x_axis(p, xstep);
     if (steps_per_trial > 0) {
         snprintf(label, sizeof label, "%.6g environment steps a trial", steps_per_trial);
-        text(p, p->right, p->bottom + 68, 1, 13, false, label);
+        draw_text(p->c, p->right, p->bottom + 68, 1, 13, false, label);
         for (double x = 2 * xstep; x <= p->x1; x += 2 * xstep) {
             short_number(label, sizeof label, x * steps_per_trial);
-            text(p, px(p, x), p->bottom + 40, 0.5, 11, false, label);
+            draw_text(p->c, pane_x(p, x), p->bottom + 40, 0.5, 11, false, label);
         }
     }
-    ink(p, SOFT, 1);
-    cairo_move_to(p->c, p->left, floor(p->bottom) + 0.5);
-    cairo_line_to(p->c, p->right, floor(p->bottom) + 0.5);
-    cairo_stroke(p->c);
-    ink(p, INK, 1);
-    text(p, 0.5 * (p->left + p->right), p->bottom + 62, 0.5, 16, false,
-         steps_per_trial > 0 ? "trial (0: random), environment steps" : "trial (0: random)");
-    text(p, p->left - 58, p->top - 18, 0, 16, false, "return");
+    draw_ink(p->c, INK, 1);
+    draw_text(p->c, 0.5 * (p->left + p->right), p->bottom + 62, 0.5, 16, false,
+              steps_per_trial > 0 ? "trial (0: random), environment steps" : "trial (0: random)");
+    draw_text(p->c, p->left - 58, p->top - 18, 0, 16, false, "return");
 }
 
-static void level_lines(const struct plot *p, const struct level *level, int n)
+static void level_lines(const struct pane *p, const struct level *level, int n)
 {
-    const double dash[] = { 5, 5 };
-    char         label[120];
+    char label[120];
 
-    cairo_set_dash(p->c, dash, 2, 0);
+    draw_dashes(p->c, true);
     cairo_set_line_width(p->c, 1.2);
-    ink(p, LEVEL, 1);
+    draw_ink(p->c, LEVEL, 1);
+    for (int i = 0; i < n; i++)
+        draw_line(p->c, p->left, pane_y(p, level[i].value), p->right, pane_y(p, level[i].value));
+    draw_dashes(p->c, false);
     for (int i = 0; i < n; i++) {
-        cairo_move_to(p->c, p->left, py(p, level[i].value));
-        cairo_line_to(p->c, p->right, py(p, level[i].value));
-    }
-    cairo_stroke(p->c);
-    cairo_set_dash(p->c, NULL, 0, 0);
-    for (int i = 0; i < n; i++) {
-        double y = py(p, level[i].value) - 4;
+        double y = pane_y(p, level[i].value) - 4;
 
         snprintf(label, sizeof label, "%s%s%.6g", level[i].what ? level[i].what : "", level[i].what ? ": " : "",
                  level[i].value);
         if (level[i].what)
-            text(p, p->right - 8, y, 1, 12, false, label);
+            draw_text(p->c, p->right - 8, y, 1, 12, false, label);
         else
-            text(p, p->left + 30 + 40 * i, y, 0, 13, false, label); /* beside each other: they may be close */
+            draw_text(p->c, p->left + 30 + 40 * i, y, 0, 13, false, label); /* beside each other: they may be close */
     }
 }
 
 /* The running maximum as a staircase; curve_best at every trial. */
-static void staircase(const struct plot *p, const struct curve *c)
+static void staircase(const struct pane *p, const struct curve *c)
 {
     double before = (double)NAN;
 
@@ -189,61 +104,47 @@ static void staircase(const struct plot *p, const struct curve *c)
         double best = isfinite(c->ret[i]) && !(c->ret[i] <= before) ? c->ret[i] : before;
 
         if (isfinite(before))
-            cairo_line_to(p->c, px(p, i + 1), py(p, before));
+            cairo_line_to(p->c, pane_x(p, i + 1), pane_y(p, before));
         if (isfinite(best))
-            (isfinite(before) ? cairo_line_to : cairo_move_to)(p->c, px(p, i + 1), py(p, best));
+            (isfinite(before) ? cairo_line_to : cairo_move_to)(p->c, pane_x(p, i + 1), pane_y(p, best));
         before = best;
     }
     cairo_stroke(p->c);
 }
 
-static void dot(const struct plot *p, double x, double y, double radius, bool hollow)
-{
-    if (!isfinite(y))
-        return;
-    cairo_new_path(p->c); /* text leaves a current point, which an arc would be joined to */
-    cairo_arc(p->c, px(p, x), py(p, y), radius, 0, 6.283185307179586);
-    if (hollow) {
-        cairo_set_line_width(p->c, 2);
-        cairo_stroke(p->c);
-    } else {
-        cairo_fill(p->c);
-    }
-}
-
-static void one_curve(const struct plot *p, const struct curve *c)
+static void one_curve(const struct pane *p, const struct curve *c)
 {
     char label[64];
 
-    ink(p, MAIN, 1);
+    draw_ink(p->c, MAIN, 1);
     cairo_set_line_width(p->c, 2.6);
     staircase(p, c);
-    ink(p, DOTS, 1);
-    dot(p, 0, c->random, 5.5, true);
+    draw_ink(p->c, DOTS, 1);
+    draw_dot(p, 0, c->random, 5.5, true);
     for (int i = 0; i < c->n; i++)
-        dot(p, i + 1, c->ret[i], c->n > 200 ? 2.5 : 5, false);
+        draw_dot(p, i + 1, c->ret[i], c->n > 200 ? 2.5 : 5, false);
     if (!c->n)
         return;
     snprintf(label, sizeof label, "best so far %.1f", curve_best(c, c->n - 1));
-    ink(p, MAIN, 1);
-    text(p, p->right + 12, py(p, curve_best(c, c->n - 1)) + 5, 0, 15, true, label);
+    draw_ink(p->c, MAIN, 1);
+    draw_text(p->c, p->right + 12, pane_y(p, curve_best(c, c->n - 1)) + 5, 0, 15, true, label);
 
-    double gap = py(p, c->ret[c->n - 1]) - py(p, curve_best(c, c->n - 1));
+    double gap = pane_y(p, c->ret[c->n - 1]) - pane_y(p, curve_best(c, c->n - 1));
 
     snprintf(label, sizeof label, "this trial %.1f", c->ret[c->n - 1]);
-    ink(p, DOTS, 1);
-    text(p, p->right + 12, py(p, c->ret[c->n - 1]) + 5 + (gap < 22 ? 22 - gap : 0), 0, 15, true, label);
+    draw_ink(p->c, DOTS, 1);
+    draw_text(p->c, p->right + 12, pane_y(p, c->ret[c->n - 1]) + 5 + (gap < 22 ? 22 - gap : 0), 0, 15, true, label);
 }
 
 /* From point to point; a gap where there is no number. */
-static void polyline(const struct plot *p, const struct curve *c)
+static void polyline(const struct pane *p, const struct curve *c)
 {
     bool down = false;
 
     cairo_new_path(p->c);
     for (int i = 0; i < c->n; i++) {
         if (isfinite(c->ret[i]))
-            (down ? cairo_line_to : cairo_move_to)(p->c, px(p, i + 1), py(p, c->ret[i]));
+            (down ? cairo_line_to : cairo_move_to)(p->c, pane_x(p, i + 1), pane_y(p, c->ret[i]));
         down = isfinite(c->ret[i]);
     }
     cairo_stroke(p->c);
@@ -254,45 +155,45 @@ static double median_at(const struct curve_plot *l, int i)
     return l->lines ? curve_median(l->curve, l->curves, i) : curve_median_best(l->curve, l->curves, i);
 }
 
-static void median_line(const struct plot *p, const struct curve_plot *l, int longest)
+static void median_line(const struct pane *p, const struct curve_plot *l, int longest)
 {
     char   label[64];
     double last = (double)NAN;
 
-    ink(p, INK, 1);
+    draw_ink(p->c, INK, 1);
     cairo_set_line_width(p->c, 3.2);
     cairo_new_path(p->c);
     for (int i = 0; i < longest; i++)
         if (isfinite(median_at(l, i)))
-            cairo_line_to(p->c, px(p, i + 1), py(p, last = median_at(l, i)));
+            cairo_line_to(p->c, pane_x(p, i + 1), pane_y(p, last = median_at(l, i)));
     cairo_stroke(p->c);
     if (isfinite(last)) {
         snprintf(label, sizeof label, "median %.1f", last);
-        text(p, p->right + 12, py(p, last) + 5, 0, 15, true, label);
+        draw_text(p->c, p->right + 12, pane_y(p, last) + 5, 0, 15, true, label);
     }
 }
 
-static void legend(const struct plot *p, const struct curve_plot *l)
+static void legend(const struct pane *p, const struct curve_plot *l)
 {
-    int  n = l->curves < 16 ? l->curves : 16, colours = (int)(sizeof SERIES / sizeof *SERIES);
+    int  n = l->curves < 16 ? l->curves : 16;
     char label[80];
 
     for (int k = 0; k < n; k++) {
         const struct curve *c    = &l->curve[k];
         double              last = !c->n ? (double)NAN : l->lines ? c->ret[c->n - 1] : curve_best(c, c->n - 1);
 
-        ink(p, SERIES[k % colours], 1);
+        draw_ink(p->c, draw_pale(k), 1);
         if (isfinite(last))
             snprintf(label, sizeof label, "%s  %.1f", c->label, last);
         else
             snprintf(label, sizeof label, "%s", c->label);
-        text(p, p->right + 12, p->bottom - 20.0 * (n - 1 - k) - 12, 0, 13, false, label);
+        draw_text(p->c, p->right + 12, p->bottom - 20.0 * (n - 1 - k) - 12, 0, 13, false, label);
     }
 }
 
-static void many_curves(const struct plot *p, const struct curve_plot *l)
+static void many_curves(const struct pane *p, const struct curve_plot *l)
 {
-    int longest = 0, colours = (int)(sizeof SERIES / sizeof *SERIES);
+    int longest = 0;
 
     for (int k = 0; k < l->curves; k++) {
         const struct curve *c = &l->curve[k];
@@ -300,15 +201,15 @@ static void many_curves(const struct plot *p, const struct curve_plot *l)
         longest = c->n > longest ? c->n : longest;
         cairo_set_line_width(p->c, l->no_median ? 2.4 : 1.4);
         if (l->lines) {
-            ink(p, SERIES[k % colours], 0.9);
+            draw_ink(p->c, draw_pale(k), 0.9);
             polyline(p, c);
             continue;
         }
-        ink(p, SERIES[k % colours], 0.75);
-        dot(p, 0, c->random, 4, true);
+        draw_ink(p->c, draw_pale(k), 0.75);
+        draw_dot(p, 0, c->random, 4, true);
         for (int i = 0; i < c->n; i++)
-            dot(p, i + 1, c->ret[i], c->n > 60 ? 1.8 : 2.6, false);
-        ink(p, SERIES[k % colours], 0.9);
+            draw_dot(p, i + 1, c->ret[i], c->n > 60 ? 1.8 : 2.6, false);
+        draw_ink(p->c, draw_pale(k), 0.9);
         cairo_set_line_width(p->c, 1.4);
         staircase(p, c);
     }
@@ -319,14 +220,8 @@ static void many_curves(const struct plot *p, const struct curve_plot *l)
 
 int plot_learning(const char *png, const struct curve_plot *l, char *why, size_t why_size)
 {
-    cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
-    struct plot      p     = {
-                 .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 190, .top = 122, .bottom = PLOT_HEIGHT - 78
-    };
+    struct pane p = frame(draw_begin(PLOT_HEIGHT, l->title, l->note), 190);
 
-    cairo_set_source_rgb(p.c, 1, 1, 1);
-    cairo_paint(p.c);
-    cairo_set_line_join(p.c, CAIRO_LINE_JOIN_ROUND);
     set_ranges(&p, l);
     axes(&p, l->steps_per_trial);
     level_lines(&p, l->level, l->levels);
@@ -334,19 +229,7 @@ int plot_learning(const char *png, const struct curve_plot *l, char *why, size_t
         one_curve(&p, l->curve);
     else
         many_curves(&p, l);
-    ink(&p, INK, 1);
-    text(&p, 32, 42, 0, 22, true, l->title);
-    ink(&p, SOFT, 1);
-    text(&p, 32, 66, 0, 15, false, l->note);
-
-    cairo_status_t status = cairo_surface_write_to_png(image, png);
-
-    cairo_destroy(p.c);
-    cairo_surface_destroy(image);
-    if (status == CAIRO_STATUS_SUCCESS)
-        return 0;
-    snprintf(why, why_size, "cannot write %s: %s", png, cairo_status_to_string(status));
-    return -1;
+    return draw_end(p.c, png, why, why_size);
 }
 
 int plot_curves(const char *png, const char *title, const struct curve *c, int curves, const double *levels,
@@ -364,27 +247,20 @@ int plot_curves(const char *png, const char *title, const struct curve *c, int c
 
 /* ---- lines over logarithmic axes ---- */
 
-static void widen(double v, double *lo, double *hi)
+/* What is too small is drawn at the bottom. */
+static double held(const struct line_plot *l, double y)
 {
-    if (isfinite(v)) {
-        *lo = v < *lo ? v : *lo;
-        *hi = v > *hi ? v : *hi;
-    }
+    return y > l->y_min ? y : l->y_min;
 }
 
-static double log_y(const struct line_plot *l, double y)
-{
-    return log10(y > l->y_min ? y : l->y_min);
-}
-
-static void log_ranges(struct plot *p, const struct line_plot *l)
+static void log_ranges(struct pane *p, const struct line_plot *l)
 {
     p->x0 = p->y0 = (double)INFINITY;
     p->x1 = p->y1 = -(double)INFINITY;
     for (int k = 0; k < l->lines; k++)
         for (int i = 0; i < l->line[k].n; i++) {
-            widen(log10(l->line[k].x[i]), &p->x0, &p->x1);
-            widen(log_y(l, l->line[k].y[i]), &p->y0, &p->y1);
+            range_widen(log10(l->line[k].x[i]), &p->x0, &p->x1);
+            range_widen(log10(held(l, l->line[k].y[i])), &p->y0, &p->y1);
         }
     if (!(p->x0 <= p->x1)) /* nothing to draw */
         p->x0 = p->y0 = 0, p->x1 = p->y1 = 1;
@@ -392,115 +268,67 @@ static void log_ranges(struct plot *p, const struct line_plot *l)
     p->x1 += 0.08;
     p->y0 -= 0.08;
     p->y1 += 0.08;
+    p->log_y = true;
 }
 
-/* A line and a number at 1, 2 and 5 times the powers of ten. */
-static void log_axes(const struct plot *p, const struct line_plot *l)
+/* Marks at 1, 2 and 5 times the powers of ten. */
+static void log_axes(const struct pane *p, const struct line_plot *l)
 {
-    static const double steps[] = { 1, 2, 5 };
+    static const double times[] = { 1, 2, 5 };
     char                label[32];
 
-    cairo_set_line_width(p->c, 1);
-    for (int e = -9; e < 12; e++)
+    draw_y_axis(p, 36); /* enough for twelve powers */
+    for (int e = (int)floor(p->x0); e <= (int)p->x1 + 1; e++)
         for (int k = 0; k < 3; k++) {
-            double v = steps[k] * pow(10, e), at = log10(v);
+            double v = times[k] * pow(10, e);
 
-            if (at >= p->y0 && at <= p->y1) {
-                ink(p, GRID, 1);
-                cairo_move_to(p->c, p->left, floor(py(p, at)) + 0.5);
-                cairo_line_to(p->c, p->right, floor(py(p, at)) + 0.5);
-                cairo_stroke(p->c);
-                ink(p, SOFT, 1);
-                snprintf(label, sizeof label, "%.4g", v);
-                text(p, p->left - 10, py(p, at) + 5, 1, 15, false, label);
-            }
-            if (at >= p->x0 && at <= p->x1) {
-                ink(p, SOFT, 1);
-                cairo_move_to(p->c, floor(px(p, at)) + 0.5, p->bottom);
-                cairo_line_to(p->c, floor(px(p, at)) + 0.5, p->bottom + 6);
-                cairo_stroke(p->c);
-                short_number(label, sizeof label, v);
-                text(p, px(p, at), p->bottom + 24, 0.5, 15, false, label);
-            }
+            if (log10(v) < p->x0 || log10(v) > p->x1)
+                continue;
+            short_number(label, sizeof label, v);
+            draw_x_mark(p, log10(v), label);
         }
-    ink(p, INK, 1);
-    text(p, 0.5 * (p->left + p->right), p->bottom + 52, 0.5, 16, false, l->x);
-    text(p, p->left - 58, p->top - 18, 0, 16, false, l->y);
+    draw_ink(p->c, INK, 1);
+    draw_text(p->c, 0.5 * (p->left + p->right), p->bottom + 52, 0.5, 16, false, l->x);
+    draw_text(p->c, p->left - 58, p->top - 18, 0, 16, false, l->y);
 }
 
-/* Labels at the right, each beside its line's end but never over the one before. */
-static void line_labels(const struct plot *p, const struct line_plot *l)
+static void line_labels(const struct pane *p, const struct line_plot *l)
 {
-    bool   done[64] = { 0 };
-    double free_y   = p->top - 20;
-    int    colours  = (int)(sizeof SERIES / sizeof *SERIES);
+    struct end_label label[64];
+    int              n = 0;
 
-    for (int turn = 0; turn < l->lines && turn < 64; turn++) {
-        int    next = -1;
-        double y    = 0;
+    for (int k = 0; k < l->lines && n < 64; k++) {
+        const struct line *e = &l->line[k];
 
-        for (int k = 0; k < l->lines && k < 64; k++) {
-            const struct line *e = &l->line[k];
-
-            if (done[k] || !e->n)
-                continue;
-            double at = py(p, log_y(l, e->y[e->n - 1]));
-            if (next < 0 || at < y) {
-                next = k;
-                y    = at;
-            }
-        }
-        if (next < 0)
-            return;
-        done[next] = true;
-        y          = y + 5 < free_y ? free_y : y + 5;
-        free_y     = y + 20;
-        ink(p, SERIES[next % colours], 1);
-        text(p, p->right + 12, y, 0, 15, true, l->line[next].label);
+        if (e->n)
+            label[n++] = (struct end_label){
+                .text = e->label, .colour = draw_pale(k), .bold = true, .y = held(l, e->y[e->n - 1])
+            };
     }
+    draw_end_labels(p, label, n, 15);
 }
 
 int plot_lines(const char *png, const struct line_plot *l, char *why, size_t why_size)
 {
-    cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH, PLOT_HEIGHT);
-    struct plot      p     = {
-                 .c = cairo_create(image), .left = 90, .right = PLOT_WIDTH - 130, .top = 122, .bottom = PLOT_HEIGHT - 78
-    };
-    int colours = (int)(sizeof SERIES / sizeof *SERIES);
+    struct pane p = frame(draw_begin(PLOT_HEIGHT, l->title, l->note), 130);
 
-    cairo_set_source_rgb(p.c, 1, 1, 1);
-    cairo_paint(p.c);
-    cairo_set_line_join(p.c, CAIRO_LINE_JOIN_ROUND);
     log_ranges(&p, l);
     log_axes(&p, l);
     for (int k = 0; k < l->lines; k++) {
         const struct line *e = &l->line[k];
 
-        ink(&p, SERIES[k % colours], 1);
+        draw_ink(p.c, draw_pale(k), 1);
         cairo_set_line_width(p.c, 2.4);
-        cairo_new_path(p.c);
         for (int i = 0; i < e->n; i++)
             if (isfinite(e->y[i]))
-                cairo_line_to(p.c, px(&p, log10(e->x[i])), py(&p, log_y(l, e->y[i])));
+                cairo_line_to(p.c, pane_x(&p, log10(e->x[i])), pane_y(&p, held(l, e->y[i])));
         cairo_stroke(p.c);
         for (int i = 0; i < e->n; i++)
             if (isfinite(e->y[i]))
-                dot(&p, log10(e->x[i]), log_y(l, e->y[i]), 3.5, false);
+                draw_dot(&p, log10(e->x[i]), held(l, e->y[i]), 3.5, false);
     }
     line_labels(&p, l);
-    ink(&p, INK, 1);
-    text(&p, 32, 42, 0, 22, true, l->title);
-    ink(&p, SOFT, 1);
-    text(&p, 32, 66, 0, 14, false, l->note);
-
-    cairo_status_t status = cairo_surface_write_to_png(image, png);
-
-    cairo_destroy(p.c);
-    cairo_surface_destroy(image);
-    if (status == CAIRO_STATUS_SUCCESS)
-        return 0;
-    snprintf(why, why_size, "cannot write %s: %s", png, cairo_status_to_string(status));
-    return -1;
+    return draw_end(p.c, png, why, why_size);
 }
 
 int verb_plot(int argc, char **argv)

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { CURVE_MAX = 4096, PLOT_WIDTH = 1200, PLOT_HEIGHT = 720 };
+enum { CURVE_MAX = 4096, PLOT_HEIGHT = 720 };
 
 /* Returns of finished trials in the order they were done.  Trials cut short are not results and are left out. */
 struct curve {

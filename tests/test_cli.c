@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/cli_args.h"
+#include "daemon/cli_draw.h"
 #include "daemon/cli_json.h"
 #include "daemon/cli_plot.h"
 #include "daemon/cli_screen.h"
