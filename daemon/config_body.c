@@ -330,7 +330,9 @@ static int exploration(struct document *d, const struct yaml_robot *y, struct ro
         return document_fail(d, "exploration.planned_trials",
                              "expected the trial by which the noise on planned actions has faded");
     if (c->exploration.planned == 0 && (y->exploration.planned_trials || y->exploration.planned_smoothness))
-        return document_fail(d, y->exploration.planned_trials ? "exploration.planned_trials" : "exploration.planned_smoothness",
+        return document_fail(d,
+                             y->exploration.planned_trials ? "exploration.planned_trials"
+                                                           : "exploration.planned_smoothness",
                              "expected only with planned above 0; it has no effect here");
     return 0;
 }

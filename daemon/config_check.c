@@ -27,7 +27,7 @@ static const struct number_rule rules[] = {
     { "rates.delay_steps",             "planner steps",                  0,          1 },
     { "rates.latch_ms",                "ms",                             0,         50 },
     { "joints[].position[]",           "rad (m if prismatic)",       -1000,       1000 },
-    { "observation[].range[]",         "as observed",                -1e6,        1e6 },
+    { "observation[].range[]",         "",               -1e6,        1e6 },
     { "joints[].velocity",             "rad/s (m/s if prismatic)",    1e-3,       1000 },
     { "joints[].effort",               "N m (N if prismatic)",        1e-6,        1e5 },
     { "joints[].effort_rate",          "N m/s (N/s if prismatic)",    1e-6,        1e8 },

@@ -1,4 +1,4 @@
-/* core_parts.h - what the files of the core share; and its tests; nobody else includes it.
+/* core_parts.h - what the files of the core share, and its tests; nobody else includes it.
  *
  *     core.c          the step itself, modes, stops, operations, command
  *     core_state.c    joint state in: plausibility, observation, pre-arm checks

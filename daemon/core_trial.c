@@ -180,7 +180,8 @@ void core_explore(struct core *c)
 {
     const struct robot_config *cfg = c->config;
 
-    explore_on(c, cfg->exploration.amplitude, cfg->exploration.kind == EXPLORE_SMOOTH ? cfg->exploration.smoothness : 0);
+    explore_on(c, cfg->exploration.amplitude,
+               cfg->exploration.kind == EXPLORE_SMOOTH ? cfg->exploration.smoothness : 0);
     for (int i = 0; i < cfg->na; i++) {
         const struct action_config *a = &cfg->action[i];
 
@@ -198,7 +199,7 @@ bool core_explore_planned(struct core *c)
     explore_on(c, cfg->exploration.planned * left, cfg->exploration.planned_smoothness);
     for (int i = 0; i < cfg->na; i++) {
         const struct action_config *a = &cfg->action[i];
-        double act = c->action_effort[a->joint] / a->scale + c->explore[i] * (a->high - a->low) / 2;
+        double act                    = c->action_effort[a->joint] / a->scale + c->explore[i] * (a->high - a->low) / 2;
 
         act                        = act < a->low ? a->low : act > a->high ? a->high : act;
         c->action_effort[a->joint] = a->scale * act;

@@ -487,7 +487,7 @@ static const struct edit robots[] = {
     { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, predict: both}", "predict: both", "observation[3].predict:", "change | absolute" },
     { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, range: [2, 2]}", "range: [2, 2]", "observation[3].range:", "low < high" },
     { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, range: [-1]}", "range: [-1]", "observation[3].range:", "2" },
-    { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, range: [-1, 1e9]}", "1e9", "observation[3].range[1]:", "1e+06" },
+    { "{joint: hinge, measure: velocity}", "{joint: hinge, measure: velocity, range: [-1, 1e9]}", "1e9", "observation[3].range[1]:", "1000000" },
     { "  members: 5", "  planar: [slider.position, hinge.position]\n  members: 5", "planar", "model.planar:", "3" },
     { "  members: 5", "  planar: [slider.position, hinge.velocity, nowhere]\n  members: 5", "planar", "model.planar[2]:", "one of the observations" },
     { "  members: 5", "  planar: [slider.position, hinge.velocity, slider.position]\n  members: 5", "planar", "model.planar[2]:", "three different" },

@@ -80,6 +80,7 @@ TEST(noise_on_planned_actions_changes_what_is_done_and_breaks_no_invariant)
     struct dst_result  without, with, faded;
 
     dst_config(&config);
+    config.aggregate = true;
     dst_run(&o, &without);
     config.exploration.planned        = 0.8;
     config.exploration.planned_trials = 1000;
@@ -102,6 +103,7 @@ TEST(noise_on_planned_actions_fades_trial_by_trial_and_never_leaves_the_bounds)
     double             largest[13] = { 0 };
 
     dst_config(&config);
+    config.aggregate                  = true;
     config.exploration.planned        = 0.5;
     config.exploration.planned_trials = 10;
     const struct action_config *a     = &config.action[0];
@@ -110,14 +112,16 @@ TEST(noise_on_planned_actions_fades_trial_by_trial_and_never_leaves_the_bounds)
     for (core.trial = 1; core.trial <= 12; core.trial++)
         for (core.step = 0; core.step < 500; core.step++) {
             core.action_effort[a->joint] = a->scale * (a->low + a->high) / 2;
-            bool   noisy = core_explore_planned(&core);
-            double off   = fabs(core.action_effort[a->joint] / a->scale - (a->low + a->high) / 2) / ((a->high - a->low) / 2);
+            bool   noisy                 = core_explore_planned(&core);
+            double off =
+                fabs(core.action_effort[a->joint] / a->scale - (a->low + a->high) / 2) / ((a->high - a->low) / 2);
 
             EXPECT(noisy == (core.trial <= 10));
-            largest[core.trial] = fmax(largest[core.trial], off);
+            largest[core.trial]          = fmax(largest[core.trial], off);
             core.action_effort[a->joint] = a->scale * a->high; /* at the bound already */
             core_explore_planned(&core);
-            EXPECT(core.action_effort[a->joint] / a->scale <= a->high && core.action_effort[a->joint] / a->scale >= a->low);
+            EXPECT(core.action_effort[a->joint] / a->scale <= a->high &&
+                   core.action_effort[a->joint] / a->scale >= a->low);
         }
     for (int trial = 1; trial <= 12; trial++) {
         double most = trial > 10 ? 0 : 0.5 * (1 - (trial - 1) / 10.0);
