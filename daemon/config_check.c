@@ -92,6 +92,7 @@ static const struct number_rule rules[] = {
     { "trainer.unroll_weight",         "",                               0,        1e6 },
     { "trainer.reward_weight",         "",                               0,        1e6 },
     { "trainer.spectral_norm",         "",                             0.1,       1000 },
+    { "trainer.nll_beta",              "",                               0,          1 },
     { "trainer.input_noise",           "shares of the inputs' std",      0,          1 },
     { "gates.plan_age",                "planner steps",               1e-3,          2 },
     { "gates.spread",                  "target standard deviations",  1e-6,        1e6 },

@@ -256,6 +256,7 @@ static int trainer_options(struct document *d, const struct yaml_trainer *y, con
     t->learning_rate_final = or_float(y->learning_rate_final, 1);
     t->max_steps           = or_int(y->max_steps, 0);
     t->input_noise         = or_float(y->input_noise, 0);
+    t->nll_beta            = or_float(y->nll_beta, 0);
     t->recent              = or_float(y->recent, 0);
     t->recent_trials       = or_int(y->recent_trials, 1);
     t->unroll              = or_int(y->unroll, 1);

@@ -168,6 +168,7 @@ static const cyaml_schema_field_t trainer_fields[] = {
     FLOAT(MAY, trainer, learning_rate_final),
     INT(MAY, trainer, max_steps),
     FLOAT(MAY, trainer, input_noise),
+    FLOAT(MAY, trainer, nll_beta),
     FLOAT(MAY, trainer, recent),
     INT(MAY, trainer, recent_trials),
     INT(MAY, trainer, unroll),

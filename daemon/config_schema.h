@@ -88,7 +88,8 @@ struct yaml_trainer {
     double  *weight_decay; /* per layer, input to output */
     unsigned weight_decay_count;
     int     *patience, *train_members, *max_steps, *recent_trials, *unroll, *unroll_grow;
-    double  *holdout, *improvement, *learning_rate_final, *input_noise, *recent, *unroll_weight, *reward_weight, *spectral_norm;
+    double  *holdout, *improvement, *learning_rate_final, *input_noise, *nll_beta, *recent, *unroll_weight,
+        *reward_weight, *spectral_norm;
 };
 
 struct yaml_gates {

@@ -389,8 +389,8 @@ INLINE vf v_softplus(vf x, vf *sigmoid)
     return up + v_log1p(e);
 }
 
-static double nll(int n, int nx, const float *out, const float *y, const float *max, const float *min, float *dz,
-                  float *dmax, float *dmin)
+static double nll(int n, int nx, const float *out, const float *y, const float *max, const float *min, float beta,
+                  float *dz, float *dmax, float *dmin)
 {
     float  share = 1 / (float)(n * nx);
     double sum   = 0;
@@ -409,10 +409,10 @@ static double nll(int n, int nx, const float *out, const float *y, const float *
 
             lv     = min[k] + v_softplus(lv - min[k], &s_min);
             vf err = v_load(mu + k * TILE) - v_load(want + k * TILE), precision = v_exp(-lv);
-            vf dlv = part * (1.0f - err * err * precision);
+            vf used = part * v_exp(beta * lv), dlv = used * (1.0f - err * err * precision);
 
             loss += part * (err * err * precision + lv);
-            v_store(d + k * TILE, part * 2.0f * err * precision);
+            v_store(d + k * TILE, used * 2.0f * err * precision);
             v_store(d + (nx + k) * TILE, dlv * s_min * s_max);
             dmax[k] += v_sum(dlv * s_min * (1.0f - s_max));
             dmin[k] += v_sum(dlv * (1.0f - s_min));

@@ -48,9 +48,10 @@ struct kernels {
 
     /* n rows' mean over rows and nx of (mu - y)^2 exp(-lv) + lv, lv the bounded log-variance (ensemble.h).
      * out: 2 nx (mean, raw log-variance), y: nx.  Writes the gradient by out to dz (2 nx); adds that by the bounds to dmax,
-     * dmin (nx numbers each). */
-    double (*nll)(int n, int nx, const float *out, const float *y, const float *max, const float *min, float *dz,
-                  float *dmax, float *dmin);
+     * dmin (nx numbers each).  Every entry's gradient is weighed by exp(beta lv), taken as a constant (beta-NLL: Seitzer
+     * et al. 2022, arXiv 2203.09168); 0: the gradient of what is returned, which never is weighed. */
+    double (*nll)(int n, int nx, const float *out, const float *y, const float *max, const float *min, float beta,
+                  float *dz, float *dmax, float *dmin);
 
     /* One step for n single parameters (any n) with gradient g + decay p. */
     void (*adam)(size_t n, float *p, float *m, float *v, const float *g, float decay, float rate);

@@ -307,7 +307,8 @@ double trainer_first_loss(struct trainer *t, int n, float *dz)
 {
     const struct ensemble *e = &t->e;
 
-    double loss = t->k->nll(n, e->dims.nx, t->out, t->target, e->max_logvar, e->min_logvar, dz, t->dmax, t->dmin);
+    double loss = t->k->nll(n, e->dims.nx, t->out, t->target, e->max_logvar, e->min_logvar, (float)t->c.nll_beta, dz,
+                            t->dmax, t->dmin);
 
     return loss + (t->c.reward_weight > 0 ? reward_loss(t, n, dz) : 0);
 }

@@ -32,6 +32,7 @@ struct train_config {
     double unroll_weight;                /* of the multi-step loss                                         */
     double recent;                       /* share of every batch from the newest rows, 0: as they come     */
     int    recent_trials;                /* how many trials these are: for who fills train_data            */
+    double nll_beta;                     /* errors weighed by variance^nll_beta; 0: the likelihood's own   */
     double input_noise;                  /* std of noise on inputs, as a share of each input's own std     */
     bool   flat_out;                     /* benchmark: train again and again, publish only what was asked  */
 };

@@ -23,6 +23,8 @@ run no-bootstrap trainer.bootstrap=false
 run learned-bounds trainer.learned_bounds=true
 run early-stop trainer.holdout=0.1 trainer.patience=5
 run elites trainer.holdout=0.1 trainer.train_members=7
+run nll-beta trainer.nll_beta=0.5
+run more-steps trainer.min_steps=8000
 run input-noise trainer.input_noise=0.01
 run recent trainer.recent=0.5
 run falling-rate trainer.learning_rate_final=0.1

@@ -199,6 +199,13 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT_STR(c.observation[4].name, "cup_tilt");
     EXPECT(c.baseline == BASELINE_HOLD && c.exploration.kind == EXPLORE_SMOOTH);
     EXPECT(c.exploration.amplitude == 0.15 && c.exploration.smoothness == 0.9);
+    EXPECT(c.exploration.planned == 0.1 && c.exploration.planned_smoothness == 0.8 &&
+           c.exploration.planned_trials == 12);
+    EXPECT(c.planner.nrange == 1 && c.planner.range[0].obs == 2 && c.planner.range[0].low == -0.1f &&
+           c.planner.range[0].high == 0.4f);
+    for (int i = 0; i < c.nx; i++)
+        EXPECT((c.planner.range[0].rate == i) ==
+               (c.observation[i].measure == MEASURE_VELOCITY && c.observation[i].joint == c.observation[2].joint));
     EXPECT(c.trials.count == 7 && c.trials.steps == 60 && c.trials.next == NEXT_OPERATOR);
     EXPECT(c.trials.wait_for_model_s == 5 && c.trials.seed == 42);
     EXPECT(c.model.members == 3 && c.model.layers == 3 && c.model.hidden == 128);
@@ -214,7 +221,8 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.trainer.standardise_targets && !c.trainer.learned_bounds && c.trainer.weight_decay[3] == 0.004);
     EXPECT(c.trainer.holdout == 0.15 && c.trainer.patience == 4 && c.trainer.improvement == 0.02);
     EXPECT(c.trainer.train_members == 5 && c.trainer.learning_rate_final == 0.1 && c.trainer.max_steps == 5000);
-    EXPECT(c.trainer.input_noise == 0.01 && c.trainer.recent == 0.25 && c.trainer.recent_trials == 3);
+    EXPECT(c.trainer.nll_beta == 0.5 && c.trainer.input_noise == 0.01 && c.trainer.recent == 0.25 &&
+           c.trainer.recent_trials == 3);
     EXPECT(c.trainer.unroll == 6 && c.trainer.unroll_grow == 2 && c.trainer.unroll_weight == 20);
     EXPECT(c.trainer.reward_weight == 0.5 && c.trainer.spectral_norm == 3);
     EXPECT(c.gates.plan_age.threshold == 1.5 && c.gates.spread.threshold == 4 && c.gates.residual.threshold == 5.5);
@@ -539,6 +547,7 @@ static const struct edit robots[] = {
     { "recipe: steps",         "train_members: 4\n  holdout: 0.1", NULL, "trainer.train_members: value \"4\":", "at least model.members (5)" },
     { "recipe: steps",         "max_steps: 2999",        NULL, "trainer.max_steps: value \"2999\":", "at least trainer.min_steps (3000)" },
     { "recipe: steps",         "learning_rate_final: 2", NULL, "trainer.learning_rate_final: value \"2\":", "from 0 to 1" },
+    { "recipe: steps",         "nll_beta: 2",           NULL, "trainer.nll_beta: value \"2\":", "from 0 to 1" },
     { "recipe: steps",         "input_noise: 1.5",       NULL, "trainer.input_noise: value \"1.5\":", "from 0 to 1" },
     { "recipe: steps",         "recent_trials: 2",       NULL, "trainer.recent_trials: value \"2\":", "only with trainer.recent above 0" },
     { "recipe: steps",         "recent: 1.1",            NULL, "trainer.recent: value \"1.1\":", "from 0 to 1" },
@@ -661,8 +670,8 @@ TEST(bad_tasks_are_refused_with_the_task_files_line)
 
 TEST(a_link_may_only_follow_a_joint_that_is_observed)
 {
-    const struct edit e    = { "  - {joint: lift, measure: position}\n", "", "{joint: lift", "frames[1].links[0].joint",
-                               "observation" };
+    const struct edit e    = { "  - {joint: lift, measure: position, range: [-0.1, 0.4]}\n", "", "{joint: lift",
+                               "frames[1].links[0].joint", "observation" };
     char             *text = slurp(source("tests/configs/arm/robot.yaml"));
     char             *task = slurp(source("tests/configs/arm/task.yaml"));
     char             *bad  = edited(text, &e);

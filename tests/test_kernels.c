@@ -283,6 +283,7 @@ TEST(the_loss_and_its_gradient_agree_with_plain_formulas_on_every_isa)
             size_t size = (size_t)tiles * (size_t)k->tile * kernels_wide(2 * nx);
             float *out = floats(size), *y = floats(size), *dz = floats(size), hi[20], lo[20], dhi[20], dlo[20];
             double loss = 0, share = 1.0 / (n * nx), want_hi[20] = { 0 }, want_lo[20] = { 0 };
+            double beta = round % 3 * 0.5;
 
             for (size_t i = 0; i < size; i++) {
                 out[i] = 4 * (float)rng_normal(&r);
@@ -293,7 +294,7 @@ TEST(the_loss_and_its_gradient_agree_with_plain_formulas_on_every_isa)
                 lo[i]  = -3 + (float)rng_normal(&r);
                 dhi[i] = dlo[i] = 1; /* it is added to */
             }
-            double got = k->nll(n, nx, out, y, hi, lo, dz, dhi, dlo);
+            double got = k->nll(n, nx, out, y, hi, lo, (float)beta, dz, dhi, dlo);
 
             for (int b = 0; b < n; b++)
                 for (int i = 0; i < nx; i++) {
@@ -301,13 +302,13 @@ TEST(the_loss_and_its_gradient_agree_with_plain_formulas_on_every_isa)
                     double err = (double)out[place(k, 2 * nx, b, i)] - (double)y[place(k, nx, b, i)];
                     double l1 = top - log1p(exp(top - raw)), lv = floor_ + log1p(exp(l1 - floor_));
                     double s1 = 1 / (1 + exp(raw - top)), s2 = 1 / (1 + exp(floor_ - l1));
-                    double dlv = share * (1 - err * err * exp(-lv));
-                    double tol = 2e-6 * share * (1 + (1 + fabs(err)) * fabs(err) * exp(-lv));
+                    double used = share * exp(beta * lv), dlv = used * (1 - err * err * exp(-lv));
+                    double tol = 2e-6 * used * (1 + (1 + fabs(err)) * fabs(err) * exp(-lv));
 
                     loss += share * (err * err * exp(-lv) + lv);
                     want_hi[i] += dlv * s2 * (1 - s1);
                     want_lo[i] += dlv * (1 - s2);
-                    EXPECT_NEAR(dz[place(k, 2 * nx, b, i)], share * 2 * err * exp(-lv), tol);
+                    EXPECT_NEAR(dz[place(k, 2 * nx, b, i)], used * 2 * err * exp(-lv), tol);
                     EXPECT_NEAR(dz[place(k, 2 * nx, b, nx + i)], dlv * s1 * s2, tol);
                 }
             EXPECT_NEAR(got, loss, 1e-5 * (1 + fabs(loss)));
