@@ -122,6 +122,15 @@ static int says(const char *path, const char *text)
     return same;
 }
 
+bool lecture_fit(long steps, char fit[2][LECTURE_FIT_SIZE])
+{
+    if (steps > LECTURE_FIT_MOST)
+        steps = LECTURE_FIT_MOST;
+    snprintf(fit[0], LECTURE_FIT_SIZE, "trainer.min_steps=%ld", steps);
+    snprintf(fit[1], LECTURE_FIT_SIZE, "trainer.max_steps=%ld", steps);
+    return steps > 0;
+}
+
 int lecture_config(const struct lecture *l, const char *dir, const char *name, const char *const *set, int sets)
 {
     struct robot_config *c    = malloc(sizeof *c);

@@ -71,6 +71,13 @@ int lecture_settle(struct lecture *l, const char *bench);
  * else belongs to other settings: refused.  0 or an exit code, said. */
 int lecture_config(const struct lecture *l, const char *dir, const char *name, const char *const *set, int sets);
 
+enum { LECTURE_FIT_SIZE = 48, LECTURE_FIT_MOST = 1000000 };
+
+/* A model that is trained once, on all of a run's experience, gets as many gradient steps as the run's own models got one
+ * after the other, each from the last: the steps of one of those would leave it far from what they knew.  Two changes of
+ * robot.yaml to `fit`; false, and none: nothing was trained. */
+bool lecture_fit(long steps, char fit[2][LECTURE_FIT_SIZE]);
+
 /* Runs DIR/NAME until its store has so many planned trials.  Nothing happens if it has them.  0 or an exit code, said. */
 int lecture_run(struct lecture *l, const char *dir, const char *name, const char *label, long trials, long seed);
 
@@ -98,6 +105,9 @@ struct store_versions {
     int  versions;
 };
 int store_versions(const char *store, long from, long to, struct store_versions *v);
+
+/* Gradient steps of all models of a store; 0 where there is none. */
+long store_training_steps(const char *store);
 
 /* Two observations of a planned trial: the first state and every next one.  Number of points, -1: no such trial. */
 int store_track(const char *store, long number, const char *x, const char *y, double (*track)[2], int max);

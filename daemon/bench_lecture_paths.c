@@ -286,7 +286,9 @@ static int follow(struct paths *p, long seed)
     char dir[PATH_SIZE + 32], from[PATH_SIZE + 64], store[PATH_SIZE + 64], new[PATH_SIZE + 72], task[PATH_SIZE + 16],
         why[2 * PATH_SIZE];
     char        steps[40];
-    const char *set[]  = { task, "trials.random=1", "trainer.aggregate=false", steps };
+    char        fit[2][LECTURE_FIT_SIZE];
+    const char *set[6] = { task, "trials.random=1", "trainer.aggregate=false" };
+    int         sets   = 3;
     const char *list[] = { from };
     double      ret[CELL_MAX];
 
@@ -296,7 +298,13 @@ static int follow(struct paths *p, long seed)
     snprintf(from, sizeof from, "%s/seed-%ld/learn/experience.db", p->l.base, seed);
     snprintf(task, sizeof task, "task=%s", p->path[0].file);
     snprintf(steps, sizeof steps, "trials.steps=%ld", p->steps);
-    int rc = lecture_config(&p->l, dir, "robot.yaml", set, p->steps ? 4 : 3);
+    if (p->steps)
+        set[sets++] = steps;
+    if (lecture_fit(store_training_steps(from), fit)) {
+        set[sets++] = fit[0];
+        set[sets++] = fit[1];
+    }
+    int rc = lecture_config(&p->l, dir, "robot.yaml", set, sets);
 
     if (rc != EXIT_OK)
         return rc;

@@ -50,6 +50,17 @@ int store_returns(const char *store, long from_number, double *ret, int max)
     return n;
 }
 
+long store_training_steps(const char *store)
+{
+    sqlite3      *db = open_read(store);
+    sqlite3_stmt *q  = ask(db, "SELECT COALESCE(SUM(steps), 0) FROM models", 0, 0);
+    long          n  = q && sqlite3_step(q) == SQLITE_ROW ? (long)sqlite3_column_int64(q, 0) : 0;
+
+    sqlite3_finalize(q);
+    sqlite3_close(db);
+    return n;
+}
+
 int store_versions(const char *store, long from, long to, struct store_versions *v)
 {
     sqlite3      *db = open_read(store);

@@ -108,19 +108,36 @@ static int gather(const struct surfaces *s, long seed, int set, const char *dir)
     return EXIT_REFUSED;
 }
 
+/* Gradient steps that learning on that surface took. */
+static long learning_steps(const struct surfaces *s, long seed, int on)
+{
+    char part[16], dir[PATH_SIZE], store[PATH_SIZE + 32];
+
+    snprintf(part, sizeof part, "learn-%d", on);
+    seed_dir(s, seed, part, dir, sizeof dir);
+    snprintf(store, sizeof store, "%s/experience.db", dir);
+    return store_training_steps(store);
+}
+
 /* One model of that experience, on both surfaces.  Every set meets the same start states. */
 static int evaluate(struct surfaces *s, long seed, int set)
 {
     char        dir[PATH_SIZE], label[200], surface[PATH_SIZE + 16], name[40];
-    const char *sets[] = { surface, "trials.random=1", "trainer.aggregate=false" };
+    char        fit[2][LECTURE_FIT_SIZE];
+    const char *sets[] = { surface, "trials.random=1", "trainer.aggregate=false", fit[0], fit[1] };
     int         rc     = EXIT_OK;
+    long        steps  = 0;
 
+    for (int on = 0; on < SURFACES; on++)
+        if (set >= 2 || on == set)
+            steps += learning_steps(s, seed, on);
+    steps = lecture_fit(set == 3 ? steps / 2 : steps, fit) ? steps : 0;
     seed_dir(s, seed, SET_NAME[set], dir, sizeof dir);
     for (int on = 0; on < SURFACES && rc == EXIT_OK; on++) {
         snprintf(surface, sizeof surface, "sim.model=%s", s->model[on]);
         snprintf(name, sizeof name, on ? "on-%d.yaml" : "robot.yaml", on);
         snprintf(label, sizeof label, "seed %ld, model of %s, on %s", seed, s->set_name[set], s->name[on]);
-        rc = lecture_config(&s->l, dir, name, sets, 3);
+        rc = lecture_config(&s->l, dir, name, sets, steps ? 5 : 3);
         rc = rc == EXIT_OK ? gather(s, seed, set, dir) : rc;
         rc = rc == EXIT_OK ? lecture_run(&s->l, dir, name, label, (on + 1) * s->l.eval, seed + 1000) : rc;
         if (rc == EXIT_OK)
