@@ -227,6 +227,15 @@ static int limber(const char *arguments, json_t **report, const char *file)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* Gradient steps of the models in the store of a part of seed 1. */
+static long steps_of(const char *part)
+{
+    char path[400];
+
+    snprintf(path, sizeof path, "%s/surfaces-ant/seed-1/%s/experience.db", test_dir(), part);
+    return store_training_steps(path);
+}
+
 TEST(bench_surfaces_fills_its_table_and_does_nothing_twice)
 {
     json_t *r, *again;
@@ -239,6 +248,9 @@ TEST(bench_surfaces_fills_its_table_and_does_nothing_twice)
         EXPECT(json_array_size(js_at(c, "returns")) == 1 && js_num(c, "one_step_error") > 0 &&
                js_num(c, "cost_mean") >= 0);
     }
+    /* What was learned in several trainings is not lost in one that is as short as one of them. */
+    EXPECT(steps_of("learn-0") > 0 && steps_of("only-0") == steps_of("learn-0"));
+    EXPECT(steps_of("only-1") == steps_of("learn-1") && steps_of("both") == steps_of("learn-0") + steps_of("learn-1"));
     EXPECT(limber("surfaces" SMALL, &again, "surfaces-ant.json") == 0);
     EXPECT(r && json_equal(js_at(r, "cells"), js_at(again, "cells")));
     json_decref(again);
