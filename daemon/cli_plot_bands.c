@@ -37,9 +37,11 @@ static void band_range(struct pane *p, const struct band_panel *b, int n)
 static void band_area(const struct pane *p, const float *low, const float *high, int n, double step, double alpha)
 {
     for (int i = 0; i < n; i++)
-        cairo_line_to(p->c, pane_x(p, i * step), pane_y(p, (double)high[i]));
+        if (isfinite(low[i]) && isfinite(high[i]))
+            cairo_line_to(p->c, pane_x(p, i * step), pane_y(p, (double)high[i]));
     for (int i = n - 1; i >= 0; i--)
-        cairo_line_to(p->c, pane_x(p, i * step), pane_y(p, (double)low[i]));
+        if (isfinite(low[i]) && isfinite(high[i]))
+            cairo_line_to(p->c, pane_x(p, i * step), pane_y(p, (double)low[i]));
     cairo_close_path(p->c);
     draw_ink(p->c, MAIN, alpha);
     cairo_fill(p->c);
@@ -48,7 +50,8 @@ static void band_area(const struct pane *p, const float *low, const float *high,
 static void series(const struct pane *p, const float *v, int n, double step)
 {
     for (int i = 0; i < n; i++)
-        cairo_line_to(p->c, pane_x(p, i * step), pane_y(p, (double)v[i]));
+        if (isfinite(v[i]))
+            cairo_line_to(p->c, pane_x(p, i * step), pane_y(p, (double)v[i]));
     cairo_stroke(p->c);
 }
 

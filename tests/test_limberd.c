@@ -535,6 +535,34 @@ TEST(without_real_time_privileges_it_warns_with_a_remedy_and_a_simulated_robot_m
     fixture_end(&f);
 }
 
+TEST(loud_noise_on_plans_of_real_hardware_is_asked_for_by_word_like_loud_exploration)
+{
+    static const char *const real[] = { "hardware: sim",
+                                        "hardware: real",
+                                        "lockstep: true",
+                                        "lockstep: false",
+                                        "next: auto",
+                                        "next: operator",
+                                        "amplitude: 1.0",
+                                        "amplitude: 0.1",
+                                        "smoothness: 0}",
+                                        "smoothness: 0, planned: 0.3, planned_trials: 5}",
+                                        NULL };
+    struct fixture           f;
+    char                     text[300] = "";
+
+    fixture_init(&f, real);
+    if (!fixture_daemon(&f, NULL)) {
+        EXPECT(!"started");
+        return;
+    }
+    EXPECT(!fixture_post(&f, "/arm", "{\"robot\": \"cartpole\"}", text, sizeof text));
+    EXPECT_STR(text, "needs arm --explore");
+    EXPECT(!fixture_post(&f, "/arm", "{\"robot\": \"cartpole\", \"explore\": true}", text, sizeof text));
+    EXPECT(!strstr(text, "explore")); /* refused by the checks: no robot is there */
+    fixture_end(&f);
+}
+
 TEST(without_real_time_privileges_real_hardware_is_refused_by_name_of_the_check)
 {
     static const char *const real[] = { "hardware: sim", "hardware: real", "lockstep: true", "lockstep: false",
