@@ -22,6 +22,7 @@ enum measure {
     MEASURE_VELOCITY,
     MEASURE_AVERAGE_VELOCITY, /* over the last planner step, from positions; 0 at the start of a trial            */
     MEASURE_EXTRA,
+    MEASURE_EXTRA_VELOCITY,   /* average velocity of an extra measurement                                      */
     MEASURE_HEADING,          /* of a quaternion among the extra measurements: yaw, rad, without jumps             */
     MEASURE_UP_X,             /* of a quaternion: where up is, as seen from the body, unit vector                 */
     MEASURE_UP_Y,

@@ -185,16 +185,19 @@ static int observation_extra(struct document *d, const struct yaml_observation *
 {
     const char *key = document_key(d, "observation[%u].extra", i);
 
-    if (from->joint || from->measure || from->quaternion)
+    if (from->joint || from->quaternion)
         return document_fail(d, key, "expected extra alone, or joint and measure, or quaternion and measure");
-    to->measure = MEASURE_EXTRA;
+    if (from->measure && *from->measure != MEASURE_AVERAGE_VELOCITY)
+        return document_fail(d, document_key(d, "observation[%u].measure", i),
+                             "expected average_velocity, or no measure, with an extra");
+    to->measure = from->measure ? MEASURE_EXTRA_VELOCITY : MEASURE_EXTRA;
     to->joint   = extra_index(c, from->extra);
     if (to->joint < 0)
         return document_fail(d, key, "expected one of the names under extra");
     if (to->input == INPUT_ANGLE)
         return document_fail(d, document_key(d, "observation[%u].input", i),
                              "expected identity | none; an extra measurement is not known to be an angle");
-    snprintf(to->name, sizeof to->name, "%s", from->extra);
+    snprintf(to->name, sizeof to->name, "%.*s%s", NAME_SIZE, from->extra, from->measure ? ".average_velocity" : "");
     return 0;
 }
 

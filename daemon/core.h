@@ -228,6 +228,7 @@ struct core {
         bool     known;                 /* not since the last reset                                 */
         uint64_t at;                    /* state seq (pace state) or tick (timer)                   */
         double   position[MAX_JOINTS];
+        double   extra[MAX_EXTRA];
     } step_start;
     bool               good;            /* this tick has a new good state          */
     bool               outside;         /* a joint beyond its limit and margin            */

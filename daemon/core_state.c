@@ -71,14 +71,15 @@ void core_step_begins(struct core *c)
     c->step_start.known = true;
     c->step_start.at    = tick_of(c);
     memcpy(c->step_start.position, c->state.position, sizeof c->step_start.position);
+    memcpy(c->step_start.extra, c->state.extra, sizeof c->step_start.extra);
 }
 
-static double average_velocity(const struct core *c, int j)
+/* Of what was at `from` when the planner step began and is at `to` now. */
+static double average_velocity(const struct core *c, double from, double to)
 {
     double ticks = (double)(tick_of(c) - c->step_start.at);
 
-    return c->step_start.known && ticks > 0 ? (c->state.position[j] - c->step_start.position[j]) / (ticks * c->tick_s)
-                                            : 0;
+    return c->step_start.known && ticks > 0 ? (to - from) / (ticks * c->tick_s) : 0;
 }
 
 /* Yaw of q (w, x, y, z); the turn nearest to `before`, so that it never jumps by 2 pi. */
@@ -110,15 +111,21 @@ static void observe(struct core *c, bool first)
         c->step_start.known = false;
     for (int i = 0; i < cfg->nx; i++) {
         const struct observation_config *o = &cfg->observation[i];
+        int                              j = o->joint;
         switch (o->measure) {
-        case MEASURE_AVERAGE_VELOCITY: c->x[i] = (float)average_velocity(c, o->joint); break;
-        case MEASURE_HEADING: c->x[i] = (float)heading(&c->state.extra[o->joint], first ? 0 : (double)c->x[i]); break;
+        case MEASURE_AVERAGE_VELOCITY:
+            c->x[i] = (float)average_velocity(c, c->step_start.position[j], c->state.position[j]);
+            break;
+        case MEASURE_EXTRA_VELOCITY:
+            c->x[i] = (float)average_velocity(c, c->step_start.extra[j], c->state.extra[j]);
+            break;
+        case MEASURE_HEADING: c->x[i] = (float)heading(&c->state.extra[j], first ? 0 : (double)c->x[i]); break;
         case MEASURE_UP_X:
         case MEASURE_UP_Y:
-        case MEASURE_UP_Z: c->x[i] = (float)up(&c->state.extra[o->joint], o->measure); break;
-        case MEASURE_POSITION: c->x[i] = (float)c->state.position[o->joint]; break;
-        case MEASURE_VELOCITY: c->x[i] = (float)c->state.velocity[o->joint]; break;
-        case MEASURE_EXTRA: c->x[i] = (float)c->state.extra[o->joint]; break;
+        case MEASURE_UP_Z: c->x[i] = (float)up(&c->state.extra[j], o->measure); break;
+        case MEASURE_POSITION: c->x[i] = (float)c->state.position[j]; break;
+        case MEASURE_VELOCITY: c->x[i] = (float)c->state.velocity[j]; break;
+        case MEASURE_EXTRA: c->x[i] = (float)c->state.extra[j]; break;
         }
     }
 }

@@ -197,6 +197,8 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.nextra == 2 && c.action[0].joint == 1 && c.action[0].scale == -12 && c.action[1].low == -2);
     EXPECT(c.observation[4].measure == MEASURE_EXTRA && c.observation[4].joint == 1);
     EXPECT_STR(c.observation[4].name, "cup_tilt");
+    EXPECT(c.observation[5].measure == MEASURE_EXTRA_VELOCITY && c.observation[5].joint == 0);
+    EXPECT_STR(c.observation[5].name, "cup_height.average_velocity");
     EXPECT(c.baseline == BASELINE_HOLD && c.exploration.kind == EXPLORE_SMOOTH);
     EXPECT(c.exploration.amplitude == 0.15 && c.exploration.smoothness == 0.9);
     EXPECT(c.exploration.planned == 0.1 && c.exploration.planned_smoothness == 0.8 &&
@@ -592,6 +594,7 @@ static const struct edit arms[] = {
     { "init_std: [0.25, 0.75]", "init_std: [0.25, -1]",  NULL, "planner.init_std[1]: value \"-1\":", "from" },
     { "[cup_height, cup_tilt]", "[cup_tilt, cup_tilt]",  NULL, "extra[1]: value \"cup_tilt\":", "extra[0] has this one" },
     { "{extra: cup_tilt}",     "{extra: cup_tilt, joint: wrist}", NULL, "observation[4].extra:", "extra alone" },
+    { "{extra: cup_tilt}",     "{extra: cup_tilt, measure: velocity}", NULL, "observation[4].measure:", "average_velocity, or no measure" },
     { "recipe: paper",         "recipe: paper\n  weight_decay: []", "  weight_decay: [0", "trainer.weight_decay: given twice", "" },
 };
 

@@ -325,6 +325,21 @@ TEST(average_velocity_is_the_way_since_the_planner_step_began_and_nothing_at_a_s
     EXPECT_NEAR((double)w.core.x[0], 0.01 * (36 - 25) / 0.04, 1e-5);
 }
 
+TEST(average_velocity_of_an_extra_measurement_likewise)
+{
+    static struct watch w;
+
+    watch_begin(&w, &config, 1);
+    config.observation[3] = (struct observation_config){ .measure = MEASURE_EXTRA_VELOCITY, .joint = 3 };
+    watch_tick(&w, 0, 0.5, 0);
+    EXPECT(w.core.x[3] == 0);
+    watch_tick(&w, 0, 0.9, 0);
+    EXPECT_NEAR((double)w.core.x[3], (sin(0.45) - sin(0.25)) / 0.04, 1e-5);
+    w.s.ready_count++; /* put back */
+    watch_tick(&w, 0, 0, 0);
+    EXPECT(w.core.x[3] == 0);
+}
+
 TEST(heading_goes_on_beyond_half_a_turn_and_up_is_seen_from_the_body)
 {
     static struct watch w;
