@@ -79,6 +79,12 @@ $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 $B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 
+# Loaded into limberd by tests: a real-time thread that does what it must not.
+$B/tests/intruder.so: tests/intruder/intruder.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
+$B/tests/run: | $B/tests/intruder.so
+
 $B/liblimber.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^

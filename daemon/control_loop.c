@@ -1,10 +1,11 @@
-/* control_loop.c - the clock around the core.  After arming this thread makes these system calls only: futex (wait, wake),
- * clock_nanosleep, write to one eventfd, getrusage once a second; clock_gettime stays in user space. */
+/* control_loop.c - the clock around the core.  This thread makes these system calls only: futex (wait, wake),
+ * clock_nanosleep, write to one eventfd; clock_gettime stays in user space.  syscalls.c holds it to that. */
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
+#include "daemon/syscalls.h"
 
 #define LOCKSTEP_GUARD_NS (5 * NS_PER_S)
 #define CLEAN_NS (5 * NS_PER_S)
@@ -124,6 +125,7 @@ static void gather(struct control_loop *c)
     in->aborted_trial = atomic_exchange(&s->aborted_trial, -1);
     in->estop_seen    = atomic_exchange(&s->estop_seen, false);
     in->fault_seen    = atomic_exchange(&s->fault_seen, false);
+    in->syscall_refused = atomic_load(&s->refused) != 0;
     in->op.kind       = OP_NONE;
     if (ring_peek(&s->operation_ring, &slot)) {
         in->op = s->operation[slot];
@@ -141,9 +143,10 @@ static void wake_io(struct shared *s)
 {
     uint64_t one = 1;
 
-    /* A full eventfd means that io is awake already. */
-    if (write(s->io_wake_fd, &one, sizeof one) < 0)
-        return;
+    rt_permit_begin();
+    ssize_t n = write(s->io_wake_fd, &one, sizeof one);
+    rt_permit_end();
+    (void)n; /* a full eventfd means that io is awake already */
 }
 
 static void send(struct control_loop *c)
@@ -196,6 +199,7 @@ static void report(struct control_loop *c)
     c->out.record.wake_ns    = c->in.state_new && c->woke_ns > c->in.state->received_ns
                                    ? c->woke_ns - c->in.state->received_ns : 0;
     hist_add(&s->compute, compute);
+    rt_thread_numeric(s, THREAD_CONTROL);
     if (ring_claim(&s->record_ring, &slot)) {
         s->record[slot] = c->out.record;
         ring_push(&s->record_ring);
@@ -205,18 +209,6 @@ static void report(struct control_loop *c)
     atomic_fetch_add(&s->ticks, 1);
 }
 
-/* Page faults and context switches are counted from arming on. */
-static void account(struct control_loop *c)
-{
-    bool armed = mode_armed(c->core.mode);
-
-    if (armed && !c->was_armed)
-        c->armed_base = usage_now();
-    if (armed && c->core.tick % (uint64_t)(c->s->config->control_hz + 1) == 0)
-        usage_publish(&c->s->control_usage, &c->armed_base);
-    c->was_armed = armed;
-}
-
 void *control_loop_run(void *arg)
 {
     struct control_loop *c = arg;
@@ -224,16 +216,18 @@ void *control_loop_run(void *arg)
     c->in.solve     = solve;
     c->in.solve_ctx = c;
     realtime_thread_begin();
+    rt_thread_begins(c->s, THREAD_CONTROL);
     c->last_now_ns = c->last_wall_ns = clock_now_ns();
     c->due_ns                        = c->last_now_ns + c->core.tick_ns;
 
     while (!atomic_load(&c->s->stop_threads)) {
         wait_tick(c);
+        rt_body_begin();
         gather(c);
         core_step(&c->core, &c->in, &c->out);
         send(c);
         report(c);
-        account(c);
+        rt_body_end();
     }
     return NULL;
 }

@@ -31,6 +31,9 @@ struct stop_text core_stop_text(enum stop_code c)
                                   "the model does not fit the robot: look at limber status, gates; retrain, then limber reset" },
         [STOP_STALL]          = { "host_stall", "this machine did not run the control thread for too long",
                                   "look at the machine's load and limber doctor, then limber reset" },
+        [STOP_SYSCALL]        = { "syscall", "a real-time thread made a system call that is not on its list, and was refused it",
+                                  "limber status, realtime.syscalls, and the log name thread and call; report this, it should not "
+                                  "happen; start limberd again" },
     };
     return text[c];
 }
@@ -39,7 +42,8 @@ const char *prearm_name(enum prearm p)
 {
     static const char *const name[PREARM_COUNT] = { "session",     "state_fresh", "no_faults", "estop_clear",
                                                     "inside",      "slow",        "not_latched", "timing_clean",
-                                                    "realtime",    "memory_locked", "store_writable", "model_or_exploration" };
+                                                    "realtime",    "memory_locked", "store_writable", "model_or_exploration",
+                                                    "syscalls",    "numeric_env" };
     return name[p];
 }
 
@@ -277,6 +281,7 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_ROBOT, EVENT_FAULT, STOP_ROBOT_FAULT },
         { FAULT_SESSION, EVENT_FAULT, STOP_SESSION },
         { FAULT_EFFORT, EVENT_FAULT, STOP_EFFORT },
+        { FAULT_SYSCALL, EVENT_FAULT, STOP_SYSCALL },
         { FAULT_GATES, EVENT_FAULT, STOP_GATES },
         { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED }, /* stale too, but this says why */
         { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
@@ -430,6 +435,8 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     core_prearm(c, in);
     if (gap_s > c->config->timeouts.state_stale_s && !in->lockstep) /* the robot side has damped meanwhile */
         fault |= FAULT_STALL;
+    if (in->syscall_refused)
+        fault |= FAULT_SYSCALL;
     supervise(c, fault, out);               /* stops and faults          */
     operate(c, in, out);                    /* the operator's wish       */
     core_trial_advance(c, in, out);         /* trial, transition         */

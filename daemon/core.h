@@ -32,6 +32,7 @@ enum fault_bit {
     FAULT_EFFORT          = 1 << 12, /* the baseline's own effort was not finite: fault         */
     FAULT_GATES           = 1 << 13, /* five gate trips within 10 s: fault                      */
     FAULT_STALL           = 1 << 14, /* no tick for as long as makes a state stale: stop        */
+    FAULT_SYSCALL         = 1 << 15, /* a real-time thread made an unlisted system call: fault  */
 };
 
 /* Why the robot was stopped; text in core_stop_text. */
@@ -49,6 +50,7 @@ enum stop_code {
     STOP_EFFORT,
     STOP_GATES,
     STOP_STALL,
+    STOP_SYSCALL,
     STOP_CODES,
 };
 
@@ -72,6 +74,8 @@ enum prearm {
     PREARM_MEMORY,       /* memory locked (likewise)                                 */
     PREARM_STORE,        /* experience can be written                                */
     PREARM_LEARNER,      /* a model is loaded, or exploration is configured          */
+    PREARM_SYSCALLS,     /* system calls restricted (likewise), and none refused     */
+    PREARM_NUMERIC,      /* rounding, denormals, decimal point as the loop expects   */
     PREARM_COUNT,
 };
 const char *prearm_name(enum prearm p);
@@ -172,6 +176,7 @@ struct core_input {
     bool                      timing_clean; /* no tick missed in the last 5 s                          */
     int64_t                   aborted_trial; /* robot side said it cannot go on with it; -1: none     */
     bool                      estop_seen, fault_seen; /* in any state since the last tick, however short */
+    bool                      syscall_refused; /* to any real-time thread, ever                        */
     struct operation          op;
 };
 

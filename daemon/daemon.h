@@ -2,6 +2,8 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
+#include <jansson.h>
+
 #include "daemon/experiment.h"
 #include "daemon/http_server.h"
 #include "daemon/loops.h"
@@ -72,6 +74,9 @@ struct daemon {
         struct task task;
     } wanted;
     uint64_t            resident_start_kb;
+    struct usage        usage_base[RT_THREADS];   /* when arming was last asked for */
+    bool                armed_ever;
+    uint32_t            refused_said;             /* shared.refused as the journal knows it */
     uint64_t            watchdog_ticks;
     uint64_t            stop_asked_ns; /* 0: running              */
     bool                threads_ended; /* nobody is left to answer operations */
@@ -89,6 +94,18 @@ void operate_end(struct daemon *d); /* the threads have ended: whoever still wai
 
 /* Puts an operation before the control thread; 0 where its ring is full.  OP_TASK: that of d->wanted. */
 uint64_t daemon_operation(struct daemon *d, enum operation_kind kind);
+
+/* threads.c: the real-time threads as main sees them, THREAD_IO .. (shared.h). */
+bool    threads_fifo(const struct daemon *d);       /* every one runs at SCHED_FIFO                          */
+bool    threads_restricted(const struct daemon *d); /* every one is held to its list of system calls         */
+bool    threads_numeric(const struct daemon *d);    /* their floating point, and the decimal point, are as expected */
+void    threads_count_from_here(struct daemon *d);  /* page faults and context switches                      */
+void    threads_refused(struct daemon *d);          /* a system call was refused: says so, once              */
+json_t *threads_json(const struct daemon *d);       /* status.realtime.threads                               */
+json_t *threads_syscalls_json(const struct daemon *d);
+/* Since arming was last asked for (before: zeros); page faults of several threads. */
+struct usage threads_usage(const struct daemon *d, int thread);
+uint64_t     threads_page_faults(const struct daemon *d, int first, int last);
 
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);

@@ -138,19 +138,16 @@ void *io_loop_run(void *arg)
 {
     const struct io_loop *loop = arg;
     struct io            *io   = calloc(1, sizeof *io);
-    struct usage          base;
 
     CHECK(io);
     io->s    = loop->s;
     io->port = loop->port;
     realtime_thread_begin();
-    base = usage_now();
-    for (uint64_t round = 0; !atomic_load(&io->s->stop_threads); round++) {
+    rt_thread_begins(io->s, THREAD_IO);
+    while (!atomic_load(&io->s->stop_threads)) {
         port_wait(io->port, io->s->io_wake_fd, WAIT_MS);
         receive(io);
         send_all(io);
-        if (round % 64 == 0)
-            usage_publish(&io->s->io_usage, &base);
     }
     free(io);
     return NULL;

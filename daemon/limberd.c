@@ -463,9 +463,11 @@ static uint32_t host_prearm(const struct daemon *d)
     bool sim     = d->config.hardware == HARDWARE_SIM;
     bool learner = atomic_load(&d->shared->model_version) || d->config.exploration.kind != EXPLORE_NONE;
 
-    return (uint32_t)(sim || d->realtime.scheduling) << PREARM_REALTIME |
+    return (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
-           (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER;
+           (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |
+           (uint32_t)(!atomic_load(&d->shared->refused) && (sim || threads_restricted(d))) << PREARM_SYSCALLS |
+           (uint32_t)threads_numeric(d) << PREARM_NUMERIC;
 }
 
 static void drain(struct daemon *d)
@@ -475,6 +477,7 @@ static void drain(struct daemon *d)
     uint32_t slot = handoff_latest(&d->shared->core_handoff, &fresh);
     if (fresh)
         d->core = d->shared->core[slot];
+    threads_refused(d);
     take_reports(d);
     take_link_notes(d);
     publish_telemetry(d);
@@ -519,6 +522,8 @@ uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
 
     if (!ring_claim(&d->shared->operation_ring, &slot))
         return 0;
+    if (kind == OP_ARM && !mode_armed(d->core.mode))
+        threads_count_from_here(d);
     /* What makes the robot safer may always come late. */
     bool     late_is_good = kind == OP_STOP || kind == OP_DISARM || kind == OP_SHUTDOWN;
     uint64_t until        = late_is_good ? 0 : clock_now_ns() + OPERATION_PATIENCE_NS;

@@ -6,15 +6,20 @@
 #include "daemon/shared.h"
 #include "transport/port.h"
 
-/* getrusage of the calling thread; published relative to *base. */
+/* What one thread did since it began: page faults without and with I/O, and how often it slept or was made to wait. */
 struct usage {
-    uint64_t page_faults, voluntary, involuntary;
+    uint64_t minor, major, voluntary, involuntary;
 };
-struct usage usage_now(void);
-void         usage_publish(struct thread_usage *u, const struct usage *base);
 
-/* Page faults of another thread since it began, by /proc; 0 where it is not there (any more). */
-uint64_t usage_page_faults_of(int tid);
+/* By /proc, from any thread; false where there is no such thread (any more), and zeros. */
+bool usage_of(int tid, struct usage *u);
+
+/* Last line of a thread's set-up: names itself to main, and gives up all system calls but its own (syscalls.h). */
+void        rt_thread_begins(struct shared *s, int thread);
+const char *rt_thread_name(int thread); /* "control": static */
+
+/* Now and then: is the floating point unit still set as it should be? */
+void rt_thread_numeric(struct shared *s, int thread);
 
 /* io: the robot's socket alone.  Decodes states, hands on the newest; encodes commands. */
 struct io_loop {
@@ -34,8 +39,6 @@ struct control_loop {
     uint64_t           woke_ns;
     uint64_t           last_now_ns, last_wall_ns;
     uint64_t           lockstep_offset_ns, lockstep_session;
-    struct usage       armed_base;
-    bool               was_armed;
 };
 void *control_loop_run(void *control_loop);
 

@@ -1,7 +1,6 @@
 /* plan_loop.c - waits for a request, plans with the newest model, publishes after every iteration; and the planner's
  * other threads, which only lend their cores. */
 #include <math.h>
-#include <unistd.h>
 
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
@@ -36,12 +35,11 @@ void *plan_loop_run(void *arg)
 {
     struct shared *s = arg;
     struct plan    plan; /* 8 KiB of stack, prefaulted */
-    struct usage   base;
     uint64_t       life = 0;
     uint32_t       seen = 0;
 
     realtime_thread_begin();
-    base = usage_now();
+    rt_thread_begins(s, THREAD_PLANNER);
     while (!atomic_load(&s->stop_threads)) {
         bool fresh, unused, other;
 
@@ -64,6 +62,7 @@ void *plan_loop_run(void *arg)
         life      = ask.life;
 
         uint64_t started = clock_now_ns();
+        rt_body_begin();
         planner_step(s->planner, (int)slot, req, publish, s, &plan);
         plan.requested_ns = req->requested_ns;
         plan.started_ns   = started;
@@ -72,21 +71,20 @@ void *plan_loop_run(void *arg)
         atomic_store_explicit(&s->planned_id, req->id, memory_order_release);
         rt_signal_raise(&s->plan_signal);
         figures(s, req, &plan);
-        usage_publish(&s->planner_usage, &base);
+        rt_thread_numeric(s, THREAD_PLANNER);
         if (!handoff_fresh(&s->request_handoff)) /* nobody waits: the next step's noise now */
             planner_prepare(s->planner, req->next_seed);
+        rt_body_end();
     }
     return NULL;
 }
 
 void *plan_worker_run(void *arg)
 {
-    struct plan_worker  *w = arg;
-    struct thread_usage *u = &w->s->worker_usage[w->worker];
+    struct plan_worker *w = arg;
 
     realtime_thread_begin();
-    atomic_store(&u->page_faults, usage_now().page_faults);
-    atomic_store(&u->tid, gettid());
+    rt_thread_begins(w->s, THREAD_PLANNER + w->worker);
     planner_worker(w->s->planner, w->worker);
     return NULL;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <malloc.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -15,9 +16,14 @@
 #endif
 
 #include "daemon/rt/sanitized.h"
+#include "daemon/syscalls.h"
 
 /* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
 enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
+
+/* x86-64's control register: exceptions masked (0x1f80), flush to zero (0x8000), denormals are zero (0x40), round to nearest.
+ * The lowest six bits only say what has been seen.  Intel SDM vol. 1, 10.2.3. */
+enum { MXCSR_EXPECTED = 0x9fc0, MXCSR_SEEN = 0x3f };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
 {
@@ -46,6 +52,10 @@ void realtime_start(struct realtime *r)
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     mallopt(M_MMAP_MAX, 0);
 
+    int bad = syscalls_start();
+    if (bad < 0 && !RT_SANITIZED)
+        warn(r, "the real-time threads' system calls are not restricted (%s): this kernel has no seccomp filters, or what "
+                "started limberd forbids them; run a kernel with CONFIG_SECCOMP_FILTER=y", strerror(-bad));
     if (RT_SANITIZED) { /* its mlockall would do nothing, and say that it had; locking its shadow would eat the machine */
         warn(r, "memory is not locked: this limberd is built with a sanitizer, for finding bugs in simulation; build it "
                 "without one (make) for hardware");
@@ -137,6 +147,20 @@ void realtime_thread_begin(void)
     touch_stack();
     keep_stack();
 #if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() | 0x8040); /* flush to zero, denormals are zero */
+    _mm_setcsr(MXCSR_EXPECTED);
 #endif
+}
+
+bool realtime_numeric(void)
+{
+#if defined(__x86_64__)
+    return (_mm_getcsr() & ~(unsigned)MXCSR_SEEN) == MXCSR_EXPECTED;
+#else
+    return true;
+#endif
+}
+
+bool realtime_locale(void)
+{
+    return strcmp(localeconv()->decimal_point, ".") == 0;
 }

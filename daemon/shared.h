@@ -32,10 +32,13 @@ struct report {
     };
 };
 
-/* Real-time accounting of one thread, read by main. */
-struct thread_usage {
-    _Atomic int      tid;
-    _Atomic uint64_t page_faults, voluntary, involuntary; /* since arming (control) or start (others) */
+enum { THREAD_IO, THREAD_CONTROL, THREAD_PLANNER, RT_THREADS = THREAD_PLANNER + TEAM_MAX }; /* planner-1, ... follow */
+
+/* What a real-time thread says about itself to main. */
+struct rt_thread {
+    _Atomic int  tid;        /* 0: not running yet                                              */
+    _Atomic int  restricted; /* 1: its system calls are (syscalls.h), 0: not yet, -errno: refused */
+    _Atomic bool numeric;    /* its floating point unit is set as expected (realtime.h)          */
 };
 
 enum link_note_kind { LINK_OPENED, LINK_TROUBLE, LINK_TRIAL_EVENT };
@@ -113,8 +116,10 @@ struct shared {
     _Atomic uint64_t    last_miss_ns;
     _Atomic int         plan_iterations, plan_candidates;
     _Atomic uint64_t    plan_spread_micro;  /* spread * 1e6 */
-    struct thread_usage control_usage, planner_usage, io_usage;
-    struct thread_usage worker_usage[TEAM_MAX]; /* the planner's others: `tid`, and page faults before the first plan */
+
+    /* the threads themselves */
+    struct rt_thread rt_thread[RT_THREADS];
+    _Atomic uint32_t refused; /* first system call refused to one of them (syscalls.h), 0: none */
 };
 
 /* Rings, handoffs and the eventfd.  0 or -errno. */

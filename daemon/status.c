@@ -139,20 +139,6 @@ static json_t *model_json(const struct daemon *d)
                      (json_int_t)l->rolled_back, "last", l->last);
 }
 
-/* Of the planner's threads since they began. */
-static uint64_t planner_page_faults(const struct daemon *d)
-{
-    uint64_t sum = get(&d->shared->planner_usage.page_faults);
-
-    for (int i = 1; i < d->workers; i++) {
-        const struct thread_usage *u    = &d->shared->worker_usage[i];
-        uint64_t                   base = get(&u->page_faults), now = usage_page_faults_of(atomic_load(&u->tid));
-
-        sum += now > base ? now - base : 0;
-    }
-    return sum;
-}
-
 static json_t *planner_json(const struct daemon *d)
 {
     const struct shared *s      = d->shared;
@@ -162,7 +148,7 @@ static json_t *planner_json(const struct daemon *d)
     for (int i = 0; i < d->config.cores.planners; i++)
         json_array_append_new(cores, json_integer(d->config.cores.planner[i]));
     return json_pack("{s:s, s:s, s:o, s:I, s:o, s:i, s:i, s:I, s:I, s:o, s:o}", "name", d->config.planner.name, "isa",
-                     planner_isa(s->planner), "cores", cores, "page_faults", (json_int_t)planner_page_faults(d), "ms", histogram(&s->plan_time, 1e6), "iterations",
+                     planner_isa(s->planner), "cores", cores, "page_faults", (json_int_t)threads_page_faults(d, THREAD_PLANNER, THREAD_PLANNER + d->workers - 1), "ms", histogram(&s->plan_time, 1e6), "iterations",
                      atomic_load(&d->shared->plan_iterations), "candidates", atomic_load(&d->shared->plan_candidates),
                      "late", (json_int_t)get(&s->plans_late), "cut", (json_int_t)get(&s->plans_cut), "budget_ms",
                      number(1e3 * d->config.planner_budget * step_s), "spread", number((double)get(&s->plan_spread_micro) * 1e-6));
@@ -170,8 +156,8 @@ static json_t *planner_json(const struct daemon *d)
 
 static json_t *control_json(const struct daemon *d)
 {
-    const struct shared       *s = d->shared;
-    const struct thread_usage *u = &s->control_usage;
+    const struct shared *s = d->shared;
+    struct usage         u = threads_usage(d, THREAD_CONTROL);
 
     return json_pack("{s:f, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:s}", "hz", d->config.control_hz,
                      "plan_every", d->config.plan_every, "ticks", (json_int_t)get(&s->ticks), "misses",
@@ -179,8 +165,8 @@ static json_t *control_json(const struct daemon *d)
                      "records_dropped",
                      (json_int_t)(get(&s->record_ring.dropped) + get(&s->report_ring.dropped)),
                      "wake_us", histogram(&s->wake, 1e3), "compute_us", histogram(&s->compute, 1e3), "loop_us",
-                     histogram(&s->loop, 1e3), "page_faults", (json_int_t)get(&u->page_faults), "voluntary_switches",
-                     (json_int_t)get(&u->voluntary), "involuntary_switches", (json_int_t)get(&u->involuntary), "since",
+                     histogram(&s->loop, 1e3), "page_faults", (json_int_t)(u.minor + u.major), "voluntary_switches",
+                     (json_int_t)u.voluntary, "involuntary_switches", (json_int_t)u.involuntary, "since",
                      "arming");
 }
 
@@ -206,6 +192,15 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p)
         return d->realtime.memory_locked ? "locked" : sim ? "not locked; a simulated robot may do without" : "not locked";
     case PREARM_STORE: return d->journal.store_ok ? "experience can be written" : "the last write failed; see events";
     case PREARM_LEARNER: return "a model is loaded, or exploration is configured";
+    case PREARM_SYSCALLS:
+        return atomic_load(&d->shared->refused) ? "one was refused (realtime.syscalls); start limberd again"
+               : threads_restricted(d)          ? "each real-time thread is held to its list of system calls"
+               : sim                            ? "not restricted; a simulated robot may do without"
+                                                : "not restricted; see realtime.warnings";
+    case PREARM_NUMERIC:
+        return threads_numeric(d) ? "rounds to nearest, denormals are zero, decimal point"
+                                  : "a library changed rounding, denormals or LC_NUMERIC; start limberd again without what "
+                                    "was loaded into it (LD_PRELOAD), in locale C";
     case PREARM_COUNT: break;
     }
     return "";
@@ -268,7 +263,7 @@ char *status_json(const struct daemon *d)
 {
     const struct core *c = &d->core;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:{s:s, s:s}, s:o, s:o, s:o, "
-                          "s:o, s:{s:I, s:I}, s:{s:b, s:o}, "
+                          "s:o, s:{s:I, s:I}, s:{s:b, s:o, s:o, s:o}, "
                           "s:o, s:o, s:{s:I, s:I, s:I}, s:o}",
                           "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
                           d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s",
@@ -279,7 +274,7 @@ char *status_json(const struct daemon *d)
                           planner_json(d), "control", control_json(d), "memory", "resident_kb",
                           (json_int_t)resident_kb(), "resident_start_kb", (json_int_t)d->resident_start_kb, "realtime",
                           "ok", (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings",
-                          warnings_json(d), "prearm", prearm_json(d), "gates", gates_json(d), "filter", "nonfinite",
+                          warnings_json(d), "syscalls", threads_syscalls_json(d), "threads", threads_json(d), "prearm", prearm_json(d), "gates", gates_json(d), "filter", "nonfinite",
                           (json_int_t)c->count_filter[0], "absolute", (json_int_t)c->count_filter[1], "rate",
                           (json_int_t)c->count_filter[2], "events", events_json(d));
 

@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "daemon/cli_json.h"
+#include "daemon/rt/sanitized.h"
 #include "models/store.h"
 #include "proto/limber.pb-c.h"
 #include "tests/fixture.h"
@@ -81,6 +82,11 @@ static struct digest learn_once(const char *const *edits)
     EXPECT(fixture_number(&f, "trials.done") == fixture_number(&f, "trials.count"));
     EXPECT(fixture_number(&f, "control.page_faults") == 0);
     EXPECT(fixture_number(&f, "planner.page_faults") == 0);
+    /* Trials, models swapped in, and no system call that is not listed. */
+    json_t *s = fixture_status(&f);
+    EXPECT(json_is_null(js_at(s, "realtime.syscalls.refused")));
+    EXPECT(js_true(s, "realtime.syscalls.restricted") == !RT_SANITIZED);
+    json_decref(s);
     fixture_end(&f);
     EXPECT(f.daemon.status == 0 && f.daemon.signal == 0);
     d = store_digest(&f);
