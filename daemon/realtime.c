@@ -69,6 +69,21 @@ void realtime_start(struct realtime *r)
     }
 }
 
+/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more.  Not by the
+ * thread itself: pthread_getattr_np allocates, and a thread that ever did takes the heap's lock when it ends. */
+static void keep_stack(pthread_t thread)
+{
+    pthread_attr_t attr;
+    void          *base;
+    size_t         size;
+
+    if (pthread_getattr_np(thread, &attr) == 0) {
+        if (pthread_attr_getstack(&attr, &base, &size) == 0)
+            madvise(base, size, MADV_DONTFORK);
+        pthread_attr_destroy(&attr);
+    }
+}
+
 int realtime_thread(struct realtime *r, const char *name, int core, int priority, void *(*run)(void *), void *arg,
                     pthread_t *thread)
 {
@@ -82,6 +97,7 @@ int realtime_thread(struct realtime *r, const char *name, int core, int priority
     pthread_attr_destroy(&attr);
     if (bad)
         return -bad;
+    keep_stack(*thread);
     pthread_setname_np(*thread, name);
     if (core >= 0) {
         CPU_ZERO(&set);
@@ -128,24 +144,9 @@ __attribute__((noinline)) static void touch_stack(void)
         page[i] = 0;
 }
 
-/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more. */
-static void keep_stack(void)
-{
-    pthread_attr_t attr;
-    void          *base;
-    size_t         size;
-
-    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
-        if (pthread_attr_getstack(&attr, &base, &size) == 0)
-            madvise(base, size, MADV_DONTFORK);
-        pthread_attr_destroy(&attr);
-    }
-}
-
 void realtime_thread_begin(void)
 {
     touch_stack();
-    keep_stack();
 #if defined(__x86_64__)
     _mm_setcsr(MXCSR_EXPECTED);
 #endif
