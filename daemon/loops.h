@@ -3,6 +3,7 @@
 #ifndef DAEMON_LOOPS_H
 #define DAEMON_LOOPS_H
 
+#include "daemon/rt/numeric.h"
 #include "daemon/shared.h"
 #include "transport/port.h"
 
@@ -19,7 +20,10 @@ void        rt_thread_begins(struct shared *s, int thread);
 const char *rt_thread_name(int thread); /* "control": static */
 
 /* Now and then: is the floating point unit still set as it should be? */
-void rt_thread_numeric(struct shared *s, int thread);
+static inline void rt_thread_numeric(struct shared *s, int thread)
+{
+    atomic_store_explicit(&s->rt_thread[thread].numeric, numeric_ok(), memory_order_relaxed);
+}
 
 /* io: the robot's socket alone.  Decodes states, hands on the newest; encodes commands. */
 struct io_loop {

@@ -11,19 +11,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
+#include "daemon/rt/numeric.h"
 #include "daemon/rt/sanitized.h"
 #include "daemon/syscalls.h"
 
 /* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
 enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
-
-/* x86-64's control register: exceptions masked (0x1f80), flush to zero (0x8000), denormals are zero (0x40), round to nearest.
- * The lowest six bits only say what has been seen.  Intel SDM vol. 1, 10.2.3. */
-enum { MXCSR_EXPECTED = 0x9fc0, MXCSR_SEEN = 0x3f };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
 {
@@ -147,18 +141,7 @@ __attribute__((noinline)) static void touch_stack(void)
 void realtime_thread_begin(void)
 {
     touch_stack();
-#if defined(__x86_64__)
-    _mm_setcsr(MXCSR_EXPECTED);
-#endif
-}
-
-bool realtime_numeric(void)
-{
-#if defined(__x86_64__)
-    return (_mm_getcsr() & ~(unsigned)MXCSR_SEEN) == MXCSR_EXPECTED;
-#else
-    return true;
-#endif
+    numeric_set();
 }
 
 bool realtime_locale(void)

@@ -31,12 +31,8 @@ int realtime_thread(struct realtime *r, const char *name, int core, int priority
 /* Holds the processors out of idle states while armed.  Failing is a warning, once. */
 void realtime_hold_latency(struct realtime *r, bool hold);
 
-/* First lines of a real-time thread: touches its stack, sets the floating point unit: rounds to nearest, flushes
- * denormals to zero, raises nothing. */
+/* First lines of a real-time thread: touches its stack, sets the floating point unit (rt/numeric.h). */
 void realtime_thread_begin(void);
-
-/* Is the calling thread's floating point unit set like that?  A few ns.  On other processors than x86-64, true. */
-bool realtime_numeric(void);
 
 /* Of the whole process: does 0.5 read and print as 0.5 (LC_NUMERIC is C or like it)?  Main thread. */
 bool realtime_locale(void);

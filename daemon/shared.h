@@ -38,7 +38,7 @@ enum { THREAD_IO, THREAD_CONTROL, THREAD_PLANNER, RT_THREADS = THREAD_PLANNER + 
 struct rt_thread {
     _Atomic int  tid;        /* 0: not running yet                                              */
     _Atomic int  restricted; /* 1: its system calls are (syscalls.h), 0: not yet, -errno: refused */
-    _Atomic bool numeric;    /* its floating point unit is set as expected (realtime.h)          */
+    _Atomic bool numeric;    /* its floating point unit is set as expected (rt/numeric.h)        */
 };
 
 enum link_note_kind { LINK_OPENED, LINK_TROUBLE, LINK_TRIAL_EVENT };

@@ -5,13 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/loops.h"
-#include "daemon/realtime.h"
 #include "daemon/syscalls.h"
-
-void rt_thread_numeric(struct shared *s, int thread)
-{
-    atomic_store_explicit(&s->rt_thread[thread].numeric, realtime_numeric(), memory_order_relaxed);
-}
 
 const char *rt_thread_name(int thread)
 {
