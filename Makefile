@@ -5,6 +5,7 @@
 # make bench      bench-plan, bench-train (speed), bench-cartpole (SEEDS= TRIALS= FIRST=: learning), bench-rt (MINUTES=: timing)
 # make bench-learn  TASK= SEEDS= TRIALS=: learning curves of a robot, in lockstep; make bench-options: what the trainer's options do
 # make asan|tsan  the tests under a sanitizer
+# make rtsan      tests that run the real-time code, under the real-time sanitizer: allocations, locks, system calls in a tick
 # make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
@@ -23,7 +24,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan soak aarch64 format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -31,12 +32,21 @@ HARD = -fstack-protector-strong -fPIE
 ALL  = -std=gnu11 -D_GNU_SOURCE -I. -I$B -MMD -MP -ffp-contract=off -fno-math-errno -DLIMBER_VERSION='"$(VERSION)"' \
        $(WARN) $(HARD) $(CFLAGS)
 LINK = $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+# RTSAN is the archive of LLVM's runtime (make rtsan); what it lacks is wrapped.
+ifdef RTSAN
+CFLAGS  += -DLIMBER_RTSAN
+RTSAN_OBJ = $B/tests/rtsan/wrap.o
+LINK    += -rdynamic -Wl,--whole-archive $(RTSAN) -Wl,--no-whole-archive \
+           $(patsubst %,-Wl$(comma)--wrap=%,write read poll mmap munmap mprotect madvise sem_wait sem_post clock_nanosleep syscall ioctl \
+             printf fprintf vprintf vfprintf getenv strerror)
+endif
+comma := ,
 
 MAINS = daemon/limberd.c daemon/limber.c models/limber_trainer.c firmware-bridge/limber_bridge.c
 LANES = $(wildcard planner/lanes.c planner/gradient.c models/kernels.c)
 LIBS  = $(filter-out $(MAINS) $(LANES),$(wildcard daemon/*.c daemon/rt/*.c models/*.c planner/*.c transport/*.c firmware-bridge/*.c))
 TESTS = $(wildcard tests/*.c)
-OBJ   = $(LIBS:%.c=$B/%.o) $B/proto/limber.pb-c.o
+OBJ   = $(LIBS:%.c=$B/%.o) $B/proto/limber.pb-c.o $(RTSAN_OBJ)
 PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/limber.c),$B/limber) \
         $(if $(wildcard models/limber_trainer.c),$B/limber-trainer) \
         $(if $(wildcard firmware-bridge/limber_bridge.c),$B/limber-bridge)
@@ -166,8 +176,16 @@ asan:
 tsan:
 	@TSAN_OPTIONS="print_suppressions=0 suppressions=$(CURDIR)/tests/tsan.supp" ./tests/sanitized.sh build-tsan $(MAKE) test B=build-tsan \
 	    CFLAGS="-O1 -g -fsanitize=thread -fno-omit-frame-pointer"
+# The deterministic simulation, and whole daemons in lockstep and in real time.
+RTSAN_TESTS = test_rtsan test_core in_lockstep a_planner_on_two_cores another_task_is_set a_whole_session
+rtsan:
+	@./deps.sh rtsan
+	@B=build-rtsan ./build.sh $(MAKE) B=build-rtsan RTSAN=$$(ls /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.rtsan-$$(uname -m).a) \
+	    build-rtsan/limberd build-rtsan/limber-trainer build-rtsan/limber-bridge build-rtsan/tests/run
+	@./tests/sanitized.sh build-rtsan build-rtsan/tests/run $(RTSAN_TESTS)
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
+	@$(MAKE) rtsan
 	@LIMBER_SOAK=1 $(MAKE) aarch64
 
 ARM = aarch64-linux-gnu

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh - installs what is missing to build and run, on Debian 12 and its relatives; `deps.sh test` adds what the
-# tests use, `deps.sh aarch64` is what the tests for that processor need.  With nothing missing it needs no network, no root and no time.
+# tests use, `deps.sh rtsan` the real-time sanitizer's runtime, `deps.sh aarch64` is what the tests for that processor need.  With nothing missing it needs no network, no root and no time.
 set -u
 cd "$(dirname "$0")" || exit 1
 
@@ -8,10 +8,12 @@ run="gcc libc6-dev make libuv1-dev libzmq3-dev libprotobuf-c-dev protobuf-c-comp
      libyaml-dev libmicrohttpd-dev libsystemd-dev libjansson-dev libcurl4-openssl-dev libcairo2-dev zlib1g-dev
      libmujoco-dev fonts-dejavu-core"
 test="bash clang curl locales sqlite3 systemd"
+rtsan="libclang-rt-19-dev"
 aarch64="make protobuf-c-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 wanted=$(echo $run)
 [ "${1:-}" = test ] && wanted=$(echo $run $test)
+[ "${1:-}" = rtsan ] && wanted=$(echo $run $rtsan)
 [ "${1:-}" = aarch64 ] && wanted=$(echo $aarch64)
 
 if ! command -v dpkg-query >/dev/null; then

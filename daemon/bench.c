@@ -58,6 +58,7 @@ static const struct bench_verb {
     { "model", "how far a learned model can be trusted: predictions, calibration, disagreement", bench_trust },
     { "data", "amount of random data before the first plan, and learning on or not afterwards", bench_data },
     { "surfaces", "a model of one floor on another, and one of both", bench_surfaces },
+    { "interference", "does the control thread notice trainer, logs, clients, floods, a full disk", bench_interference },
     { "paths", "one model along several paths, without learning in between", bench_paths },
 };
 

@@ -14,6 +14,7 @@ int bench_trust(int argc, char **argv);
 int bench_data(int argc, char **argv);
 int bench_surfaces(int argc, char **argv);
 int bench_paths(int argc, char **argv);
+int bench_interference(int argc, char **argv);
 
 /* Does this machine hold what robot.yaml asks?  0 it does, 1 it does not. */
 int bench_config(const char *config, bool json, bool quick);

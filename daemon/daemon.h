@@ -86,6 +86,9 @@ struct daemon {
 /* status.c: the document of docs/status.md; the caller frees it. */
 char *status_json(const struct daemon *d);
 
+/* metrics.c: GET /metrics; the caller frees it. */
+char *metrics_text(const struct daemon *d);
+
 /* operate.c: the control socket. */
 void operate_request(void *daemon, struct http_request *r, const char *method, const char *path, const char *body);
 void operate_answer(struct daemon *d, const struct notice *n);

@@ -29,6 +29,7 @@ struct http_request {
     size_t                 used;
     bool                   too_long, handled, suspended;
     unsigned               status;  /* 0: not answered yet */
+    bool                   plain;
     char                  *json;
 };
 
@@ -63,7 +64,7 @@ static enum MHD_Result respond(struct http_request *r)
         MHD_create_response_from_buffer(strlen(r->json), r->json, MHD_RESPMEM_MUST_COPY);
     if (!response)
         return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", "application/json");
+    MHD_add_response_header(response, "Content-Type", r->plain ? "text/plain; version=0.0.4" : "application/json");
     enum MHD_Result result = MHD_queue_response(r->connection, r->status, response);
     MHD_destroy_response(response);
     return result;
@@ -82,6 +83,12 @@ void http_answer(struct http_request *r, unsigned status, const char *json)
         MHD_resume_connection(r->connection);
         uv_timer_start(&r->server->timer, on_timer, 0, 0);
     }
+}
+
+void http_answer_plain(struct http_request *r, const char *text)
+{
+    r->plain = true;
+    http_answer(r, 200, text);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,

@@ -23,7 +23,8 @@ struct http_server *http_server_start(uv_loop_t *loop, const char *path, unsigne
                                       char *why, size_t why_size);
 void                http_server_stop(struct http_server *s);
 
-/* json is copied. */
+/* The text is copied. */
 void http_answer(struct http_request *r, unsigned status, const char *json);
+void http_answer_plain(struct http_request *r, const char *text); /* 200, text/plain */
 
 #endif

@@ -559,8 +559,12 @@ static void status_request(void *ctx, struct http_request *r, const char *method
     (void)body;
     if (strcmp(method, "GET") != 0) {
         http_answer(r, 403, "{\"ok\": false, \"error\": \"this socket is read-only; operator verbs go to control.sock\"}");
+    } else if (strcmp(path, "/metrics") == 0) {
+        char *text = metrics_text(ctx);
+        http_answer_plain(r, text);
+        free(text);
     } else if (strcmp(path, "/status") != 0) {
-        http_answer(r, 404, "{\"ok\": false, \"error\": \"GET /status is what there is\"}");
+        http_answer(r, 404, "{\"ok\": false, \"error\": \"GET /status and GET /metrics are what there is\"}");
     } else {
         char *json = status_json(ctx);
         http_answer(r, 200, json);

@@ -102,7 +102,9 @@ static int take_part(struct team *t, int worker, uint64_t *run)
         }
         if (next & CLOSED)
             return done;
+        rt_body_begin();
         work(ctx, worker, (int)(claim & UNIT_MASK));
+        rt_body_end();
         if (deadline != UINT64_MAX) {
             uint64_t end = clock_now_ns();
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/rt/clock.h"
+#include "daemon/rt/rtsan.h"
 
 enum { NX = 4, HISTORY = 8 };
 
@@ -382,7 +383,9 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
         in.state_new = w->state_new;
         in.plan      = w->have_plan ? &w->plan : NULL;
         world_operator(w, &in);
+        rt_body_begin();
         core_step(&w->core, &in, &w->out);
+        rt_body_end();
         check_command(w, &in);
         world_plan(w);
         world_apply(w);

@@ -80,8 +80,8 @@ static struct digest learn_once(const char *const *edits)
         return d;
     EXPECT(fixture_wait(&f, "trials.finished", "true", 60));
     EXPECT(fixture_number(&f, "trials.done") == fixture_number(&f, "trials.count"));
-    EXPECT(fixture_number(&f, "control.page_faults") == 0);
-    EXPECT(fixture_number(&f, "planner.page_faults") == 0);
+    EXPECT(RT_SANITIZED || fixture_number(&f, "control.page_faults") == 0);
+    EXPECT(RT_SANITIZED || fixture_number(&f, "planner.page_faults") == 0);
     /* Trials, models swapped in, and no system call that is not listed. */
     json_t *s = fixture_status(&f);
     EXPECT(json_is_null(js_at(s, "realtime.syscalls.refused")));
@@ -361,8 +361,8 @@ TEST(another_task_is_set_between_trials_with_the_model_there_is_and_a_wrong_one_
     EXPECT(fixture_wait(&f, "trials.phase", "IDLE", 20));
     EXPECT(fixture_post(&f, "/task", "{\"name\": \"swingup\"}", NULL, 0));
     EXPECT(isnan(fixture_number(&f, "trials.best"))); /* returns of another task do not compare */
-    EXPECT(fixture_number(&f, "control.page_faults") == 0);
-    EXPECT(fixture_number(&f, "planner.page_faults") == 0);
+    EXPECT(RT_SANITIZED || fixture_number(&f, "control.page_faults") == 0);
+    EXPECT(RT_SANITIZED || fixture_number(&f, "planner.page_faults") == 0);
     fixture_end(&f);
 }
 
@@ -722,6 +722,30 @@ TEST(systemd_hears_ready_and_a_watchdog_that_follows_the_control_thread)
     EXPECT(recv(fd, text, sizeof text, 0) < 0);
     kill(f.daemon.pid, SIGCONT);
     close(fd);
+    fixture_end(&f);
+}
+
+TEST(metrics_count_page_faults_and_switches_of_every_real_time_thread_from_arming_on)
+{
+    struct fixture f;
+    char           command[400], text[8192] = "";
+
+    if (!begin(&f, quick))
+        return;
+    EXPECT(fixture_wait(&f, "control.ticks", "50", 20));
+    snprintf(command, sizeof command, "curl -s --unix-socket %s/status.sock http://limber/metrics", f.dir);
+    FILE *p = popen(command, "re");
+    EXPECT(p && fread(text, 1, sizeof text - 1, p) > 0);
+    pclose(p);
+    EXPECT_STR(text, "# TYPE limber_ticks_total counter\nlimber_ticks_total ");
+    EXPECT_STR(text, "limber_thread_page_faults{thread=\"control\",kind=\"minor\"} 0\n");
+    EXPECT_STR(text, "limber_thread_page_faults{thread=\"planner\",kind=\"major\"} 0\n");
+    EXPECT_STR(text, "limber_thread_switches{thread=\"io\",kind=\"voluntary\"} ");
+    EXPECT(!strstr(text, "thread=\"control\",kind=\"voluntary\"} 0\n")); /* it has slept */
+    EXPECT_STR(text, "limber_syscalls_refused 0\n");
+    json_t *s = fixture_status(&f);
+    EXPECT(json_array_size(js_at(s, "realtime.threads")) == 3);
+    json_decref(s);
     fixture_end(&f);
 }
 

@@ -158,7 +158,7 @@ static struct port *port_new(const struct port_options *o, int type, char *why, 
     }
     set(p, ZMQ_LINGER, 0);
     set(p, ZMQ_SNDHWM, type == ZMQ_PUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
-    set(p, ZMQ_RCVHWM, ROBOT_QUEUE);
+    set(p, ZMQ_RCVHWM, type == ZMQ_SUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
     int64_t most = PORT_MAX_BYTES;
     zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
     p->router = type == ZMQ_ROUTER;
@@ -205,20 +205,32 @@ struct port *port_publish(const struct port_options *o, char *why, size_t why_si
     return port_listen(o, ZMQ_PUB, why, why_size);
 }
 
-struct port *port_connect(const struct port_options *o, char *why, size_t why_size)
+static struct port *port_join(const struct port_options *o, int type, char *why, size_t why_size)
 {
     struct port *p;
 
     why[0] = 0;
     if (!endpoint_ok(o->endpoint, why, why_size))
         return NULL;
-    p = port_new(o, ZMQ_DEALER, why, why_size);
+    p = port_new(o, type, why, why_size);
+    if (p && type == ZMQ_SUB)
+        zmq_setsockopt(p->socket, ZMQ_SUBSCRIBE, "", 0);
     if (p && zmq_connect(p->socket, o->endpoint) != 0) {
         explain(why, why_size, "%s: cannot connect: %s", o->endpoint, zmq_strerror(errno));
         port_close(p);
         return NULL;
     }
     return p;
+}
+
+struct port *port_connect(const struct port_options *o, char *why, size_t why_size)
+{
+    return port_join(o, ZMQ_DEALER, why, why_size);
+}
+
+struct port *port_subscribe(const struct port_options *o, char *why, size_t why_size)
+{
+    return port_join(o, ZMQ_SUB, why, why_size);
 }
 
 void port_close(struct port *p)

@@ -39,5 +39,6 @@ bool port_send(struct port *p, const uint8_t *peer, size_t peer_len, const uint8
 
 /* PUB socket for telemetry; a listener that is too slow misses messages, the sender never waits. */
 struct port *port_publish(const struct port_options *o, char *why, size_t why_size);
+struct port *port_subscribe(const struct port_options *o, char *why, size_t why_size); /* the listener */
 
 #endif

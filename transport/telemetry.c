@@ -1,5 +1,7 @@
 #include "transport/telemetry.h"
 
+#include <string.h>
+
 #include "proto/limber.pb-c.h"
 
 size_t telemetry_pack(const struct telemetry *t, uint8_t *buf)
@@ -27,4 +29,23 @@ size_t telemetry_pack(const struct telemetry *t, uint8_t *buf)
     m.wake_us         = t->wake_us;
     m.compute_us      = t->compute_us;
     return limber__v1__telemetry__pack(&m, buf);
+}
+
+bool telemetry_unpack(const uint8_t *buf, size_t len, struct telemetry *t)
+{
+    Limber__V1__Telemetry *m = limber__v1__telemetry__unpack(NULL, len, buf);
+
+    memset(t, 0, sizeof *t);
+    if (!m)
+        return false;
+    t->tick       = m->tick;
+    t->now_ns     = m->now_ns;
+    t->mode       = m->mode;
+    t->trial      = m->trial;
+    t->step       = m->step;
+    t->faults     = m->faults;
+    t->wake_us    = m->wake_us;
+    t->compute_us = m->compute_us;
+    limber__v1__telemetry__free_unpacked(m, NULL);
+    return true;
 }

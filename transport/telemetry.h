@@ -2,6 +2,7 @@
 #ifndef TRANSPORT_TELEMETRY_H
 #define TRANSPORT_TELEMETRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proto/robot.h"
@@ -22,5 +23,8 @@ struct telemetry {
 
 /* Bytes written to buf (CODEC_MAX_BYTES long). */
 size_t telemetry_pack(const struct telemetry *t, uint8_t *buf);
+
+/* What a listener needs of it: tick, now_ns, mode, trial, step, faults, wake_us, compute_us; the rest is zero.  False: not one. */
+bool telemetry_unpack(const uint8_t *buf, size_t len, struct telemetry *t);
 
 #endif
