@@ -176,13 +176,13 @@ asan:
 tsan:
 	@TSAN_OPTIONS="print_suppressions=0 suppressions=$(CURDIR)/tests/tsan.supp" ./tests/sanitized.sh build-tsan $(MAKE) test B=build-tsan \
 	    CFLAGS="-O1 -g -fsanitize=thread -fno-omit-frame-pointer"
-# The deterministic simulation, and whole daemons in lockstep and in real time.
+# The deterministic simulation, and whole daemons in lockstep and in real time.  A report ends the process that it is about.
 RTSAN_TESTS = test_rtsan test_core in_lockstep a_planner_on_two_cores another_task_is_set a_whole_session
 rtsan:
 	@./deps.sh rtsan
 	@B=build-rtsan ./build.sh $(MAKE) B=build-rtsan RTSAN=$$(ls /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.rtsan-$$(uname -m).a) \
 	    build-rtsan/limberd build-rtsan/limber-trainer build-rtsan/limber-bridge build-rtsan/tests/run
-	@./tests/sanitized.sh build-rtsan build-rtsan/tests/run $(RTSAN_TESTS)
+	@build-rtsan/tests/run $(RTSAN_TESTS)
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@$(MAKE) rtsan

@@ -7,7 +7,7 @@ shift
 mkdir -p "$dir" || exit 1
 rm -f "$dir"/report.*
 report="log_path=$PWD/$dir/report"
-export ASAN_OPTIONS="$report ${ASAN_OPTIONS:-}" TSAN_OPTIONS="$report ${TSAN_OPTIONS:-}" RTSAN_OPTIONS="$report ${RTSAN_OPTIONS:-}"
+export ASAN_OPTIONS="$report ${ASAN_OPTIONS:-}" TSAN_OPTIONS="$report ${TSAN_OPTIONS:-}"
 
 "$@"
 status=$?

@@ -3,6 +3,7 @@
 #ifdef LIMBER_RTSAN
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/rt/rtsan.h"
+#include "tests/fixture.h"
 #include "tests/test.h"
 
 static char            report[16384];
@@ -105,5 +107,35 @@ TEST(what_must_not_happen_in_a_real_time_body_is_reported_and_ends_the_process)
     }
     EXPECT(child(nothing, false) == 0);
     EXPECT(child(writes, true) == 0); /* where it is permitted by name */
+}
+
+TEST(a_control_thread_that_allocates_in_its_tick_ends_a_sanitized_daemon_with_a_report)
+{
+    static const char *wrapper[] = { "/usr/bin/env", NULL, "INTRUDER_THREAD=control", "INTRUDER_DEED=mallocs", NULL };
+    char               preload[600], path[300];
+    struct fixture     f;
+
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s/tests/intruder.so", test_build_dir());
+    wrapper[1] = preload;
+    fixture_init(&f, NULL);
+    f.wrapper = wrapper;
+    if (!fixture_daemon(&f, NULL)) {
+        EXPECT(!"started");
+        return;
+    }
+    EXPECT(fixture_wait(&f, "control.ticks", "1", 10)); /* without a robot they go on as well */
+    EXPECT(kill(f.daemon.pid, SIGUSR1) == 0);
+    for (int i = 0; i < 500 && !child_ended(&f.daemon); i++)
+        usleep(20 * 1000);
+    EXPECT(child_ended(&f.daemon) && f.daemon.status == 43);
+    snprintf(path, sizeof path, "%s/limberd.log", test_dir());
+    FILE  *log = fopen(path, "re");
+    size_t n   = log ? fread(report, 1, sizeof report - 1, log) : 0;
+    report[n]  = 0;
+    EXPECT_STR(report, "RealtimeSanitizer");
+    EXPECT_STR(report, "control_loop_run");
+    if (log)
+        fclose(log);
+    fixture_end(&f);
 }
 #endif

@@ -1,5 +1,5 @@
 /* intruder.c - loaded into limberd by tests (LD_PRELOAD).  Once the process gets SIGUSR1, the thread that INTRUDER_THREAD
- * names does INTRUDER_DEED, which it must not, at its next look at the clock. */
+ * names does INTRUDER_DEED, which it must not, at its next look at the clock ("mallocs": at every one from then on). */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -54,7 +54,10 @@ static void act(void)
         return;
     if (strcmp(deed, "malloc") == 0)
         intruder_sink = malloc((size_t)64 << 20);
-    else if (strcmp(deed, "open") == 0)
+    else if (strcmp(deed, "mallocs") == 0) {
+        intruder_sink = malloc(100);
+        atomic_store(&due, true);
+    } else if (strcmp(deed, "open") == 0)
         (void)!open("/etc/hostname", O_RDONLY | O_CLOEXEC);
 #if defined(__x86_64__)
     else if (strcmp(deed, "rounding") == 0)
