@@ -36,7 +36,11 @@ struct joint_config {
     double          position_min, position_max; /* rad or m; infinite for continuous joints            */
     double          velocity;                   /* rad/s or m/s, > 0: beyond it a state is implausible */
     double          effort;                     /* N m or N, > 0 if actuated, else 0                   */
-    double          effort_rate;                /* N m/s or N/s, > 0 if actuated                       */
+    double          effort_rate;                /* N m/s or N/s, > 0 if actuated: away from zero       */
+    double          effort_rate_down;           /* the same towards zero, at least effort_rate         */
+    double          brake;                      /* rad/s^2 or m/s^2 it can surely brake with; 0: not given */
+    double          effort_growth;              /* N m or N within 250 ms; 0: not given                */
+    double          power;                      /* W; 0: not given                                     */
     double          baseline_kd;                /* N m s/rad or N s/m, baseline damping gain           */
     double          baseline_kp;                /* N m/rad or N/m, only for baseline hold              */
 };
@@ -61,7 +65,8 @@ struct observation_config {
 struct gate_config {
     bool   off;
     char   off_reason[REASON_SIZE];
-    double threshold; /* 0 when off */
+    bool   calibrated; /* threshold: auto; spread and residual only */
+    double threshold;  /* 0 when off or calibrated */
 };
 
 struct robot_config {
@@ -120,9 +125,16 @@ struct robot_config {
         struct gate_config spread;          /* ensemble spread in units of target std                   */
         struct gate_config residual;        /* one-step prediction error in units of target std         */
         struct gate_config position;        /* margin beyond a position limit, fraction of its range    */
+        struct gate_config drift;           /* CUSUM of prediction errors, in units of the usual one   */
+        struct gate_config recoverable;     /* joints can brake where the plan leads; no threshold      */
+        struct gate_config baseline;        /* ticks of effort_rate from the plan's effort to the baseline's */
         int                min_transitions; /* spread and residual only count until then              */
         double             promote_s;       /* gates good for this long before BASELINE -> ADVANCED     */
     } gates;
+
+    struct {                                /* stages of the torque filter that no joint may need    */
+        struct gate_config envelope, window, power; /* without thresholds: those are the joints'       */
+    } filter;
 
     struct {
         double state_stale_s;       /* no good state for this long: STOPPING                    */

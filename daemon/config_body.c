@@ -77,10 +77,14 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
         const double *value;
     } part[] = { { "effort", y->effort },
                  { "effort_rate", y->effort_rate },
+                 { "effort_rate_down", y->effort_rate_down },
+                 { "effort_growth", y->effort_growth },
+                 { "power", y->power },
+                 { "brake", y->brake },
                  { "baseline_kp", y->baseline_kp },
                  { "baseline_kd", y->baseline_kd } };
 
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         if (!out->actuated && part[i].value)
             return document_fail(d, document_key(d, "joints[%d].%s", j, part[i].key),
                                  "expected only on actuated joints");
@@ -88,10 +92,21 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
             return document_fail(d, document_key(d, "joints[%d].%s", j, part[i].key),
                                  "expected the most that joint %s may get; it has no default", out->name);
     }
-    out->effort      = or_float(y->effort, 0);
-    out->effort_rate = or_float(y->effort_rate, 0);
-    out->baseline_kp = or_float(y->baseline_kp, 0);
-    out->baseline_kd = or_float(y->baseline_kd, 0);
+    out->effort           = or_float(y->effort, 0);
+    out->effort_rate      = or_float(y->effort_rate, 0);
+    out->effort_rate_down = or_float(y->effort_rate_down, out->effort_rate);
+    out->effort_growth    = or_float(y->effort_growth, 0);
+    out->power            = or_float(y->power, 0);
+    out->brake            = or_float(y->brake, 0);
+    out->baseline_kp      = or_float(y->baseline_kp, 0);
+    out->baseline_kd      = or_float(y->baseline_kd, 0);
+    if (out->effort_rate_down < out->effort_rate)
+        return document_fail(d, document_key(d, "joints[%d].effort_rate_down", j),
+                             "expected at least effort_rate (%g): effort must not go slower than it comes",
+                             out->effort_rate);
+    if (out->brake > 0 && out->type == JOINT_CONTINUOUS)
+        return document_fail(d, document_key(d, "joints[%d].brake", j),
+                             "expected only on joints with position limits; this one has nothing to brake before");
     return 0;
 }
 
@@ -299,6 +314,9 @@ static int baseline(struct document *d, const struct yaml_robot *y, struct robot
         const struct joint_config *joint = &c->joint[j];
         if (!joint->actuated)
             continue;
+        if (c->baseline == BASELINE_ZERO && joint->brake > 0)
+            return document_fail(d, document_key(d, "joints[%d].brake", j),
+                                 "expected only with a baseline that brakes; baseline: {kind: zero} does not");
         if (c->baseline != BASELINE_ZERO && !(joint->baseline_kd > 0))
             return document_fail(d, document_key(d, "joints[%d].baseline_kd", j),
                                  "expected a damping gain above 0 for baseline %s",

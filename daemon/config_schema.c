@@ -71,6 +71,8 @@ static const cyaml_schema_field_t joint_fields[] = {
     BOOL(MUST, joint, actuated),    LIST(MAY, joint, position, &a_number, 2, 2),
     FLOAT(MUST, joint, velocity),   FLOAT(MAY, joint, effort),
     FLOAT(MAY, joint, effort_rate), FLOAT(MAY, joint, baseline_kp),
+    FLOAT(MAY, joint, effort_rate_down), FLOAT(MAY, joint, effort_growth),
+    FLOAT(MAY, joint, power),       FLOAT(MAY, joint, brake),
     FLOAT(MAY, joint, baseline_kd), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t action_fields[] = {
@@ -183,8 +185,17 @@ static const cyaml_schema_field_t gates_fields[] = {
     CYAML_FIELD_IGNORE("spread", CYAML_FLAG_DEFAULT),
     CYAML_FIELD_IGNORE("residual", CYAML_FLAG_DEFAULT),
     CYAML_FIELD_IGNORE("position", CYAML_FLAG_DEFAULT),
+    CYAML_FIELD_IGNORE("drift", MAY),
+    CYAML_FIELD_IGNORE("recoverable", MAY),
+    CYAML_FIELD_IGNORE("baseline", MAY),
     INT(MAY, gates, min_transitions),
     FLOAT(MAY, gates, promote_s),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t filter_fields[] = {
+    CYAML_FIELD_IGNORE("envelope", MAY),
+    CYAML_FIELD_IGNORE("window", MAY),
+    CYAML_FIELD_IGNORE("power", MAY),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t timeouts_fields[] = {
@@ -246,6 +257,7 @@ static const cyaml_schema_field_t robot_fields[] = {
     MAP(MAY, robot, planner),
     MAP(MAY, robot, trainer),
     MAP(MUST, robot, gates),
+    MAP(MAY, robot, filter),
     MAP(MAY, robot, timeouts),
     MAP(MAY, robot, cores),
     MAP(MAY, robot, paths),

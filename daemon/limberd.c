@@ -382,6 +382,10 @@ static void take_reports(struct daemon *d)
                 mode_changed(d, n);
             else if (n->kind == NOTICE_GATE)
                 journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step, n->trial);
+            else if (n->kind == NOTICE_UNFIT)
+                learner_unfit(&d->learner, n->model);
+            else if (n->kind == NOTICE_FAULT)
+                journal_say(&d->journal, "fault", "%s%s", core_fault_name(n->fault), mode_armed(d->core.mode) ? ": the baseline takes over" : "");
         }
         ring_pop(&s->report_ring);
     }

@@ -101,7 +101,8 @@ void dst_config(struct robot_config *c)
     c->delay_steps = 1;
     c->nj          = 2;
     c->joint[0] = (struct joint_config){ .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .position_min = -3,
-                                         .position_max = 3, .velocity = 40, .effort = 300, .effort_rate = 15000 };
+                                         .position_max = 3, .velocity = 40, .effort = 300, .effort_rate = 15000,
+                                         .effort_rate_down = 15000 };
     c->joint[1] = (struct joint_config){ .name = "hinge", .type = JOINT_CONTINUOUS, .position_min = (double)-INFINITY,
                                          .position_max = (double)INFINITY, .velocity = 80 };
     c->na        = 1;
@@ -128,6 +129,9 @@ void dst_config(struct robot_config *c)
     c->gates.spread.off            = true;
     c->gates.residual.off          = true;
     c->gates.position.threshold    = 0.1;
+    c->gates.drift.off             = true;
+    c->gates.recoverable.off       = true;
+    c->gates.baseline.off          = true;
     c->gates.promote_s             = 0.2;
     c->timeouts.state_stale_s      = 0.12;
     c->timeouts.command_valid_s    = 0.12;

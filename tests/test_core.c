@@ -61,7 +61,7 @@ TEST(no_invariant_breaks_by_the_clock_with_several_ticks_a_planner_step_either)
     config.control_hz           = 200;
     config.plan_every           = 4;
     config.pace                 = PACE_TIMER;
-    config.joint[0].effort_rate = 20000; /* 100 N a tick: it binds */
+    config.joint[0].effort_rate = config.joint[0].effort_rate_down = 20000; /* 100 N a tick: it binds */
     config.timeouts.state_stale_s = 0.015; /* three ticks */
     config.joint[0].velocity    = 400;
     config.joint[1].velocity    = 800;
