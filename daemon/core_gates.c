@@ -336,7 +336,6 @@ void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
         if (!tripped(c, (enum gate)g))
             continue;
         c->gate[g].trips++;
-        c->trial_trips++;
         struct notice *n = core_notice(c, out, NOTICE_GATE);
         n->gate          = (enum gate)g;
         n->trial         = c->trial;
@@ -344,6 +343,7 @@ void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
     }
     if (*fault & FAULT_PLAN_BAD || tripped(c, GATE_SPREAD) || tripped(c, GATE_RESIDUAL) || tripped(c, GATE_DRIFT))
         model_trip(c, out);
+    c->trial_trips++;
     c->drift  = 0;
     c->calm_s = 0;
     c->need_s = c->need_s * 2 < most_s ? c->need_s * 2 : most_s;

@@ -370,3 +370,66 @@ TEST(a_quaternion_that_is_none_is_no_state)
     EXPECT(w.core.count_range == 1 && !w.core.good);
     EXPECT_NEAR((double)w.core.x[1], 0.5, 1e-6); /* what was known is kept */
 }
+
+/* ---- late ticks, stuck sensors, trips ---- */
+
+TEST(three_late_ticks_of_a_hundred_cost_a_real_robot_its_plan_and_a_simulated_one_nothing)
+{
+    struct dst_options o = { .seed = 4, .ticks = 20000, .operator_arms = true, .config = &config, .cheap = true,
+                             .faults = { .tick_late = 0.04, .arm = 0.05, .reset = 0.05 } };
+    struct dst_result  real, sim;
+
+    dst_config(&config);
+    config.timeouts.state_stale_s = 0.5; /* late, but not late enough to stop */
+    dst_run(&o, &sim);
+    config.hardware = HARDWARE_REAL;
+    dst_run(&o, &real);
+    EXPECT(sim.violations == 0 && real.violations == 0);
+    EXPECT(real.fault[17] > 100 && real.fault[18] > 100);
+    EXPECT(real.advanced_ticks > 100 && real.advanced_ticks < sim.advanced_ticks / 2);
+}
+
+/* States of a joint that goes on at 2 m/s: as told, with the position standing still from `from` on. */
+static enum mode stuck_for(struct watch *w, int states)
+{
+    watch_begin(w, &config, 1);
+    w->s.velocity[0] = 2;
+    watch_tick(w, 0.5, 0, 0);
+    w->core.mode        = MODE_EXPLORE; /* as a plan, but without one */
+    w->core.trial_phase = TRIAL_RUNNING;
+    w->core.trial_steps = 1000;
+    for (int i = 0; i < states; i++)
+        watch_tick(w, 0.5, 0, 0);
+    EXPECT((w->core.trial_phase == TRIAL_RUNNING) == (w->core.mode == MODE_EXPLORE));
+    return w->core.mode;
+}
+
+TEST(a_position_that_stands_still_under_a_velocity_ends_exploration_and_then_is_a_fault)
+{
+    static struct watch w;
+
+    EXPECT(stuck_for(&w, 9) == MODE_EXPLORE);
+    EXPECT(stuck_for(&w, 10) == MODE_BASELINE);
+    EXPECT(stuck_for(&w, 49) == MODE_BASELINE);
+    EXPECT(stuck_for(&w, 50) == MODE_FAULT && w.core.stop == STOP_SENSOR);
+}
+
+TEST(a_velocity_that_stands_still_is_stuck_only_where_the_positions_say_otherwise)
+{
+    static struct watch w;
+
+    watch_begin(&w, &config, 1);
+    w.s.velocity[0] = 2;
+    for (int i = 0; i < 60; i++) /* as evenly as it says */
+        watch_tick(&w, 0.08 * i, 0, 0);
+    EXPECT(w.core.stuck_ticks < 10);
+    watch_begin(&w, &config, 1);
+    for (int i = 0; i < 60; i++) /* the slider (40 m/s at most) swings meanwhile: 5 % of that is 2 m/s */
+        w.s.velocity[0] = 4, watch_tick(&w, 0.3 * sin(0.5 * i), 0, 0);
+    EXPECT(w.core.stuck_ticks >= 50);
+    watch_begin(&w, &config, 1);
+    w.s.velocity[0] = 0;
+    for (int i = 0; i < 60; i++) /* at rest */
+        watch_tick(&w, 0.1, 0, 0);
+    EXPECT(w.core.stuck_ticks == 0);
+}
