@@ -262,6 +262,7 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
         }
     }
     memcpy(r->fault, w->core.count_fault, sizeof r->fault);
+    memcpy(r->filter, w->core.count_filter, sizeof r->filter);
     free(w->block);
     free(w);
 }

@@ -433,3 +433,42 @@ TEST(a_velocity_that_stands_still_is_stuck_only_where_the_positions_say_otherwis
         watch_tick(&w, 0.1, 0, 0);
     EXPECT(w.core.stuck_ticks == 0);
 }
+
+TEST(three_states_in_a_row_that_are_no_numbers_stop_the_robot_though_its_state_is_not_stale_yet)
+{
+    static struct watch w;
+
+    watch_begin(&w, &config, 1);
+    config.timeouts.state_stale_s = 1;
+    core_init(&w.core, &config, 0);
+    core_ready(&w.core);
+    watch_tick(&w, 0, 0, 0);
+    w.core.mode = MODE_BASELINE;
+    for (int i = 0; i < 3; i++) {
+        EXPECT(w.core.mode == MODE_BASELINE);
+        watch_tick(&w, (double)NAN, 0, 0);
+    }
+    EXPECT(w.core.mode == MODE_STOPPING && w.core.stop == STOP_STATE_REJECTED);
+}
+
+TEST(stages_of_the_filter_that_a_robot_has_numbers_for_are_at_work_and_others_are_not)
+{
+    struct dst_options o = { .seed = 2, .ticks = 100000, .operator_arms = true, .config = &config, .cheap = true };
+    struct dst_result  r;
+
+    dst_config(&config);
+    dst_run(&o, &r);
+    EXPECT(r.filter[STAGE_ENVELOPE] + r.filter[STAGE_WINDOW] + r.filter[STAGE_POWER] == 0);
+    config.baseline               = BASELINE_DAMP;
+    config.joint[0].baseline_kd   = 10;
+    config.joint[0].brake         = 0.2;
+    config.joint[0].position_max  = 0.1; /* its rail goes on */
+    config.joint[0].effort_growth = 60;
+    config.joint[0].power         = 5;
+    config.gates.position.off     = true;
+    o.faults                      = (struct dst_faults){ .arm = 0.05, .reset = 0.05, .state_lost = 0.05, .plan_lost = 0.05 };
+    dst_run(&o, &r);
+    EXPECT(r.violations == 0 && r.driven_ticks > 1000);
+    EXPECT(r.filter[STAGE_ENVELOPE] > 10 && r.filter[STAGE_WINDOW] > 10 && r.filter[STAGE_POWER] > 10);
+    EXPECT(r.effort_max > 60); /* the window moves on */
+}

@@ -81,6 +81,12 @@ TEST(a_gate_that_calibrates_itself_waits_for_999_scores_of_finished_trials)
     EXPECT(step(0.3, 0.2) == 0 && !core.gate[GATE_SPREAD].off);
     EXPECT(step(0.31, 0.2) == FAULT_UNCERTAIN);
     EXPECT(step(0.1, 0.3) == FAULT_MISPREDICTED);
+    for (int i = 0; i < 2000; i++) { /* what was long ago does not count any more */
+        step(0.2, 0.2);
+        if (i % 100 == 99)
+            core_gates_trial(&core);
+    }
+    EXPECT(core_gates_quantile(&core.spread_log) == 0.2);
 }
 
 TEST(what_trips_cannot_make_itself_the_rule_at_once)
