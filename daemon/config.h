@@ -15,7 +15,7 @@ enum { PATH_SIZE = 512, ENDPOINT_SIZE = 256, REASON_SIZE = 120 };
 enum hardware { HARDWARE_SIM = 1, HARDWARE_REAL = 2 };
 enum pace { PACE_TIMER = 1, PACE_STATE = 2 };
 enum exploration_kind { EXPLORE_NONE = 0, EXPLORE_UNIFORM, EXPLORE_SMOOTH };
-enum baseline_kind { BASELINE_ZERO = 1, BASELINE_DAMP, BASELINE_HOLD };
+enum baseline_kind { BASELINE_ZERO = 1, BASELINE_DAMP, BASELINE_HOLD, BASELINE_POSTURE };
 enum trial_next { NEXT_AUTO = 1, NEXT_OPERATOR };
 enum measure {
     MEASURE_POSITION = 1,
@@ -27,6 +27,14 @@ enum measure {
     MEASURE_UP_X,             /* of a quaternion: where up is, as seen from the body, unit vector                 */
     MEASURE_UP_Y,
     MEASURE_UP_Z,
+};
+
+/* effort * cos(sum of these joints' positions + offset): a link that is level where the cosine is 1. */
+enum { MAX_GRAVITY = 8, MAX_GRAVITY_ANGLES = 8 };
+struct gravity_term {
+    double effort; /* N m or N */
+    double offset; /* rad      */
+    int    n, joint[MAX_GRAVITY_ANGLES];
 };
 
 struct joint_config {
@@ -42,7 +50,10 @@ struct joint_config {
     double          effort_growth;              /* N m or N within 250 ms; 0: not given                */
     double          power;                      /* W; 0: not given                                     */
     double          baseline_kd;                /* N m s/rad or N s/m, baseline damping gain           */
-    double          baseline_kp;                /* N m/rad or N/m, only for baseline hold              */
+    double          baseline_kp;                /* N m/rad or N/m, only for baseline hold and posture  */
+    double          baseline_position;          /* rad or m, only for baseline posture                 */
+    int                 ngravity;
+    struct gravity_term gravity[MAX_GRAVITY];   /* their sum holds the joint against gravity           */
 };
 
 struct action_config {
@@ -101,6 +112,7 @@ struct robot_config {
         int                   planned_trials;     /* it fades, linearly, until this trial      */
     } exploration;
     enum baseline_kind baseline;
+    bool               gravity_by_robot; /* the robot side must compensate gravity, or nobody arms     */
 
     struct {
         int             count; /* planned trials to run with next: auto            */

@@ -8,7 +8,8 @@
 #include "daemon/core_parts.h"
 
 enum { LATE_MAX = 3 };                 /* of a hundred ticks                              */
-static const double LATE_TICKS = 1.5;  /* between the beginnings of two: the second is late */
+static const double LATE_TICKS    = 1.5;  /* between the beginnings of two: the second is late */
+static const double POSTURE_SPEED = 0.05; /* of the velocity limit                         */
 
 struct stop_text core_stop_text(enum stop_code c)
 {
@@ -55,7 +56,7 @@ const char *prearm_name(enum prearm p)
 {
     static const char *const name[PREARM_COUNT] = { "session",     "state_fresh", "no_faults", "estop_clear",
                                                     "inside",      "slow",        "not_latched", "timing_clean",
-                                                    "sensors",     "baseline",
+                                                    "sensors",     "baseline",    "gravity",
                                                     "realtime",    "memory_locked", "store_writable", "model_or_exploration" };
     return name[p];
 }
@@ -368,17 +369,47 @@ static void stopping_end(struct core *c, uint32_t fault, struct core_output *out
 
 /* ---- effort ---- */
 
-/* The verified controller: nothing, damping, or holding the pose it was given. */
+/* What holds a joint where it is against gravity. */
+static double gravity_effort(const struct core *c, int j)
+{
+    const struct joint_config *joint = &c->config->joint[j];
+    double                     tau   = 0;
+
+    for (int i = 0; i < joint->ngravity; i++) {
+        const struct gravity_term *g     = &joint->gravity[i];
+        double                     angle = g->offset;
+
+        for (int k = 0; k < g->n; k++)
+            angle += c->state.position[g->joint[k]];
+        tau += g->effort * cos(angle);
+    }
+    return tau;
+}
+
+/* The verified controller: nothing, damping, holding the pose where it took over, or on its way from there to a posture. */
 void core_baseline_effort(const struct core *c, double *tau)
 {
+    bool springs = c->mode == MODE_BASELINE && (c->config->baseline == BASELINE_HOLD || c->config->baseline == BASELINE_POSTURE);
+
     for (int j = 0; j < c->config->nj; j++) {
         const struct joint_config *joint = &c->config->joint[j];
 
-        tau[j] = 0;
+        tau[j] = gravity_effort(c, j);
         if (c->config->baseline != BASELINE_ZERO)
             tau[j] -= joint->baseline_kd * c->state.velocity[j];
-        if (c->config->baseline == BASELINE_HOLD)
+        if (springs) /* before it has taken over it holds what is there: nothing to pull at */
             tau[j] += joint->baseline_kp * (c->hold[j] - c->state.position[j]);
+    }
+}
+
+/* Posture: the pose that is held goes there, by POSTURE_SPEED of each joint's velocity limit. */
+static void posture_on(struct core *c)
+{
+    for (int j = 0; j < c->config->nj && c->config->baseline == BASELINE_POSTURE && c->mode == MODE_BASELINE; j++) {
+        const struct joint_config *joint = &c->config->joint[j];
+        double                     most = POSTURE_SPEED * joint->velocity * c->tick_s, way = joint->baseline_position - c->hold[j];
+
+        c->hold[j] += way > most ? most : way < -most ? -most : way;
     }
 }
 
@@ -497,6 +528,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     fault |= core_playback(c, in, out);     /* plan, gates               */
     supervise(c, fault & FAULT_GATES, out);
 
+    posture_on(c);
     core_baseline_effort(c, baseline);
     wanted_effort(c, baseline, want);
     enum command_mode mode = command_mode_of(c, fault);

@@ -83,7 +83,9 @@ enum prearm {
     PREARM_SENSORS,      /* no joint's sensor is stuck                               */
     PREARM_BASELINE,     /* what the baseline would do is a number within the limits */
     PREARM_CORE_COUNT,
-    PREARM_REALTIME = PREARM_CORE_COUNT, /* FIFO, pinned (a simulated robot may do without) */
+    PREARM_GRAVITY = PREARM_CORE_COUNT, /* compensated by the robot side or by robot.yaml, not both; and not neither
+                                           where robot.yaml counts on the robot side  */
+    PREARM_REALTIME,     /* FIFO, pinned (a simulated robot may do without) */
     PREARM_MEMORY,       /* memory locked (likewise)                                 */
     PREARM_STORE,        /* experience can be written                                */
     PREARM_LEARNER,      /* a model is loaded, or exploration is configured          */

@@ -32,8 +32,8 @@ void weather_sensors(struct world *w, struct joint_state *s)
         s->position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
     if (happens(w, f->state_range))
         s->velocity[0] = 1e6;
-    /* Not with the first state that comes after a reset, which may be anywhere. */
-    if (w->state.session == s->session && w->state.ready_count == s->ready_count && happens(w, f->state_jump))
+    /* Not with the first believable state after a reset, which may be anywhere. */
+    if (w->g_before.session == s->session && w->g_before.ready_count == s->ready_count && happens(w, f->state_jump))
         s->position[1] += 1000;
     if (episode(w, 0, f->sensor_stuck, s->position))
         s->position[w->sensor.joint[0]] = w->sensor.value[0];

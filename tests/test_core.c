@@ -472,3 +472,55 @@ TEST(stages_of_the_filter_that_a_robot_has_numbers_for_are_at_work_and_others_ar
     EXPECT(r.filter[STAGE_ENVELOPE] > 10 && r.filter[STAGE_WINDOW] > 10 && r.filter[STAGE_POWER] > 10);
     EXPECT(r.effort_max > 60); /* the window moves on */
 }
+
+/* ---- the baseline ---- */
+
+TEST(the_baseline_compensates_gravity_as_robot_yaml_says_it_loads_the_joints)
+{
+    static struct core core;
+    double             tau[MAX_JOINTS];
+
+    dst_config(&config);
+    config.baseline               = BASELINE_DAMP;
+    config.joint[0].baseline_kd   = 2;
+    config.joint[0].gravity[0]    = (struct gravity_term){ .effort = 10, .n = 1, .joint = { 0 } };
+    config.joint[0].gravity[1]    = (struct gravity_term){ .effort = 4, .offset = 0.5, .n = 2, .joint = { 0, 1 } };
+    config.joint[0].ngravity      = 2;
+    core_init(&core, &config, 0);
+    core.state.position[0] = 0.3;
+    core.state.position[1] = -0.7;
+    core.state.velocity[0] = 0.1;
+    core_baseline_effort(&core, tau);
+    EXPECT_NEAR(tau[0], 10 * cos(0.3) + 4 * cos(0.3 - 0.7 + 0.5) - 0.2, 1e-12);
+    EXPECT(tau[1] == 0);
+}
+
+TEST(posture_takes_over_where_the_robot_is_and_goes_there_slowly)
+{
+    static struct watch w;
+    double              last = 0, q = 0, v = 0, most = 0;
+
+    watch_begin(&w, &config, 1);
+    config.baseline                   = BASELINE_POSTURE;
+    config.joint[0].baseline_kp       = 100;
+    config.joint[0].baseline_kd       = 20;
+    config.joint[0].baseline_position = 0.5;
+    core_init(&w.core, &config, 0);
+    core_ready(&w.core);
+    for (int i = 0; i < 500; i++) { /* a mass of 1 kg; too light for a semi-implicit step of 40 ms, so ten of 4 ms */
+        for (int k = 0; k < 10; k++) {
+            v += 0.004 * (last - 2 * v);
+            q += 0.004 * v;
+        }
+        w.s.velocity[0] = v;
+        watch_tick(&w, q, 0, 0);
+        if (i == 10) {
+            w.core.mode = MODE_DISARMED;
+            core_mode(&w.core, &(struct core_output){ 0 }, EVENT_ARM, STOP_NONE);
+        }
+        most = fmax(most, fabs(w.core.sent[0] - last));
+        last = w.core.sent[0];
+    }
+    EXPECT_NEAR(q, 0.5, 0.01);
+    EXPECT(most < 15); /* at once it would have been 50 N */
+}

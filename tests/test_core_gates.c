@@ -178,8 +178,8 @@ TEST(a_plan_that_leads_where_no_brake_helps_is_not_flown)
 TEST(the_baseline_must_be_a_number_and_within_reach)
 {
     dst_config(&config);
-    config.baseline             = BASELINE_HOLD;
-    config.joint[0].baseline_kp = 100;
+    config.baseline             = BASELINE_DAMP;
+    config.joint[0].baseline_kd = 100;
     config.joint[0].effort_rate = 500; /* 20 N a tick */
     driving();
     core.plan.action[0][0] = 2; /* 200 N: ten ticks from nothing */
@@ -189,7 +189,7 @@ TEST(the_baseline_must_be_a_number_and_within_reach)
     config.gates.baseline.threshold = 10;
     EXPECT(judged(GATE_BASELINE));
     config.gates.baseline.off = true;
-    core.hold[0]              = 3.1; /* 310 N, more than the joint may get */
+    core.state.velocity[0]    = 3.1; /* 310 N, more than the joint may get */
     EXPECT(!judged(GATE_BASELINE));
 }
 
