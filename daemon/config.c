@@ -84,13 +84,66 @@ static int gate(struct document *d, const char *key, bool may_be_off, struct gat
     return 0;
 }
 
+/* gate(), or `key: auto`: the core finds the threshold. */
+static int calibrated(struct document *d, const char *key, struct gate_config *g)
+{
+    const struct node *n = document_at(d, key);
+
+    g->calibrated = n && n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, "auto") == 0;
+    return g->calibrated ? 0 : gate(d, key, true, g);
+}
+
+/* A gate that robots of before it do not mention. */
+static int late_gate(struct document *d, const char *key, struct gate_config *g)
+{
+    if (document_at(d, key))
+        return gate(d, key, true, g);
+    g->off = true;
+    snprintf(g->off_reason, sizeof g->off_reason, "%s is not given", key);
+    return 0;
+}
+
+/* Is what a joint's key gives given anywhere?  If not the stage is off, for the reason in the file or for that one. */
+static int stage(struct document *d, const char *key, const char *of, bool given, struct gate_config *g)
+{
+    const struct node *n = document_at(d, key);
+
+    if (n && given)
+        return node_fail(d, n, "expected nothing, as joints[].%s is given; a stage is off where no joint has it", of);
+    if (n && n->kind != NODE_MAP)
+        return node_fail(d, n, "expected {off: \"reason\"}; its limits are joints[].%s", of);
+    if (n)
+        return gate(d, key, true, g);
+    g->off = !given;
+    snprintf(g->off_reason, sizeof g->off_reason, "joints[].%s is not given", of);
+    return 0;
+}
+
+static int filter(struct document *d, struct robot_config *c)
+{
+    bool brake = false, growth = false, power = false;
+
+    for (int j = 0; j < c->nj; j++) {
+        brake |= c->joint[j].brake > 0;
+        growth |= c->joint[j].effort_growth > 0;
+        power |= c->joint[j].power > 0;
+    }
+    if (stage(d, "filter.envelope", "brake", brake, &c->filter.envelope) < 0 ||
+        stage(d, "filter.window", "effort_growth", growth, &c->filter.window) < 0 ||
+        stage(d, "filter.power", "power", power, &c->filter.power) < 0)
+        return -1;
+    return stage(d, "gates.recoverable", "brake", brake, &c->gates.recoverable);
+}
+
 static int gates(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
     c->gates.plan_age.threshold = 2;
     c->gates.min_transitions    = or_int(y->gates.min_transitions, 200);
     c->gates.promote_s          = or_float(y->gates.promote_s, 0.5);
     if (gate(d, "gates.plan_age", false, &c->gates.plan_age) < 0 ||
-        gate(d, "gates.spread", true, &c->gates.spread) < 0 || gate(d, "gates.residual", true, &c->gates.residual) < 0)
+        calibrated(d, "gates.spread", &c->gates.spread) < 0 ||
+        calibrated(d, "gates.residual", &c->gates.residual) < 0 || late_gate(d, "gates.drift", &c->gates.drift) < 0 ||
+        late_gate(d, "gates.baseline", &c->gates.baseline) < 0)
         return -1;
     return gate(d, "gates.position", true, &c->gates.position);
 }
@@ -125,6 +178,25 @@ static int timeouts(struct document *d, const struct yaml_robot *y, struct robot
         longer_than_two_periods(d, c, "timeouts.robot_timeout_max_s", c->timeouts.robot_timeout_max_s) < 0 ||
         longer_than_two_periods(d, c, "timeouts.reset_s", c->timeouts.reset_s) < 0)
         return -1;
+    return 0;
+}
+
+/* Real joints that must brake before their limits: the way they go unseen, until the daemon and then the robot side notice,
+ * must end within the margin beyond the limit (safety.md 3.2). */
+static int blind_motion(struct document *d, const struct robot_config *c)
+{
+    double blind_s = c->timeouts.state_stale_s + c->timeouts.robot_timeout_max_s;
+
+    for (int j = 0; j < c->nj && c->hardware == HARDWARE_REAL && !c->gates.position.off; j++) {
+        const struct joint_config *joint = &c->joint[j];
+        double way = joint->velocity * blind_s, margin = c->gates.position.threshold * (joint->position_max - joint->position_min);
+
+        if (joint->brake > 0 && !(way < margin))
+            return document_fail(d, document_key(d, "joints[%d].velocity", j),
+                                 "expected joint %s to go less than its margin of %.3g (gates.position) in the %.3g s of "
+                                 "timeouts.state_stale_s and robot_timeout_max_s; at this velocity it goes %.3g",
+                                 joint->name, margin, blind_s, way);
+    }
     return 0;
 }
 
@@ -281,7 +353,7 @@ static int convert(struct document *d, const struct yaml_robot *y, struct robot_
     snprintf(c->robot, sizeof c->robot, "%s", y->robot);
     c->hardware = (enum hardware) * y->hardware;
     if (rates(d, y, c) < 0 || config_body(d, y, c) < 0 || trials(d, y, c) < 0 || config_learning(d, y, c) < 0 ||
-        gates(d, y, c) < 0 || timeouts(d, y, c) < 0 || cores(d, y, c) < 0 || places(d, y, c) < 0 || sim(d, y, c) < 0)
+        gates(d, y, c) < 0 || filter(d, c) < 0 || timeouts(d, y, c) < 0 || blind_motion(d, c) < 0 || cores(d, y, c) < 0 || places(d, y, c) < 0 || sim(d, y, c) < 0)
         return -1;
     return task(d, y, c) < 0 ? -1 : config_reward(d, c);
 }

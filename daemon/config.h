@@ -15,7 +15,7 @@ enum { PATH_SIZE = 512, ENDPOINT_SIZE = 256, REASON_SIZE = 120 };
 enum hardware { HARDWARE_SIM = 1, HARDWARE_REAL = 2 };
 enum pace { PACE_TIMER = 1, PACE_STATE = 2 };
 enum exploration_kind { EXPLORE_NONE = 0, EXPLORE_UNIFORM, EXPLORE_SMOOTH };
-enum baseline_kind { BASELINE_ZERO = 1, BASELINE_DAMP, BASELINE_HOLD };
+enum baseline_kind { BASELINE_ZERO = 1, BASELINE_DAMP, BASELINE_HOLD, BASELINE_POSTURE };
 enum trial_next { NEXT_AUTO = 1, NEXT_OPERATOR };
 enum measure {
     MEASURE_POSITION = 1,
@@ -29,6 +29,14 @@ enum measure {
     MEASURE_UP_Z,
 };
 
+/* effort * cos(sum of these joints' positions + offset): a link that is level where the cosine is 1. */
+enum { MAX_GRAVITY = 8, MAX_GRAVITY_ANGLES = 8 };
+struct gravity_term {
+    double effort; /* N m or N */
+    double offset; /* rad      */
+    int    n, joint[MAX_GRAVITY_ANGLES];
+};
+
 struct joint_config {
     char            name[NAME_SIZE];
     enum joint_type type;
@@ -36,9 +44,16 @@ struct joint_config {
     double          position_min, position_max; /* rad or m; infinite for continuous joints            */
     double          velocity;                   /* rad/s or m/s, > 0: beyond it a state is implausible */
     double          effort;                     /* N m or N, > 0 if actuated, else 0                   */
-    double          effort_rate;                /* N m/s or N/s, > 0 if actuated                       */
+    double          effort_rate;                /* N m/s or N/s, > 0 if actuated: away from zero       */
+    double          effort_rate_down;           /* the same towards zero, at least effort_rate         */
+    double          brake;                      /* rad/s^2 or m/s^2 it can surely brake with; 0: not given */
+    double          effort_growth;              /* N m or N within 250 ms; 0: not given                */
+    double          power;                      /* W; 0: not given                                     */
     double          baseline_kd;                /* N m s/rad or N s/m, baseline damping gain           */
-    double          baseline_kp;                /* N m/rad or N/m, only for baseline hold              */
+    double          baseline_kp;                /* N m/rad or N/m, only for baseline hold and posture  */
+    double          baseline_position;          /* rad or m, only for baseline posture                 */
+    int                 ngravity;
+    struct gravity_term gravity[MAX_GRAVITY];   /* their sum holds the joint against gravity           */
 };
 
 struct action_config {
@@ -61,7 +76,8 @@ struct observation_config {
 struct gate_config {
     bool   off;
     char   off_reason[REASON_SIZE];
-    double threshold; /* 0 when off */
+    bool   calibrated; /* threshold: auto; spread and residual only */
+    double threshold;  /* 0 when off or calibrated */
 };
 
 struct robot_config {
@@ -96,6 +112,7 @@ struct robot_config {
         int                   planned_trials;     /* it fades, linearly, until this trial      */
     } exploration;
     enum baseline_kind baseline;
+    bool               gravity_by_robot; /* the robot side must compensate gravity, or nobody arms     */
 
     struct {
         int             count; /* planned trials to run with next: auto            */
@@ -120,9 +137,16 @@ struct robot_config {
         struct gate_config spread;          /* ensemble spread in units of target std                   */
         struct gate_config residual;        /* one-step prediction error in units of target std         */
         struct gate_config position;        /* margin beyond a position limit, fraction of its range    */
+        struct gate_config drift;           /* CUSUM of prediction errors, in units of the usual one   */
+        struct gate_config recoverable;     /* joints can brake where the plan leads; no threshold      */
+        struct gate_config baseline;        /* ticks of effort_rate from the plan's effort to the baseline's */
         int                min_transitions; /* spread and residual only count until then              */
         double             promote_s;       /* gates good for this long before BASELINE -> ADVANCED     */
     } gates;
+
+    struct {                                /* stages of the torque filter that no joint may need    */
+        struct gate_config envelope, window, power; /* without thresholds: those are the joints'       */
+    } filter;
 
     struct {
         double state_stale_s;       /* no good state for this long: STOPPING                    */

@@ -77,10 +77,15 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
         const double *value;
     } part[] = { { "effort", y->effort },
                  { "effort_rate", y->effort_rate },
+                 { "effort_rate_down", y->effort_rate_down },
+                 { "effort_growth", y->effort_growth },
+                 { "power", y->power },
+                 { "brake", y->brake },
+                 { "baseline_position", y->baseline_position },
                  { "baseline_kp", y->baseline_kp },
                  { "baseline_kd", y->baseline_kd } };
 
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         if (!out->actuated && part[i].value)
             return document_fail(d, document_key(d, "joints[%d].%s", j, part[i].key),
                                  "expected only on actuated joints");
@@ -88,10 +93,24 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
             return document_fail(d, document_key(d, "joints[%d].%s", j, part[i].key),
                                  "expected the most that joint %s may get; it has no default", out->name);
     }
-    out->effort      = or_float(y->effort, 0);
-    out->effort_rate = or_float(y->effort_rate, 0);
-    out->baseline_kp = or_float(y->baseline_kp, 0);
-    out->baseline_kd = or_float(y->baseline_kd, 0);
+    out->effort           = or_float(y->effort, 0);
+    out->effort_rate      = or_float(y->effort_rate, 0);
+    out->effort_rate_down = or_float(y->effort_rate_down, out->effort_rate);
+    out->effort_growth    = or_float(y->effort_growth, 0);
+    out->power            = or_float(y->power, 0);
+    out->brake            = or_float(y->brake, 0);
+    out->baseline_kp      = or_float(y->baseline_kp, 0);
+    out->baseline_kd      = or_float(y->baseline_kd, 0);
+    out->baseline_position = or_float(y->baseline_position, 0);
+    if (!out->actuated && y->gravity_count)
+        return document_fail(d, document_key(d, "joints[%d].gravity", j), "expected only on actuated joints");
+    if (out->effort_rate_down < out->effort_rate)
+        return document_fail(d, document_key(d, "joints[%d].effort_rate_down", j),
+                             "expected at least effort_rate (%g): effort must not go slower than it comes",
+                             out->effort_rate);
+    if (out->brake > 0 && out->type == JOINT_CONTINUOUS)
+        return document_fail(d, document_key(d, "joints[%d].brake", j),
+                             "expected only on joints with position limits; this one has nothing to brake before");
     return 0;
 }
 
@@ -292,23 +311,72 @@ static int observations(struct document *d, const struct yaml_robot *y, struct r
     return 0;
 }
 
+/* What this kind of baseline needs of a joint, and what would have no effect. */
+static int baseline_joint(struct document *d, const struct yaml_joint *y, const struct robot_config *c, int j)
+{
+    static const char *const names[] = { [BASELINE_ZERO] = "zero", [BASELINE_DAMP] = "damp", [BASELINE_HOLD] = "hold",
+                                         [BASELINE_POSTURE] = "posture" };
+    const struct joint_config *joint   = &c->joint[j];
+    const char                *kind    = names[c->baseline];
+    bool                       springs = c->baseline == BASELINE_HOLD || c->baseline == BASELINE_POSTURE;
+
+    if (c->baseline == BASELINE_ZERO && (joint->brake > 0 || y->gravity_count))
+        return document_fail(d, document_key(d, "joints[%d].%s", j, joint->brake > 0 ? "brake" : "gravity"),
+                             "expected only with a baseline that does something; baseline: {kind: zero} does not");
+    if (c->baseline != BASELINE_ZERO && !(joint->baseline_kd > 0))
+        return document_fail(d, document_key(d, "joints[%d].baseline_kd", j),
+                             "expected a damping gain above 0 for baseline %s", kind);
+    if (springs && !(joint->baseline_kp > 0))
+        return document_fail(d, document_key(d, "joints[%d].baseline_kp", j),
+                             "expected a stiffness above 0 for baseline %s", kind);
+    if (!springs && joint->baseline_kp > 0)
+        return document_fail(d, document_key(d, "joints[%d].baseline_kp", j),
+                             "expected only with baseline: {kind: hold} or posture; it has no effect here");
+    if ((c->baseline == BASELINE_POSTURE) != (y->baseline_position != NULL))
+        return document_fail(d, document_key(d, "joints[%d].baseline_position", j),
+                             c->baseline == BASELINE_POSTURE ? "expected the joint's position in the posture"
+                                                             : "expected only with baseline: {kind: posture}");
+    if (y->baseline_position && joint->type != JOINT_CONTINUOUS &&
+        !(joint->baseline_position >= joint->position_min && joint->baseline_position <= joint->position_max))
+        return document_fail(d, document_key(d, "joints[%d].baseline_position", j),
+                             "expected a position within the joint's limits, %g to %g", joint->position_min,
+                             joint->position_max);
+    return 0;
+}
+
+static int gravity(struct document *d, const struct yaml_joint *y, struct robot_config *c, int j)
+{
+    struct joint_config *joint = &c->joint[j];
+
+    if (y->gravity_count && c->gravity_by_robot)
+        return document_fail(d, document_key(d, "joints[%d].gravity", j),
+                             "expected nothing with baseline.gravity: robot; gravity would be compensated twice");
+    for (unsigned i = 0; i < y->gravity_count; i++) {
+        struct gravity_term *to = &joint->gravity[joint->ngravity++];
+
+        *to = (struct gravity_term){ .effort = *y->gravity[i].effort, .offset = or_float(y->gravity[i].offset, 0) };
+        for (unsigned k = 0; k < y->gravity[i].joints_count; k++) {
+            const char *key = document_key(d, "joints[%d].gravity[%u].joints[%u]", j, i, k);
+            int         of  = find_joint(d, c, key, y->gravity[i].joints[k]);
+
+            if (of < 0)
+                return -1;
+            if (c->joint[of].type == JOINT_PRISMATIC)
+                return document_fail(d, key, "expected joints that turn; %s slides", c->joint[of].name);
+            to->joint[to->n++] = of;
+        }
+    }
+    return 0;
+}
+
 static int baseline(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
-    c->baseline = (enum baseline_kind) * y->baseline.kind;
+    c->baseline         = (enum baseline_kind) * y->baseline.kind;
+    c->gravity_by_robot = y->baseline.gravity != NULL;
     for (int j = 0; j < c->nj; j++) {
-        const struct joint_config *joint = &c->joint[j];
-        if (!joint->actuated)
-            continue;
-        if (c->baseline != BASELINE_ZERO && !(joint->baseline_kd > 0))
-            return document_fail(d, document_key(d, "joints[%d].baseline_kd", j),
-                                 "expected a damping gain above 0 for baseline %s",
-                                 c->baseline == BASELINE_DAMP ? "damp" : "hold");
-        if (c->baseline == BASELINE_HOLD && !(joint->baseline_kp > 0))
-            return document_fail(d, document_key(d, "joints[%d].baseline_kp", j),
-                                 "expected a stiffness above 0 for baseline hold");
-        if (c->baseline != BASELINE_HOLD && joint->baseline_kp > 0)
-            return document_fail(d, document_key(d, "joints[%d].baseline_kp", j),
-                                 "expected only with baseline: {kind: hold}; it has no effect here");
+        if (c->joint[j].actuated &&
+            (baseline_joint(d, &y->joints[j], c, j) < 0 || gravity(d, &y->joints[j], c, j) < 0))
+            return -1;
     }
     return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "daemon/config.h"
 #include "daemon/config_schema.h"
+#include "daemon/filter.h"
 #include "daemon/rt/check.h"
 #include "planner/search.h"
 #include "planner/search.h"
@@ -29,10 +30,17 @@ static const struct number_rule rules[] = {
     { "joints[].position[]",           "rad (m if prismatic)",       -1000,       1000 },
     { "observation[].range[]",         "",               -1e6,        1e6 },
     { "joints[].velocity",             "rad/s (m/s if prismatic)",    1e-3,       1000 },
-    { "joints[].effort",               "N m (N if prismatic)",        1e-6,        1e5 },
+    { "joints[].effort",               "N m (N if prismatic)",        1e-6, FILTER_EFFORT_CEILING },
     { "joints[].effort_rate",          "N m/s (N/s if prismatic)",    1e-6,        1e8 },
+    { "joints[].effort_rate_down",     "N m/s (N/s if prismatic)",    1e-6,        1e8 },
+    { "joints[].effort_growth",        "N m (N if prismatic) within 250 ms", 1e-6, FILTER_EFFORT_CEILING },
+    { "joints[].power",                "W",                           1e-6,        1e6 },
+    { "joints[].brake",                "rad/s^2 (m/s^2 if prismatic)", 1e-3,       1e5 },
     { "joints[].baseline_kp",          "N m/rad (N/m if prismatic)",     0,        1e6 },
     { "joints[].baseline_kd",          "N m s/rad (N s/m if prismatic)", 0,        1e5 },
+    { "joints[].baseline_position",    "rad (m if prismatic)",       -1000,       1000 },
+    { "joints[].gravity[].effort",     "N m (N if prismatic)", -FILTER_EFFORT_CEILING, FILTER_EFFORT_CEILING },
+    { "joints[].gravity[].offset",     "rad",                        -1000,       1000 },
     { "action[].low",                  "",                            -1e6,        1e6 },
     { "action[].high",                 "",                            -1e6,        1e6 },
     { "action[].scale",                "N m (N if prismatic) per unit of action", -1e6, 1e6 },
@@ -98,6 +106,8 @@ static const struct number_rule rules[] = {
     { "gates.spread",                  "target standard deviations",  1e-6,        1e6 },
     { "gates.residual",                "target standard deviations",  1e-6,        1e6 },
     { "gates.position",                "shares of the position range",   0,          1 },
+    { "gates.drift",                   "usual errors",                 0.1,       1000 },
+    { "gates.baseline",                "control ticks",                  0,       1000 },
     { "gates.min_transitions",         "transitions",                    1,        1e6 },
     { "gates.promote_s",               "s",                            0.1,        600 },
     { "timeouts.state_stale_s",        "s",                           1e-3,          1 },

@@ -33,7 +33,8 @@ static const cyaml_strval_t input_words[]       = { { "identity", INPUT_IDENTITY
                                                     { "none", INPUT_NONE } };
 static const cyaml_strval_t predict_words[]     = { { "change", TARGET_CHANGE }, { "absolute", TARGET_ABSOLUTE } };
 static const cyaml_strval_t baseline_words[]    = { { "zero", BASELINE_ZERO }, { "damp", BASELINE_DAMP },
-                                                    { "hold", BASELINE_HOLD } };
+                                                    { "hold", BASELINE_HOLD }, { "posture", BASELINE_POSTURE } };
+static const cyaml_strval_t gravity_words[]     = { { "robot", 1 } };
 static const cyaml_strval_t exploration_words[] = { { "uniform", EXPLORE_UNIFORM }, { "smooth", EXPLORE_SMOOTH } };
 static const cyaml_strval_t next_words[]        = { { "auto", NEXT_AUTO }, { "operator", NEXT_OPERATOR } };
 static const cyaml_strval_t propagation_words[] = { { "tsinf", PARTICLES_TSINF }, { "ts1", PARTICLES_TS1 },
@@ -66,11 +67,23 @@ static const cyaml_schema_field_t rates_fields[] = {
     FLOAT(MAY, rates, latch_ms),
     CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t gravity_fields[] = {
+    FLOAT(MUST, gravity, effort),
+    FLOAT(MAY, gravity, offset),
+    LIST(MAY, gravity, joints, &a_text, 1, MAX_GRAVITY_ANGLES),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t a_gravity_term = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_gravity,
+                                                                         gravity_fields) };
 static const cyaml_schema_field_t joint_fields[] = {
     TEXT(MUST, joint, name),        WORD(MUST, joint, type, joint_words),
     BOOL(MUST, joint, actuated),    LIST(MAY, joint, position, &a_number, 2, 2),
     FLOAT(MUST, joint, velocity),   FLOAT(MAY, joint, effort),
     FLOAT(MAY, joint, effort_rate), FLOAT(MAY, joint, baseline_kp),
+    FLOAT(MAY, joint, effort_rate_down), FLOAT(MAY, joint, effort_growth),
+    FLOAT(MAY, joint, power),       FLOAT(MAY, joint, brake),
+    FLOAT(MAY, joint, baseline_position),
+    LIST(MAY, joint, gravity, &a_gravity_term, 1, MAX_GRAVITY),
     FLOAT(MAY, joint, baseline_kd), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t action_fields[] = {
@@ -89,6 +102,7 @@ static const cyaml_schema_field_t observation_fields[] = {
 };
 static const cyaml_schema_field_t baseline_fields[] = {
     WORD(MUST, baseline, kind, baseline_words),
+    WORD(MAY, baseline, gravity, gravity_words),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t exploration_fields[] = {
@@ -183,8 +197,17 @@ static const cyaml_schema_field_t gates_fields[] = {
     CYAML_FIELD_IGNORE("spread", CYAML_FLAG_DEFAULT),
     CYAML_FIELD_IGNORE("residual", CYAML_FLAG_DEFAULT),
     CYAML_FIELD_IGNORE("position", CYAML_FLAG_DEFAULT),
+    CYAML_FIELD_IGNORE("drift", MAY),
+    CYAML_FIELD_IGNORE("recoverable", MAY),
+    CYAML_FIELD_IGNORE("baseline", MAY),
     INT(MAY, gates, min_transitions),
     FLOAT(MAY, gates, promote_s),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t filter_fields[] = {
+    CYAML_FIELD_IGNORE("envelope", MAY),
+    CYAML_FIELD_IGNORE("window", MAY),
+    CYAML_FIELD_IGNORE("power", MAY),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t timeouts_fields[] = {
@@ -246,6 +269,7 @@ static const cyaml_schema_field_t robot_fields[] = {
     MAP(MAY, robot, planner),
     MAP(MAY, robot, trainer),
     MAP(MUST, robot, gates),
+    MAP(MAY, robot, filter),
     MAP(MAY, robot, timeouts),
     MAP(MAY, robot, cores),
     MAP(MAY, robot, paths),

@@ -12,13 +12,22 @@
 
 #include "daemon/config_lines.h"
 
+struct yaml_gravity {
+    double  *effort, *offset;
+    char   **joints;
+    unsigned joints_count;
+};
+
 struct yaml_joint {
     char    *name;
     int     *type; /* enum joint_type */
     bool    *actuated;
     double  *position; /* low, high */
     unsigned position_count;
-    double  *velocity, *effort, *effort_rate, *baseline_kp, *baseline_kd;
+    double  *velocity, *effort, *effort_rate, *effort_rate_down, *effort_growth, *power, *brake, *baseline_kp, *baseline_kd,
+        *baseline_position;
+    struct yaml_gravity *gravity;
+    unsigned             gravity_count;
 };
 
 struct yaml_action {
@@ -42,7 +51,8 @@ struct yaml_rates {
 };
 
 struct yaml_baseline {
-    int *kind; /* enum baseline_kind */
+    int *kind;    /* enum baseline_kind */
+    int *gravity; /* robot_config.gravity_by_robot */
 };
 
 struct yaml_exploration {
@@ -97,6 +107,10 @@ struct yaml_gates {
     double *promote_s;
 };
 
+struct yaml_filter {
+    char unused; /* stages are read from the document */
+};
+
 struct yaml_timeouts {
     double *state_stale_s, *command_valid_s, *robot_timeout_max_s, *stop_ramp_s, *stop_cap_s, *reset_s;
 };
@@ -138,6 +152,7 @@ struct yaml_robot {
     struct yaml_planner      planner;
     struct yaml_trainer      trainer;
     struct yaml_gates        gates;
+    struct yaml_filter       filter;
     struct yaml_timeouts     timeouts;
     struct yaml_cores        cores;
     struct yaml_paths        paths;

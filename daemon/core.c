@@ -7,6 +7,10 @@
 
 #include "daemon/core_parts.h"
 
+enum { LATE_MAX = 3 };                 /* of a hundred ticks                              */
+static const double LATE_TICKS    = 1.5;  /* between the beginnings of two: the second is late */
+static const double POSTURE_SPEED = 0.05; /* of the velocity limit                         */
+
 struct stop_text core_stop_text(enum stop_code c)
 {
     static const struct stop_text text[STOP_CODES] = {
@@ -34,14 +38,28 @@ struct stop_text core_stop_text(enum stop_code c)
         [STOP_SYSCALL]        = { "syscall", "a real-time thread made a system call that is not on its list, and was refused it",
                                   "limber status, realtime.syscalls, and the log name thread and call; report this, it should not "
                                   "happen; start limberd again" },
+        [STOP_SENSOR]         = { "sensor", "a joint's position or velocity stood still for fifty ticks while the other said that it moves",
+                                  "look at that joint's encoder and its cable, then limber reset" },
     };
     return text[c];
+}
+
+const char *core_fault_name(int i)
+{
+    static const char *const name[FAULT_COUNT] = {
+        "state_missing", "state_stale", "state_nonfinite", "state_range", "state_jump",    "state_rejected",
+        "position",      "estop",       "robot_fault",     "session",     "plan_late",     "plan_bad",
+        "effort",        "gates",       "stall",           "sensor_stuck", "sensor",       "tick_late",
+        "ticks_late",    "uncertain",   "mispredicted",    "drift",       "unrecoverable", "syscall",
+    };
+    return name[i];
 }
 
 const char *prearm_name(enum prearm p)
 {
     static const char *const name[PREARM_COUNT] = { "session",     "state_fresh", "no_faults", "estop_clear",
                                                     "inside",      "slow",        "not_latched", "timing_clean",
+                                                    "sensors",     "baseline",    "gravity",
                                                     "realtime",    "memory_locked", "store_writable", "model_or_exploration",
                                                     "syscalls",    "numeric_env" };
     return name[p];
@@ -107,6 +125,12 @@ void core_mode(struct core *c, struct core_output *out, enum mode_event e, enum 
     n->step          = c->step;
 }
 
+/* The filter's way to say that a joint has no such limit. */
+static double or_none(double limit)
+{
+    return limit > 0 ? limit : (double)INFINITY;
+}
+
 void core_init(struct core *c, const struct robot_config *config, uint64_t transitions)
 {
     memset(c, 0, sizeof *c);
@@ -123,15 +147,18 @@ void core_init(struct core *c, const struct robot_config *config, uint64_t trans
     for (int j = 0; j < config->nj; j++) {
         c->limits.actuated[j] = config->joint[j].actuated;
         c->limits.effort[j]   = config->joint[j].effort;
-        c->limits.step[j]     = config->joint[j].effort_rate * c->tick_s;
+        c->limits.up[j]       = config->joint[j].effort_rate * c->tick_s;
+        c->limits.down[j]     = config->joint[j].effort_rate_down * c->tick_s;
+        c->limits.low[j]      = config->joint[j].position_min;
+        c->limits.high[j]     = config->joint[j].position_max;
+        c->limits.brake[j]    = or_none(config->joint[j].brake);
+        c->limits.growth[j]   = or_none(config->joint[j].effort_growth);
+        c->limits.power[j]    = or_none(config->joint[j].power);
     }
+    c->limits.tick_s = c->tick_s;
     c->nend = config->task.nend;
     memcpy(c->end, config->task.end, sizeof c->end);
-    c->gate[GATE_PLAN_AGE].threshold = config->gates.plan_age.threshold;
-    c->gate[GATE_SPREAD].threshold   = config->gates.spread.threshold;
-    c->gate[GATE_RESIDUAL].threshold = config->gates.residual.threshold;
-    c->gate[GATE_POSITION].threshold = config->gates.position.threshold;
-    c->gate[GATE_POSITION].off       = config->gates.position.off;
+    core_gates_init(c);
 }
 
 void core_ready(struct core *c)
@@ -283,6 +310,7 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_EFFORT, EVENT_FAULT, STOP_EFFORT },
         { FAULT_SYSCALL, EVENT_FAULT, STOP_SYSCALL },
         { FAULT_GATES, EVENT_FAULT, STOP_GATES },
+        { FAULT_SENSOR, EVENT_FAULT, STOP_SENSOR },
         { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED }, /* stale too, but this says why */
         { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
         { FAULT_STALL, EVENT_STOP, STOP_STALL },
@@ -297,11 +325,42 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
             return;
         }
     }
-    /* The first implausible state already costs the learned controller its place (S4). */
-    if (fault & (FAULT_STATE_NONFINITE | FAULT_STATE_RANGE | FAULT_STATE_JUMP) && c->mode == MODE_ADVANCED) {
-        c->good_s = 0;
+    /* The first implausible state already costs the learned controller its place (S4); late ticks do (M2), but not a
+     * simulated robot's: machines that simulate are shared. */
+    uint32_t demotes = FAULT_STATE_NONFINITE | FAULT_STATE_RANGE | FAULT_STATE_JUMP | FAULT_SENSOR_STUCK |
+                       (c->config->hardware == HARDWARE_REAL ? FAULT_TICKS_LATE : 0);
+
+    if (!(fault & demotes))
+        return;
+    c->good_s = 0;
+    if (c->mode == MODE_ADVANCED)
         core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
+    else if (c->mode == MODE_EXPLORE && fault & FAULT_SENSOR_STUCK) /* and there is nothing to learn from it */
+        core_trial_abort(c, out, "a joint's sensor is stuck");
+}
+
+/* Of the last hundred ticks, this one included, how many came late? */
+static uint32_t lateness(struct core *c, const struct core_input *in, double gap_s)
+{
+    bool late = !in->lockstep && gap_s > LATE_TICKS * c->tick_s;
+
+    c->late_bits[1] = c->late_bits[1] << 1 | c->late_bits[0] >> 63;
+    c->late_bits[0] = c->late_bits[0] << 1 | late;
+    int n = __builtin_popcountll(c->late_bits[0]) + __builtin_popcountll(c->late_bits[1] & ((1ull << 36) - 1));
+    return (late ? FAULT_TICK_LATE : 0) | (n >= LATE_MAX ? FAULT_TICKS_LATE : 0);
+}
+
+/* Every fault is counted; one that stops nothing by itself is told when it comes up. */
+static void faults_count(struct core *c, uint32_t fault, struct core_output *out)
+{
+    const uint32_t tell = FAULT_SENSOR_STUCK | FAULT_TICKS_LATE;
+
+    for (int i = 0; i < FAULT_COUNT; i++) {
+        c->count_fault[i] += fault >> i & 1;
+        if (fault & ~c->told & tell & 1u << i)
+            core_notice(c, out, NOTICE_FAULT)->fault = i;
     }
+    c->told = fault & tell;
 }
 
 static void stopping_end(struct core *c, uint32_t fault, struct core_output *out)
@@ -315,17 +374,47 @@ static void stopping_end(struct core *c, uint32_t fault, struct core_output *out
 
 /* ---- effort ---- */
 
-/* The verified controller: nothing, damping, or holding the pose it was given. */
-static void baseline_effort(const struct core *c, double *tau)
+/* What holds a joint where it is against gravity. */
+static double gravity_effort(const struct core *c, int j)
 {
+    const struct joint_config *joint = &c->config->joint[j];
+    double                     tau   = 0;
+
+    for (int i = 0; i < joint->ngravity; i++) {
+        const struct gravity_term *g     = &joint->gravity[i];
+        double                     angle = g->offset;
+
+        for (int k = 0; k < g->n; k++)
+            angle += c->state.position[g->joint[k]];
+        tau += g->effort * cos(angle);
+    }
+    return tau;
+}
+
+/* The verified controller: nothing, damping, holding the pose where it took over, or on its way from there to a posture. */
+void core_baseline_effort(const struct core *c, double *tau)
+{
+    bool springs = c->mode == MODE_BASELINE && (c->config->baseline == BASELINE_HOLD || c->config->baseline == BASELINE_POSTURE);
+
     for (int j = 0; j < c->config->nj; j++) {
         const struct joint_config *joint = &c->config->joint[j];
 
-        tau[j] = 0;
+        tau[j] = gravity_effort(c, j);
         if (c->config->baseline != BASELINE_ZERO)
             tau[j] -= joint->baseline_kd * c->state.velocity[j];
-        if (c->config->baseline == BASELINE_HOLD)
+        if (springs) /* before it has taken over it holds what is there: nothing to pull at */
             tau[j] += joint->baseline_kp * (c->hold[j] - c->state.position[j]);
+    }
+}
+
+/* Posture: the pose that is held goes there, by POSTURE_SPEED of each joint's velocity limit. */
+static void posture_on(struct core *c)
+{
+    for (int j = 0; j < c->config->nj && c->config->baseline == BASELINE_POSTURE && c->mode == MODE_BASELINE; j++) {
+        const struct joint_config *joint = &c->config->joint[j];
+        double                     most = POSTURE_SPEED * joint->velocity * c->tick_s, way = joint->baseline_position - c->hold[j];
+
+        c->hold[j] += way > most ? most : way < -most ? -most : way;
     }
 }
 
@@ -437,6 +526,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
         fault |= FAULT_STALL;
     if (in->syscall_refused)
         fault |= FAULT_SYSCALL;
+    fault |= lateness(c, in, gap_s);
     supervise(c, fault, out);               /* stops and faults          */
     operate(c, in, out);                    /* the operator's wish       */
     core_trial_advance(c, in, out);         /* trial, transition         */
@@ -445,20 +535,24 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     fault |= core_playback(c, in, out);     /* plan, gates               */
     supervise(c, fault & FAULT_GATES, out);
 
-    baseline_effort(c, baseline);
+    posture_on(c);
+    core_baseline_effort(c, baseline);
     wanted_effort(c, baseline, want);
     enum command_mode mode = command_mode_of(c, fault);
     if (mode == COMMAND_TORQUE)
-        filter = filter_effort(&c->limits, want, baseline, c->sent, effort); /* safety filter */
+        filter = filter_effort(&c->limits, &c->window,
+                               &(struct filter_input){ want, baseline, c->sent, c->state.position, c->state.velocity },
+                               effort); /* safety filter */
     if (filter & FILTER_DAMP) {             /* not even the baseline is a number */
         fault |= FAULT_EFFORT;
         supervise(c, FAULT_EFFORT, out);
         mode = command_mode_of(c, fault);
         memset(effort, 0, sizeof effort);
     }
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < FILTER_STAGES; k++)
         c->count_filter[k] += filter >> k & 1;
     memcpy(c->sent, effort, sizeof c->sent);
+    filter_sent(&c->limits, &c->window, c->sent);
     command_write(c, mode, effort, out);    /* torque out                */
 
     if (c->boundary && mode_armed(c->mode)) {
@@ -469,5 +563,6 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
         }
     }
     stopping_end(c, fault, out);
+    faults_count(c, fault, out);
     record(c, in, fault, filter, want, out); /* experience               */
 }

@@ -32,8 +32,20 @@ enum fault_bit {
     FAULT_EFFORT          = 1 << 12, /* the baseline's own effort was not finite: fault         */
     FAULT_GATES           = 1 << 13, /* five gate trips within 10 s: fault                      */
     FAULT_STALL           = 1 << 14, /* no tick for as long as makes a state stale: stop        */
-    FAULT_SYSCALL         = 1 << 15, /* a real-time thread made an unlisted system call: fault  */
+    FAULT_SENSOR_STUCK    = 1 << 15, /* a joint's sensor stands still for ten ticks while another says that it moves */
+    FAULT_SENSOR          = 1 << 16, /* for fifty: fault                                        */
+    FAULT_TICK_LATE       = 1 << 17, /* this tick came more than half a period late             */
+    FAULT_TICKS_LATE      = 1 << 18, /* three of the last hundred did                           */
+    FAULT_UNCERTAIN       = 1 << 19, /* gate spread: the nets disagree                          */
+    FAULT_MISPREDICTED    = 1 << 20, /* gate residual: the last prediction was wrong            */
+    FAULT_DRIFT           = 1 << 21, /* gate drift: predictions have become worse               */
+    FAULT_UNRECOVERABLE   = 1 << 22, /* gate recoverable: the plan leads where no brake helps   */
+    FAULT_SYSCALL         = 1 << 23, /* a real-time thread made an unlisted system call: fault  */
 };
+enum { FAULT_COUNT = 24 };
+
+/* Of bit i (0 .. FAULT_COUNT - 1): as status and events call it. */
+const char *core_fault_name(int i);
 
 /* Why the robot was stopped; text in core_stop_text. */
 enum stop_code {
@@ -51,6 +63,7 @@ enum stop_code {
     STOP_GATES,
     STOP_STALL,
     STOP_SYSCALL,
+    STOP_SENSOR,
     STOP_CODES,
 };
 
@@ -69,8 +82,12 @@ enum prearm {
     PREARM_SLOW,         /* joints slower than 1 % of their velocity limit           */
     PREARM_NOT_LATCHED,  /* no stop or fault waits for a reset                       */
     PREARM_TIMING,       /* no tick missed in the last 5 s (a simulated robot may do without) */
+    PREARM_SENSORS,      /* no joint's sensor is stuck                               */
+    PREARM_BASELINE,     /* what the baseline would do is a number within the limits */
     PREARM_CORE_COUNT,
-    PREARM_REALTIME = PREARM_CORE_COUNT, /* FIFO, pinned (a simulated robot may do without) */
+    PREARM_GRAVITY = PREARM_CORE_COUNT, /* compensated by the robot side or by robot.yaml, not both; and not neither
+                                           where robot.yaml counts on the robot side  */
+    PREARM_REALTIME,     /* FIFO, pinned (a simulated robot may do without) */
     PREARM_MEMORY,       /* memory locked (likewise)                                 */
     PREARM_STORE,        /* experience can be written                                */
     PREARM_LEARNER,      /* a model is loaded, or exploration is configured          */
@@ -88,6 +105,9 @@ enum gate {
     GATE_SPREAD,    /* ensemble agrees: spread below the threshold, target std       */
     GATE_RESIDUAL,  /* last prediction was right: error below the threshold, target std */
     GATE_POSITION,  /* joints inside their limits                                    */
+    GATE_DRIFT,     /* predictions as good as they were: CUSUM below the threshold, usual errors */
+    GATE_RECOVERABLE, /* where the plan leads, every joint can still brake before its limit */
+    GATE_BASELINE,  /* the baseline's effort is a number, and near enough to change over to, ticks */
     GATE_COUNT,
 };
 const char *gate_name(enum gate g);
@@ -130,6 +150,8 @@ enum notice_kind {
     NOTICE_TRIAL_BEGIN, /* RUNNING begins                                           */
     NOTICE_TRIAL_END,   /* finished: all steps, or the task ended it; or aborted with a reason */
     NOTICE_GATE,        /* a gate tripped                                           */
+    NOTICE_UNFIT,       /* this model tripped gates twice within a minute           */
+    NOTICE_FAULT,       /* a fault bit (`fault`) that stops nothing has come up     */
 };
 
 struct notice {
@@ -140,6 +162,9 @@ struct notice {
     enum mode        from, to;
     enum stop_code   stop;
     enum gate        gate;
+    int              fault;  /* NOTICE_FAULT: its bit's index                                */
+    int              trips;  /* NOTICE_TRIAL_END: of gates during the trial                  */
+    uint64_t         model;  /* NOTICE_UNFIT                                                 */
     uint32_t         trial, step;
     enum trial_kind  trial_kind;
     int              ended; /* NOTICE_TRIAL_END: 1 + index of the task's end that did it, 0: none ... */
@@ -202,11 +227,28 @@ struct core_gate {
     uint64_t trips;
 };
 
+/* Scores of a gate that calibrates itself, trial by trial: how many, the worst and their sum; newest last. */
+enum { SCORE_TRIALS = 32, SCORES_CALIBRATED = 999 };
+struct score_log {
+    int    n[SCORE_TRIALS];
+    double worst[SCORE_TRIALS], sum[SCORE_TRIALS];
+    int    live_n;            /* of the trial under way: judged by those before it only */
+    double live_worst, live_sum;
+};
+
+/* What a joint's sensor said in a row without a change. */
+struct stuck_watch {
+    int    position, velocity;  /* good states with the same position, the same velocity != 0 */
+    double way;                 /* that the velocity says it went meanwhile, rad or m        */
+    double start;               /* position when the velocity began to stand still           */
+};
+
 /* Everything the core knows.  Readable by its owner only; the control thread publishes copies. */
 struct core {
     /* from the configuration, unchanging */
     const struct robot_config *config;
     struct filter_limits       limits;
+    int                        obs_position[MAX_JOINTS], obs_velocity[MAX_JOINTS]; /* index in x, -1: none */
     double                     tick_s;
     uint64_t                   tick_ns;
 
@@ -237,6 +279,9 @@ struct core {
     } step_start;
     bool               good;            /* this tick has a new good state          */
     bool               outside;         /* a joint beyond its limit and margin            */
+    struct stuck_watch stuck[MAX_JOINTS];
+    int                stuck_ticks;     /* of the worst of them                           */
+    uint64_t           late_bits[2];    /* last 128 ticks, newest in bit 0: came late     */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 
@@ -258,6 +303,12 @@ struct core {
     /* gates */
     struct core_gate gate[GATE_COUNT];
     double   good_s, need_s;            /* gates good for so long; needed for promotion           */
+    double   calm_s;                    /* good since the last trip, or since need_s was halved   */
+    struct score_log spread_log, residual_log;
+    double   drift;                     /* CUSUM of prediction errors, in units of the usual one  */
+    uint64_t model_trip_ns, tripped_model; /* the last trip that speaks against a model           */
+    uint64_t unfit_model;               /* told the main thread already                           */
+    int      trial_trips;
     uint64_t shadow_model;              /* model whose plans are being watched                    */
     int      shadow_plans;              /* good ones so far                                       */
     uint64_t trip_ns[5];
@@ -287,12 +338,15 @@ struct core {
     uint64_t command_seq;
     uint64_t answered_seq;              /* command that answered the last good state              */
     double   sent[MAX_JOINTS];          /* effort sent last                                       */
+    struct filter_window window;        /* ... and over the last 250 ms                           */
     double   stop_effort[MAX_JOINTS];   /* when stopping began                                    */
     uint64_t stopping_ns;
 
     /* counters */
     uint64_t count_missing, count_nonfinite, count_range, count_jump, count_plan_late;
-    uint64_t count_filter[3];           /* non-finite, absolute, rate                             */
+    uint64_t count_filter[FILTER_STAGES]; /* ticks in which each stage changed something         */
+    uint64_t count_fault[FAULT_COUNT];  /* ticks in which each bit was set                        */
+    uint32_t told;                      /* bits that a notice has been given of and that are still set */
     uint32_t prearm;                    /* bit p: check p has held for a second                   */
     uint64_t prearm_since_ns[PREARM_COUNT]; /* 0: does not hold now                              */
 };

@@ -3,7 +3,9 @@
  *     core.c          the step itself, modes, stops, operations, command
  *     core_state.c    joint state in: plausibility, observation, pre-arm checks
  *     core_trial.c    trials, exploration, transitions
- *     core_plan.c     plan playback, gates, requests to the planner */
+ *     core_sensors.c  sensors that stand still
+ *     core_plan.c     plan playback, requests to the planner
+ *     core_gates.c    the gates: judged, tripped, calibrated */
 #ifndef DAEMON_CORE_PARTS_H
 #define DAEMON_CORE_PARTS_H
 
@@ -19,6 +21,10 @@ void     core_prearm(struct core *c, const struct core_input *in);
 void     core_step_begins(struct core *c); /* at a boundary, after everything that looks back */
 bool     core_slow(const struct core *c);
 
+/* core_sensors.c: after a good state took the place of `before`, or (restart) has nothing before it.  Fault bits. */
+void     core_sensors(struct core *c, const struct joint_state *before, bool restart);
+uint32_t core_sensors_fault(const struct core *c);
+
 /* core_trial.c */
 void core_trial_advance(struct core *c, const struct core_input *in, struct core_output *out);
 void core_trial_abort(struct core *c, struct core_output *out, const char *reason);
@@ -33,6 +39,30 @@ void core_live_open(struct core *c);
 /* core_plan.c */
 uint32_t core_playback(struct core *c, const struct core_input *in, struct core_output *out);
 void     core_plan_request(struct core *c, struct plan_request *req, bool delayed);
+
+/* core_gates.c */
+void core_gates_init(struct core *c);
+
+/* Judges this boundary; index: into the newest plan, -1: none usable.  Sets fault bits. */
+void core_gates_judge(struct core *c, const struct core_input *in, int index, uint32_t *fault);
+
+/* Good or off, all of them. */
+bool core_gates_ok(const struct core *c);
+
+/* They are: towards promotion, and back from what trips have cost. */
+void core_gates_good(struct core *c);
+
+/* One was not while its plan drove: counted, told, demoted; a fault after too many. */
+void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault);
+
+/* A trial begins or is over: its scores are from now on what others are judged by. */
+void core_gates_trial(struct core *c);
+
+/* Largest of the newest scores that are enough for 99.9 %; infinite while there are fewer. */
+double core_gates_quantile(const struct score_log *log);
+
+/* core.c */
+void core_baseline_effort(const struct core *c, double *tau);
 
 static inline double core_planner_step_s(const struct core *c)
 {

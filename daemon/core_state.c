@@ -207,6 +207,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
 
         if (s->ready_count != c->state.ready_count) /* a new start pose is a new pose to hold */
             memcpy(c->hold, s->position, sizeof c->hold);
+        struct joint_state before = c->state;
         c->good       = true;
         c->state      = *s;
         c->state_ns   = c->now_ns;
@@ -214,7 +215,9 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->missing    = 0;
         c->rejected   = 0;
         observe(c, first);
+        core_sensors(c, &before, first);
     }
+    fault |= core_sensors_fault(c);
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
         c->estop       = s->estop;
         c->robot_fault = s->faults != 0;
@@ -251,6 +254,18 @@ bool core_slow(const struct core *c)
     return true;
 }
 
+/* The baseline could take over now: its effort is a number, and within the limit of every joint. */
+static bool baseline_ready(const struct core *c)
+{
+    double tau[MAX_JOINTS];
+
+    core_baseline_effort(c, tau);
+    for (int j = 0; j < c->config->nj; j++)
+        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j]))
+            return false;
+    return true;
+}
+
 void core_prearm(struct core *c, const struct core_input *in)
 {
     bool ok[PREARM_CORE_COUNT] = {
@@ -260,6 +275,8 @@ void core_prearm(struct core *c, const struct core_input *in)
         [PREARM_ESTOP]       = c->have_state && !c->estop,
         [PREARM_INSIDE]      = c->have_state && !outside(c, 0),
         [PREARM_SLOW]        = c->have_state && core_slow(c),
+        [PREARM_SENSORS]     = c->have_state && core_sensors_fault(c) == 0,
+        [PREARM_BASELINE]    = c->have_state && baseline_ready(c),
         [PREARM_NOT_LATCHED] = !c->latched && c->mode != MODE_FAULT,
         /* A simulated robot may do without: what a virtual machine's host takes away cannot be armed against. */
         [PREARM_TIMING] = in->timing_clean || c->config->hardware == HARDWARE_SIM,

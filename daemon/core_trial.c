@@ -23,6 +23,7 @@ static struct notice *trial_end(struct core *c, struct core_output *out, const c
     n->trial      = c->trial;
     n->step       = c->step;
     n->trial_kind = c->trial_kind;
+    n->trips      = c->trial_trips;
     snprintf(n->text, sizeof n->text, "%s", reason ? reason : "");
     core_trial_request(c, out, TRIAL_END);
     c->trial_phase = TRIAL_IDLE;
@@ -115,7 +116,7 @@ static void trial_begin(struct core *c, struct core_output *out)
     c->step_id++;
     c->plan_from_id = c->step_id + (uint64_t)c->delay;
     c->live.open    = false;
-    c->need_s       = c->config->gates.promote_s;
+    core_gates_trial(c);
     memset(c->explore, 0, sizeof c->explore);
     memcpy(c->hold, c->state.position, sizeof c->hold);
     n->trial      = c->trial;

@@ -177,9 +177,12 @@ static void end(struct experiment *e, const struct notice *n)
         journal_say(e->journal, "trial", "trial %u did not begin: %s", n->trial, n->text);
         return;
     }
-    e->row.ended = unix_now();
+    e->row.ended      = unix_now();
+    e->row.gate_trips = n->trips;
     snprintf(e->row.status, sizeof e->row.status, "%s", n->ok ? "finished" : "aborted");
     snprintf(e->row.reason, sizeof e->row.reason, "%s", n->text);
+    if (n->trips)
+        journal_say(e->journal, "gate", "%d gate trip%s in trial %u", n->trips, n->trips > 1 ? "s" : "", n->trial);
     if (n->ok)
         finished(e, n);
     else
@@ -211,7 +214,9 @@ void experiment_notice(struct experiment *e, const struct notice *n)
             e->start_sent = false;
         }
         break;
-    case NOTICE_GATE: break;
+    case NOTICE_GATE:
+    case NOTICE_UNFIT:
+    case NOTICE_FAULT: break;
     }
 }
 
@@ -298,7 +303,7 @@ static bool promotable(struct experiment *e, const struct core *core)
 {
     bool seen = core->shadow_model == atomic_load(&e->shared->model_version); /* the gates know the newest model */
 
-    if (seen && core->good_s >= e->config->gates.promote_s) {
+    if (seen && core->good_s >= core->need_s) {
         e->unripe_since_s = 0;
         return true;
     }

@@ -1,43 +1,139 @@
 #include "daemon/filter.h"
 
 #include <math.h>
+#include <string.h>
 
-/* Comparisons, not fmin/fmax: those turn NaN into a limit, that is, into full torque. */
-static double clip(double x, double lo, double hi)
+static const double WINDOW_S = 0.25;
+
+const char *filter_stage_name(enum filter_stage s)
 {
-    return x < lo ? lo : x > hi ? hi : x;
+    static const char *const name[FILTER_STAGES] = { "nonfinite", "envelope", "absolute", "rate", "window", "power", "damp" };
+
+    return name[s];
 }
 
-uint32_t filter_effort(const struct filter_limits *lim, const double *want, const double *baseline, const double *last,
+/* Comparisons that a NaN fails, so that it ends up where the last stage sees it; not fmin and fmax, which turn NaN into a
+ * limit, that is, into full torque. */
+static double clip(double x, double lo, double hi)
+{
+    if (!(x >= lo))
+        x = lo;
+    return !(x <= hi) ? hi : x;
+}
+
+/* clip, and `bit` where that changed anything. */
+static double stage(double x, double lo, double hi, uint32_t bit, uint32_t *bits)
+{
+    double y = clip(x, lo, hi);
+
+    if (!(y == x))
+        *bits |= bit;
+    return y;
+}
+
+bool filter_can_stop(double distance, double v, double brake, double tick_s)
+{
+    v = v <= 0 ? 0 : v;
+    return v * v <= 2 * brake * (distance - 2 * tick_s * v);
+}
+
+static double envelope(const struct filter_limits *lim, const struct filter_input *in, int j, double tau, uint32_t *bits)
+{
+    double q = in->position[j], v = in->velocity[j], inf = (double)INFINITY;
+
+    if (lim->brake[j] >= inf)
+        return tau;
+    double hi = filter_can_stop(lim->high[j] - q, v, lim->brake[j], lim->tick_s) ? inf : 0;
+    double lo = filter_can_stop(q - lim->low[j], -v, lim->brake[j], lim->tick_s) ? -inf : 0;
+    if (!isfinite(q) || !isfinite(v))
+        lo = hi = 0;
+    return stage(tau, lo, hi, FILTER_ENVELOPE, bits);
+}
+
+/* Away from zero by `up`; towards it by `down`; what is left of `down` at zero goes on beyond it, by at most `up`. */
+static double rate(const struct filter_limits *lim, const struct filter_input *in, int j, double tau, uint32_t *bits)
+{
+    double last = fabs(in->last[j]), up = lim->up[j], down = lim->down[j];
+    double most = last + up, least = last - down < -up ? -up : last - down;
+
+    return in->last[j] < 0 ? stage(tau, -most, -least, FILTER_RATE, bits) : stage(tau, least, most, FILTER_RATE, bits);
+}
+
+static double windowed(const struct filter_limits *lim, const struct filter_window *w, int j, double tau, uint32_t *bits)
+{
+    double least = (double)INFINITY, most = -(double)INFINITY;
+
+    if (lim->growth[j] >= (double)INFINITY)
+        return tau;
+    for (int p = 0; p < WINDOW_PARTS; p++) {
+        least = w->least[p][j] < least ? w->least[p][j] : least;
+        most  = w->most[p][j] > most ? w->most[p][j] : most;
+    }
+    return stage(tau, (most < 0 ? most : 0) - lim->growth[j], (least > 0 ? least : 0) + lim->growth[j], FILTER_WINDOW, bits);
+}
+
+static double powered(const struct filter_limits *lim, const struct filter_input *in, int j, double tau, uint32_t *bits)
+{
+    double v = fabs(in->velocity[j]), most = (double)INFINITY;
+
+    if (lim->power[j] >= (double)INFINITY)
+        return tau;
+    if (!isfinite(v))
+        most = 0;
+    else if (v > 0)
+        most = lim->power[j] / v;
+    return stage(tau, -most, most, FILTER_POWER, bits);
+}
+
+static double joint(const struct filter_limits *lim, const struct filter_window *w, const struct filter_input *in, int j,
+                    uint32_t *bits)
+{
+    double effort = lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
+    double tau    = in->want[j];
+
+    if (!isfinite(tau)) {
+        *bits |= FILTER_NONFINITE;
+        tau = in->baseline[j];
+    }
+    if (!isfinite(tau)) {
+        *bits |= FILTER_DAMP;
+        tau = 0;
+    }
+    tau = envelope(lim, in, j, tau, bits);
+    tau = stage(tau, -effort, effort, FILTER_ABSOLUTE, bits);
+    tau = rate(lim, in, j, tau, bits);
+    tau = windowed(lim, w, j, tau, bits);
+    tau = powered(lim, in, j, tau, bits);
+    tau = rate(lim, in, j, tau, bits); /* the stages between may have asked for less than may go at once */
+    tau = clip(tau, -effort, effort);  /* rounding of last +- step */
+    if (!isfinite(tau)) {
+        *bits |= FILTER_DAMP;
+        tau = 0;
+    }
+    return tau;
+}
+
+uint32_t filter_effort(const struct filter_limits *lim, const struct filter_window *window, const struct filter_input *in,
                        double *out)
 {
     uint32_t bits = 0;
 
-    for (int j = 0; j < lim->nj; j++) {
-        if (!lim->actuated[j]) {
-            out[j] = 0;
-            continue;
-        }
-        double tau = want[j];
-        if (!isfinite(tau)) {
-            bits |= FILTER_NONFINITE;
-            tau = baseline[j];
-        }
-        if (!isfinite(tau)) {
-            bits |= FILTER_DAMP;
-            tau = 0;
-        }
-        double bounded = clip(tau, -lim->effort[j], lim->effort[j]);
-        if (bounded != tau)
-            bits |= FILTER_ABSOLUTE;
-        double slow = clip(bounded, last[j] - lim->step[j], last[j] + lim->step[j]);
-        if (slow != bounded)
-            bits |= FILTER_RATE;
-        out[j] = clip(slow, -lim->effort[j], lim->effort[j]);
-        if (!isfinite(out[j])) {
-            bits |= FILTER_DAMP;
-            out[j] = 0;
-        }
-    }
+    for (int j = 0; j < lim->nj; j++)
+        out[j] = lim->actuated[j] ? joint(lim, window, in, j, &bits) : 0;
     return bits;
+}
+
+void filter_sent(const struct filter_limits *lim, struct filter_window *w, const double *sent)
+{
+    if (w->ticks > 0 && w->ticks * lim->tick_s >= WINDOW_S / (WINDOW_PARTS - 1)) {
+        w->part  = (w->part + 1) % WINDOW_PARTS;
+        w->ticks = 0;
+    }
+    for (int j = 0; j < lim->nj; j++) {
+        double *least = &w->least[w->part][j], *most = &w->most[w->part][j];
+
+        *least = w->ticks == 0 || sent[j] < *least ? sent[j] : *least;
+        *most  = w->ticks == 0 || sent[j] > *most ? sent[j] : *most;
+    }
+    w->ticks++;
 }

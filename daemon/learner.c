@@ -210,14 +210,12 @@ static void judge_report(struct learner *l)
     }
 }
 
-static void roll_back(struct learner *l, double rmse, double limit)
+static void roll_back(struct learner *l, const char *reason)
 {
     struct ensemble older = { 0 };
-    char            path[PATH_SIZE + 32], why[240], reason[160];
+    char            path[PATH_SIZE + 32], why[240];
     uint64_t        bad = l->incumbent.version;
 
-    snprintf(reason, sizeof reason, "one-step error %.4f on the newest trial exceeds %.4f, three times the recent median", rmse,
-             limit);
     if (!l->parent) {
         journal_say(l->journal, "model", "version %llu should be rolled back (%s), but there is no older model",
                     (unsigned long long)bad, reason);
@@ -239,6 +237,21 @@ static void roll_back(struct learner *l, double rmse, double limit)
     snprintf(l->last, sizeof l->last, "version %llu rolled back to %llu: %s", (unsigned long long)bad,
              (unsigned long long)older.version, reason);
     journal_say(l->journal, "model", "%s", l->last);
+}
+
+static void foreseen_worse(struct learner *l, double rmse, double limit)
+{
+    char reason[160];
+
+    snprintf(reason, sizeof reason, "one-step error %.4f on the newest trial exceeds %.4f, three times the recent median", rmse,
+             limit);
+    roll_back(l, reason);
+}
+
+void learner_unfit(struct learner *l, uint64_t version)
+{
+    if (version && version == l->incumbent.version)
+        roll_back(l, "it tripped gates twice within a minute");
 }
 
 /* ---- the trainer process ---- */
@@ -460,7 +473,7 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
         bool back             = judge_rollback(rmse, l->prequential, l->nprequential, &limit);
         remember_error(l, rmse);
         if (back)
-            roll_back(l, rmse, limit);
+            foreseen_worse(l, rmse, limit);
     }
     remember(l, data);
     if (!learn)

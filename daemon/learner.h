@@ -72,6 +72,9 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
  * ordered to be learned.  Random trials have no prediction. */
 void learner_trial(struct learner *l, struct trial_row *row, const struct trial_data *data, bool learn);
 
+/* The core says that this model tripped gates twice within a minute: rolled back, where it is still the one in use. */
+void learner_unfit(struct learner *l, uint64_t version);
+
 /* Called often: ends a trainer that has been training without a word for a minute. */
 void learner_tick(struct learner *l);
 

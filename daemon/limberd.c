@@ -382,6 +382,10 @@ static void take_reports(struct daemon *d)
                 mode_changed(d, n);
             else if (n->kind == NOTICE_GATE)
                 journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step, n->trial);
+            else if (n->kind == NOTICE_UNFIT)
+                learner_unfit(&d->learner, n->model);
+            else if (n->kind == NOTICE_FAULT)
+                journal_say(&d->journal, "fault", "%s%s", core_fault_name(n->fault), mode_armed(d->core.mode) ? ": the baseline takes over" : "");
         }
         ring_pop(&s->report_ring);
     }
@@ -457,13 +461,23 @@ static void publish_telemetry(struct daemon *d)
     }
 }
 
+bool daemon_gravity_terms(const struct daemon *d)
+{
+    for (int j = 0; j < d->config.nj; j++)
+        if (d->config.joint[j].ngravity)
+            return true;
+    return false;
+}
+
 /* What only the host can vouch for before arming. */
 static uint32_t host_prearm(const struct daemon *d)
 {
     bool sim     = d->config.hardware == HARDWARE_SIM;
     bool learner = atomic_load(&d->shared->model_version) || d->config.exploration.kind != EXPLORE_NONE;
 
-    return (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
+    bool gravity = d->hello.gravity_compensated ? !daemon_gravity_terms(d) : !d->config.gravity_by_robot;
+
+    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
            (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |
            (uint32_t)(!atomic_load(&d->shared->refused) && (sim || threads_restricted(d))) << PREARM_SYSCALLS |

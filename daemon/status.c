@@ -76,10 +76,11 @@ static json_t *link_json(const struct daemon *d)
 
 static json_t *trial_json(const struct trial_row *t)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:I}", "number", (json_int_t)t->number, "kind",
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:I, s:o}", "number", (json_int_t)t->number, "kind",
                      t->kind, "task", t->task, "status", t->status, "reason", t->reason, "steps", t->steps, "missing",
                      experiment_missing(t), "return", number(t->ret), "reported_return", number(t->reported_return),
-                     "prequential_rmse", number(t->prequential_rmse), "model", (json_int_t)t->model_last);
+                     "prequential_rmse", number(t->prequential_rmse), "model", (json_int_t)t->model_last, "gate_trips",
+                     t->gate_trips >= 0 ? count((uint64_t)t->gate_trips) : json_null());
 }
 
 static const char *phase_name(const struct daemon *d)
@@ -184,6 +185,15 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p)
     case PREARM_NOT_LATCHED: return d->core.latched ? "a stop waits for limber reset" : "no stop waits for a reset";
     case PREARM_TIMING:
         return sim ? "a simulated robot may miss ticks; real hardware must not have in the last 5 s" : "no tick missed in the last 5 s";
+    case PREARM_SENSORS: return "no joint's position stands still while its velocity says that it moves, nor the other way round";
+    case PREARM_BASELINE: return "what the baseline would do now is within every joint's effort";
+    case PREARM_GRAVITY:
+        return !d->has_hello                   ? "no robot side has said Hello"
+               : d->hello.gravity_compensated ? daemon_gravity_terms(d) ? "the robot side compensates gravity and so does joints[].gravity: take that out"
+                                                                        : "the robot side compensates gravity"
+               : d->config.gravity_by_robot   ? "baseline.gravity counts on the robot side, which does not compensate gravity"
+               : daemon_gravity_terms(d)      ? "the baseline compensates gravity"
+                                              : "nobody compensates gravity: the baseline holds what is not loaded by it";
     case PREARM_REALTIME:
         return d->realtime.scheduling ? "FIFO priorities and cores granted"
                : sim                  ? "not granted; a simulated robot may do without"
@@ -217,20 +227,69 @@ static json_t *prearm_json(const struct daemon *d)
     return list;
 }
 
+static const struct gate_config *gate_config_of(const struct daemon *d, enum gate g)
+{
+    switch (g) {
+    case GATE_SPREAD: return &d->config.gates.spread;
+    case GATE_RESIDUAL: return &d->config.gates.residual;
+    case GATE_POSITION: return &d->config.gates.position;
+    case GATE_PLAN_AGE: return &d->config.gates.plan_age;
+    case GATE_DRIFT: return &d->config.gates.drift;
+    case GATE_RECOVERABLE: return &d->config.gates.recoverable;
+    case GATE_BASELINE: return &d->config.gates.baseline;
+    default: return NULL;
+    }
+}
+
+/* Why a gate that is configured only counts for now. */
+static const char *gate_waits(const struct daemon *d, enum gate g)
+{
+    if (g == GATE_DRIFT)
+        return "counts only until a hundred prediction errors say what is usual";
+    return d->core.transitions < (uint64_t)d->config.gates.min_transitions ? "counts only until gates.min_transitions"
+                                                                           : "counts only until 999 scores calibrate it";
+}
+
+/* How often each stage of the filter changed an effort, ticks; and why stages are off. */
+static json_t *filter_json(const struct daemon *d)
+{
+    json_t *o = json_object(), *off = json_object();
+    const struct {
+        enum filter_stage         stage;
+        const struct gate_config *cfg;
+    } may[] = { { STAGE_ENVELOPE, &d->config.filter.envelope },
+                { STAGE_WINDOW, &d->config.filter.window },
+                { STAGE_POWER, &d->config.filter.power } };
+
+    for (int s = 0; s < FILTER_STAGES; s++)
+        json_object_set_new(o, filter_stage_name((enum filter_stage)s), count(d->core.count_filter[s]));
+    for (size_t i = 0; i < sizeof may / sizeof may[0]; i++)
+        if (may[i].cfg->off)
+            json_object_set_new(off, filter_stage_name(may[i].stage), json_string(may[i].cfg->off_reason));
+    json_object_set_new(o, "off", off);
+    return o;
+}
+
+/* Ticks in which each fault bit was set. */
+static json_t *faults_json(const struct daemon *d)
+{
+    json_t *o = json_object();
+
+    for (int i = 0; i < FAULT_COUNT; i++)
+        json_object_set_new(o, core_fault_name(i), count(d->core.count_fault[i]));
+    return o;
+}
+
 static json_t *gates_json(const struct daemon *d)
 {
     json_t *list = json_array();
 
     for (int g = 0; g < GATE_COUNT; g++) {
         const struct core_gate   *gate = &d->core.gate[g];
-        const struct gate_config *cfg  = g == GATE_SPREAD     ? &d->config.gates.spread
-                                         : g == GATE_RESIDUAL ? &d->config.gates.residual
-                                         : g == GATE_POSITION ? &d->config.gates.position
-                                         : g == GATE_PLAN_AGE ? &d->config.gates.plan_age
-                                                              : NULL;
-        const char *off = cfg && cfg->off ? cfg->off_reason : gate->off ? "counts only until gates.min_transitions" : NULL;
+        const struct gate_config *cfg  = gate_config_of(d, (enum gate)g);
+        const char *off = cfg && cfg->off ? cfg->off_reason : gate->off ? gate_waits(d, (enum gate)g) : NULL;
         json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:s?, s:I, s:b, s:o}", "name", gate_name((enum gate)g),
-                                              "threshold", cfg && !cfg->off ? number(cfg->threshold) : json_null(), "unit",
+                                              "threshold", cfg && !cfg->off ? number(gate->threshold) : json_null(), "unit",
                                               gate_unit((enum gate)g), "off", off, "trips", (json_int_t)gate->trips, "ok",
                                               (int)gate->ok, "value", number(gate->value)));
     }
@@ -264,7 +323,7 @@ char *status_json(const struct daemon *d)
     const struct core *c = &d->core;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:{s:s, s:s}, s:o, s:o, s:o, "
                           "s:o, s:{s:I, s:I}, s:{s:b, s:o, s:o, s:o}, "
-                          "s:o, s:o, s:{s:I, s:I, s:I}, s:o}",
+                          "s:o, s:o, s:o, s:o, s:o}",
                           "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
                           d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s",
                           (double)(clock_now_ns() - d->started_ns) * 1e-9, "config", d->config.file, "run_dir",
@@ -274,9 +333,8 @@ char *status_json(const struct daemon *d)
                           planner_json(d), "control", control_json(d), "memory", "resident_kb",
                           (json_int_t)resident_kb(), "resident_start_kb", (json_int_t)d->resident_start_kb, "realtime",
                           "ok", (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings",
-                          warnings_json(d), "syscalls", threads_syscalls_json(d), "threads", threads_json(d), "prearm", prearm_json(d), "gates", gates_json(d), "filter", "nonfinite",
-                          (json_int_t)c->count_filter[0], "absolute", (json_int_t)c->count_filter[1], "rate",
-                          (json_int_t)c->count_filter[2], "events", events_json(d));
+                          warnings_json(d), "syscalls", threads_syscalls_json(d), "threads", threads_json(d), "prearm", prearm_json(d),
+                          "gates", gates_json(d), "filter", filter_json(d), "faults", faults_json(d), "events", events_json(d));
 
     CHECK(o);
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));

@@ -531,7 +531,7 @@ struct trial_reader {
 static bool take_trial(struct store *s, sqlite3_stmt *st, void *reader)
 {
     struct trial_reader *r = reader;
-    struct trial_row     t = { .id = sqlite3_column_int64(st, 0) };
+    struct trial_row     t = { .id = sqlite3_column_int64(st, 0), .gate_trips = -1 };
 
     (void)s;
     t.number = (uint32_t)sqlite3_column_int64(st, 1);

@@ -172,6 +172,7 @@ static void fill_plan(struct planner *p, int slot, const struct plan_request *re
         memcpy(p->plan.action[h], a + h * p->plan.na, (size_t)p->plan.na * sizeof *a);
     p->plan.cost = cost <= (double)ROLLOUT_WORST ? cost : (double)ROLLOUT_WORST;
     rollout_predict(&p->rollout, slot, a, p->plan.predicted, &p->plan.spread);
+    memcpy(p->plan.out_std, p->rollout.net[slot].out_std, sizeof p->plan.out_std);
     p->plan.finished_ns = req->deadline_ns == UINT64_MAX ? req->requested_ns : clock_now_ns();
 }
 

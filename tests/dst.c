@@ -1,30 +1,22 @@
-#include "tests/dst.h"
-
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/rt/clock.h"
 #include "daemon/rt/rtsan.h"
-
-enum { NX = 4, HISTORY = 8 };
+#include "tests/dst_world.h"
 
 /* ---- plant: cart and pole, hanging at theta = 0; semi-implicit Euler, 4 sub-steps a tick ---- */
 
-struct plant {
-    double q[2], v[2];
-};
-
-static void plant_step(struct plant *p, double force, double dt)
+void plant_step(struct plant *p, double force, double dt)
 {
-    const double mc = 10.47, mp = 5.02, l = 0.3, inertia = 0.15, g = 9.81;
+    const double mc = 10.47, mp = 5.02 * p->load, l = 0.3, inertia = 0.15, g = 9.81;
 
     for (int i = 0; i < 4; i++) {
         double s = sin(p->q[1]), c = cos(p->q[1]), h = dt / 4;
         double a11 = mc + mp, a12 = -mp * l * c, a22 = mp * l * l + inertia;
-        double b1 = force - p->v[0] - mp * l * s * p->v[1] * p->v[1], b2 = -p->v[1] - mp * g * l * s;
+        double b1 = force - p->load * p->v[0] - mp * l * s * p->v[1] * p->v[1], b2 = -p->v[1] - mp * g * l * s;
         double det = a11 * a22 - a12 * a12;
 
         p->v[0] += h * (a22 * b1 - a12 * b2) / det;
@@ -40,57 +32,6 @@ static void plant_step(struct plant *p, double force, double dt)
 
 /* ---- the world ---- */
 
-struct world {
-    const struct dst_options *o;
-    struct dst_result        *r;
-    struct rng                rng;
-    struct plant              plant;
-    struct receiver           receiver;
-    uint64_t                  now_ns, tick_ns, tick;
-    uint64_t                  session, seq;
-    int64_t                   ready_trial;
-    uint32_t                  ready_count;
-    bool                      reset_wanted;       /* the robot side takes a few ticks to get there */
-    uint64_t                  reset_tick;
-    uint32_t                  reset_trial;
-    struct joint_state        sent[HISTORY];      /* recent states, for late delivery */
-    struct joint_state        state;              /* what the core's io thread holds  */
-    bool                      state_new;
-    uint64_t                  silent_until;
-    bool                      estop;
-    uint64_t                  applied_seq;
-    double                    applied[2];
-    struct core               core;
-    struct core_output        out;
-    struct planner           *planner;
-    void                     *block;
-    struct plan               plan;
-    bool                      have_plan;
-    uint64_t                  foretold_seed;
-    /* ghosts: kept here, never read by the code under test */
-    bool                      g_armed, g_latched;
-    uint64_t                  g_last_good;        /* tick                              */
-    double                    g_last_effort[2];
-    bool                      g_last_torque;
-};
-
-static bool chance(struct world *w, double p)
-{
-    return p > 0 && rng_uniform(&w->rng) < p;
-}
-
-__attribute__((format(printf, 2, 3))) static void violated(struct world *w, const char *format, ...)
-{
-    if (w->r->violations++ == 0) {
-        int     n = snprintf(w->r->first, sizeof w->r->first, "tick %llu, %s: ", (unsigned long long)w->tick,
-                             mode_name(w->core.mode));
-        va_list args;
-        va_start(args, format);
-        vsnprintf(w->r->first + n, sizeof w->r->first - (size_t)n, format, args);
-        va_end(args);
-    }
-}
-
 void dst_config(struct robot_config *c)
 {
     memset(c, 0, sizeof *c);
@@ -102,7 +43,8 @@ void dst_config(struct robot_config *c)
     c->delay_steps = 1;
     c->nj          = 2;
     c->joint[0] = (struct joint_config){ .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .position_min = -3,
-                                         .position_max = 3, .velocity = 40, .effort = 300, .effort_rate = 15000 };
+                                         .position_max = 3, .velocity = 40, .effort = 300, .effort_rate = 15000,
+                                         .effort_rate_down = 15000 };
     c->joint[1] = (struct joint_config){ .name = "hinge", .type = JOINT_CONTINUOUS, .position_min = (double)-INFINITY,
                                          .position_max = (double)INFINITY, .velocity = 80 };
     c->na        = 1;
@@ -129,6 +71,9 @@ void dst_config(struct robot_config *c)
     c->gates.spread.off            = true;
     c->gates.residual.off          = true;
     c->gates.position.threshold    = 0.1;
+    c->gates.drift.off             = true;
+    c->gates.recoverable.off       = true;
+    c->gates.baseline.off          = true;
     c->gates.promote_s             = 0.2;
     c->timeouts.state_stale_s      = 0.12;
     c->timeouts.command_valid_s    = 0.12;
@@ -151,6 +96,7 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     w->r       = r;
     w->tick_ns = (uint64_t)(1e9 / cfg->control_hz);
     w->now_ns  = 1000 * NS_PER_S;
+    w->plant.load = 1;
     rng_seed(&w->rng, o->seed);
     w->session     = 1;
     w->ready_trial = -1;
@@ -158,6 +104,7 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     receiver_session(&w->receiver, w->session);
     core_init(&w->core, cfg, 0);
     core_ready(&w->core);
+    w->g_mode = w->core.mode;
     arena.size = planner_memsize(&cfg->planner, &cfg->model) + 64;
     if (posix_memalign(&w->block, 64, arena.size))
         abort();
@@ -199,25 +146,9 @@ static void world_state(struct world *w)
         s.applied_effort[j] = w->applied[j];
     }
     receiver_state_sent(&w->receiver, s.seq, w->now_ns);
-    if (chance(w, f->state_nan))
-        s.position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
-    if (chance(w, f->state_range))
-        s.velocity[0] = 1e6;
-    if (chance(w, f->state_jump))
-        s.position[1] += 1000;
+    weather_sensors(w, &s);
     w->sent[s.seq % HISTORY] = s;
-
-    w->state_new = false;
-    if (chance(w, f->silence))
-        w->silent_until = w->tick + 1 + rng_below(&w->rng, 20);
-    bool silent = w->tick < w->silent_until || (w->o->silent_from && w->tick >= w->o->silent_from);
-    if (silent || chance(w, f->state_lost))
-        return;
-    /* The io thread drops what is not newer (transport/session.h); a late state comes as the newest one a tick later. */
-    if (chance(w, f->state_late))
-        return;
-    w->state     = s;
-    w->state_new = true;
+    weather_link(w, &s);
 }
 
 static void world_operator(struct world *w, struct core_input *in)
@@ -244,82 +175,15 @@ static void world_operator(struct world *w, struct core_input *in)
 
 static void world_plan(struct world *w)
 {
-    const struct dst_faults *f = &w->o->faults;
-
     if (w->out.has_plan_request) {
         w->r->requests++;
         w->r->foretold += w->out.plan_request.seed == w->foretold_seed;
         w->foretold_seed = w->out.plan_request.next_seed;
     }
-    if (!w->out.has_plan_request || chance(w, f->plan_lost))
+    if (!w->out.has_plan_request)
         return;
     w->out.plan_request.deadline_ns = UINT64_MAX; /* no clock here */
-    planner_step(w->planner, 0, &w->out.plan_request, NULL, NULL, &w->plan);
-    if (chance(w, f->plan_nan))
-        w->plan.action[0][0] = (float)NAN;
-    if (chance(w, f->plan_wild))
-        w->plan.action[0][0] = 1e9f;
-    w->have_plan = true;
-}
-
-/* ---- invariants: safety.md §3.7, judged from outside ---- */
-
-static void check_command(struct world *w, const struct core_input *in)
-{
-    const struct joint_command *c      = &w->out.command;
-    bool                        torque = w->out.has_command && c->mode == COMMAND_TORQUE;
-
-    if (in->op.kind == OP_ARM && w->core.mode == MODE_BASELINE && !w->g_armed)
-        w->g_armed = true; /* the operator armed, and the core took it */
-    if (w->state_new && isfinite(w->state.position[0] + w->state.position[1] + w->state.velocity[0]))
-        w->g_last_good = w->tick;
-    if (w->core.trial_phase == TRIAL_RUNNING && w->reset_wanted)
-        violated(w, "a trial runs before its reset is done");
-    if (mode_armed(w->core.mode) && !w->g_armed)
-        violated(w, "armed without an operator (I5, I9)");
-    if (torque && !w->g_armed)
-        violated(w, "torque without an operator (I5)");
-    if (mode_armed(w->core.mode) && w->tick - w->g_last_good >= 3)
-        violated(w, "armed on a state %llu ticks old (I4)", (unsigned long long)(w->tick - w->g_last_good));
-    if (torque && w->state_new && w->state.estop)
-        violated(w, "torque with the e-stop pressed (I1)");
-    if (torque && w->state_new && w->state.faults)
-        violated(w, "torque with a robot fault (I2)");
-    for (int j = 0; torque && j < 2; j++) {
-        const struct joint_config *joint = &w->o->config->joint[j];
-        double                     rate  = joint->effort_rate / w->o->config->control_hz;
-
-        if (!isfinite(c->torque[j]) || !(fabs(c->torque[j]) <= joint->effort))
-            violated(w, "effort %g beyond %g (I8)", c->torque[j], joint->effort);
-        if (!(fabs(c->torque[j] - (w->g_last_torque ? w->g_last_effort[j] : 0)) <= rate * (1 + 1e-12)))
-            violated(w, "effort step beyond %g (I8)", rate);
-        w->g_last_effort[j] = c->torque[j];
-        w->r->effort_max    = fabs(c->torque[j]) > w->r->effort_max ? fabs(c->torque[j]) : w->r->effort_max;
-    }
-    w->g_last_torque = torque;
-    if (!mode_armed(w->core.mode) && w->core.mode != MODE_STOPPING)
-        w->g_armed = false;
-    if (torque && w->o->silent_from && w->tick >= w->o->silent_from)
-        w->r->silent_to_damp = w->tick - w->o->silent_from + 1;
-}
-
-/* A finished trial has all its steps, or the last of them left a bound of the task and none before did. */
-static void check_end(struct world *w, const struct notice *n)
-{
-    const struct task *t = &w->o->config->task;
-
-    w->r->trials++;
-    if (!n->ok)
-        return;
-    w->r->steps += n->step;
-    w->r->ended += n->ended > 0;
-    if (n->step < 1)
-        violated(w, "a trial finished before its first step");
-    if (!n->ended && (int)n->step < w->o->config->trials.steps) /* more where the last state was lost */
-        violated(w, "a trial finished after %u steps", n->step);
-    if (n->ended && (n->ended > t->nend ||
-                     ((double)n->value >= t->end[n->ended - 1].low && (double)n->value <= t->end[n->ended - 1].high)))
-        violated(w, "a trial ended by %g, which is inside", (double)n->value);
+    weather_plan(w, &w->out.plan_request, w->o->cheap);
 }
 
 static void hash(struct dst_result *r, const void *bytes, size_t n)
@@ -342,17 +206,13 @@ static void world_apply(struct world *w)
         w->reset_wanted = false;
         w->ready_trial  = w->reset_trial;
         w->ready_count++;
-        w->plant = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) } };
+        w->plant = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) }, .load = 1 };
         receiver_forget_command(&w->receiver);
     }
-    bool got = w->out.has_command && !chance(w, w->o->faults.command_lost) &&
-               receiver_command(&w->receiver, &w->out.command, w->now_ns + 1);
+    bool got = weather_command(w);
     receiver_estop(&w->receiver, w->estop);
     receiver_effort(&w->receiver, w->plant.q, w->plant.v, w->now_ns + 2, tau);
-    if (!isfinite(tau[0]) || !(fabs(tau[0]) <= 300) || tau[1] != 0)
-        violated(w, "the motor got %g, %g", tau[0], tau[1]);
-    if (w->estop && tau[0] != 0)
-        violated(w, "the motor was driven with the e-stop pressed");
+    check_motor(w, tau);
     w->applied_seq = got && w->out.command.mode == COMMAND_TORQUE ? w->out.command.seq : 0;
     memcpy(w->applied, tau, sizeof tau);
     w->r->driven_ticks += tau[0] != 0;
@@ -377,12 +237,14 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
             w->estop = true;
         else if (w->estop && chance(w, 0.05))
             w->estop = false;
+        weather_clock(w);
         world_state(w);
         in.now_ns    = w->now_ns + 1;
         in.state     = w->state.session ? &w->state : NULL;
         in.state_new = w->state_new;
         in.plan      = w->have_plan ? &w->plan : NULL;
         world_operator(w, &in);
+        check_input(w, &in);
         rt_body_begin();
         core_step(&w->core, &in, &w->out);
         rt_body_end();
@@ -398,8 +260,12 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
 
             if (n->kind == NOTICE_TRIAL_END)
                 check_end(w, n);
+            r->gate_trips += n->kind == NOTICE_GATE;
+            r->unfit += n->kind == NOTICE_UNFIT;
         }
     }
+    memcpy(r->fault, w->core.count_fault, sizeof r->fault);
+    memcpy(r->filter, w->core.count_filter, sizeof r->filter);
     free(w->block);
     free(w);
 }

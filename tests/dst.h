@@ -10,9 +10,16 @@
 /* Faults, as probabilities per tick unless said otherwise. */
 struct dst_faults {
     double state_lost, state_twice, state_late; /* link                                  */
+    double state_old;                           /* an old state instead of this one      */
     double state_nan, state_range, state_jump;  /* sensor                                */
-    double command_lost;
+    double sensor_stuck, velocity_stuck;        /* a joint's for some ticks              */
+    double sensor_slow, sensor_garbage;         /* lags; plausible noise; for some ticks */
+    double sender_clock;                        /* sample time is nonsense               */
+    double command_lost, command_twice, command_old, command_garbage;
     double plan_lost, plan_nan, plan_wild;      /* planner: nothing, NaN, out of bounds  */
+    double plan_late, spread_nan;               /* one or two steps late; spread no number */
+    double plant_heavy;                         /* three times the mass and friction, until the next reset */
+    double tick_late;                           /* the core is not run for up to six ticks */
     double estop, robot_fault;                  /* robot side                            */
     double restart;                             /* robot side starts anew: new session   */
     double stop, disarm, reset, arm;            /* a restless operator                   */
@@ -28,13 +35,23 @@ struct dst_options {
     uint64_t                   stop_at;       /* ticks at which one thing happens, 0: never */
     uint64_t                   silent_from;
     uint64_t                   estop_at;
+    bool                       cheap;         /* plans are drawn, not searched; predictions those of the healthy plant */
 };
+
+enum { DST_SENSORS = 4 }; /* sensor_stuck, velocity_stuck, sensor_slow, sensor_garbage */
 
 struct dst_result {
     uint64_t hash;            /* FNV-1a over every effort byte at the motors        */
     uint64_t armed_ticks, advanced_ticks, driven_ticks, transitions, trials;
     uint64_t violations;      /* of any invariant below; the first is described     */
     char     first[160];
+    uint64_t first_tick;
+    uint64_t dropped;         /* states that were not newer than the last           */
+    uint64_t events;          /* times that any fault was put in                    */
+    uint64_t fault[FAULT_COUNT]; /* ticks in which the core saw each                */
+    uint64_t filter[FILTER_STAGES]; /* ticks in which each stage changed something  */
+    uint64_t gate_trips, unfit;
+    uint64_t heavy, heavy_seen;  /* plans flown on a changed plant for 10 ticks or to a trip; trips */
     uint64_t silent_to_damp;  /* ticks from the last state to the last TORQUE command, where silent_from was set */
     uint64_t mode_ticks[MODE_COUNT];
     double   effort_max;
@@ -46,5 +63,23 @@ struct dst_result {
 void dst_config(struct robot_config *c);
 
 void dst_run(const struct dst_options *o, struct dst_result *r);
+
+/* The faults by name, with the rate that runs by name use and the fault bit that the core must raise (0: none, the link or
+ * the robot side deals with it). */
+struct dst_verb {
+    const char *name;
+    size_t      at; /* of its probability in struct dst_faults */
+    double      rate;
+    uint32_t    bit;
+};
+extern const struct dst_verb dst_verbs[];
+int                          dst_verb_count(void);
+
+/* Cheap plans, an operator who arms again and again, gates calibrated, and these verbs (bit i: dst_verbs[i]). */
+void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r);
+
+/* The same as a line for the environment of the test program, and back: -1 with a complaint printed. */
+void dst_line(uint64_t seed, uint64_t ticks, uint64_t verbs, char *line, size_t size);
+int  dst_line_run(const char *line, struct dst_result *r);
 
 #endif

@@ -159,6 +159,30 @@ static int load_planner(const char *section)
     return config_load(in_dir("robot.yaml"), &c, why, sizeof why);
 }
 
+TEST(stages_and_gates_that_nobody_gave_numbers_for_are_off_and_say_why)
+{
+    EXPECT(config_load(source("robots/cartpole/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT(c.filter.envelope.off && c.filter.window.off && c.filter.power.off && c.gates.recoverable.off);
+    EXPECT_STR(c.filter.window.off_reason, "joints[].effort_growth is not given");
+    EXPECT_STR(c.gates.recoverable.off_reason, "joints[].brake is not given");
+    EXPECT(c.gates.drift.off && c.gates.baseline.off);
+    EXPECT_STR(c.gates.drift.off_reason, "gates.drift is not given");
+    EXPECT(c.joint[0].effort_rate_down == c.joint[0].effort_rate);
+}
+
+TEST(spread_and_residual_can_find_their_thresholds_themselves)
+{
+    static const char *const set[] = { "gates.spread=auto", "gates.residual=auto",
+                                       "filter.envelope={off: \"the rail's end is soft\"}" };
+    struct config_changes    with  = { .set = set, .sets = 3, .task_copy = "x" };
+    char                    *text, dropped[KEYS_SIZE];
+
+    EXPECT(config_load_with(source("robots/cartpole/robot.yaml"), &with, &c, &text, dropped, why, sizeof why) == 0);
+    EXPECT(c.gates.spread.calibrated && !c.gates.spread.off && c.gates.residual.calibrated);
+    EXPECT_STR(c.filter.envelope.off_reason, "the rail's end is soft");
+    free(text);
+}
+
 TEST(every_planner_runs_by_its_name_alone_and_takes_its_own_keys)
 {
     const struct planner_config *p = &c.planner;
@@ -229,6 +253,12 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.trainer.reward_weight == 0.5 && c.trainer.spectral_norm == 3);
     EXPECT(c.gates.plan_age.threshold == 1.5 && c.gates.spread.threshold == 4 && c.gates.residual.threshold == 5.5);
     EXPECT(c.gates.position.off && c.gates.min_transitions == 300 && c.gates.promote_s == 1.5);
+    EXPECT(c.gates.drift.threshold == 6 && c.gates.baseline.threshold == 40 && !c.gates.recoverable.off);
+    EXPECT(!c.filter.envelope.off && !c.filter.window.off && !c.filter.power.off);
+    EXPECT(c.joint[0].effort_rate_down == 4000 && c.joint[0].effort_growth == 20 && c.joint[0].power == 60);
+    EXPECT(c.joint[0].brake == 15 && c.joint[1].effort_rate_down == 600 && c.joint[0].ngravity == 2);
+    EXPECT(c.joint[0].gravity[0].effort == 9 && c.joint[0].gravity[0].n == 1 && c.joint[0].gravity[0].joint[0] == 0);
+    EXPECT(c.joint[0].gravity[1].offset == 0.3 && c.joint[0].gravity[1].n == 2 && c.joint[0].gravity[1].joint[1] == 1);
     EXPECT(c.timeouts.state_stale_s == 0.02 && c.timeouts.command_valid_s == 0.03 &&
            c.timeouts.robot_timeout_max_s == 0.05 && c.timeouts.stop_ramp_s == 0.2 && c.timeouts.stop_cap_s == 0.4 &&
            c.timeouts.reset_s == 60);
@@ -512,6 +542,15 @@ static const struct edit robots[] = {
     { "plan_every: 1",         "plan_every: 1\n  delay_steps: 2", "  delay_steps", "rates.delay_steps: value \"2\":", "from 0 to 1" },
     { "{kind: zero}",          "{kind: damp}",           "- name: slider", "joints[0].baseline_kd: missing:", "for baseline damp" },
     { "effort: 300",           "baseline_kp: 5\n    effort: 300", "baseline_kp: 5", "joints[0].baseline_kp: value \"5\":", "only with baseline: {kind: hold}" },
+    { "effort: 300",           "brake: 5\n    effort: 300", "    brake: 5", "joints[0].brake: value \"5\":", "baseline: {kind: zero} does not" },
+    { "effort: 300",           "effort_rate_down: 14999\n    effort: 300", "    effort_rate_down", "joints[0].effort_rate_down: value \"14999\":", "at least effort_rate (15000)" },
+    { "effort: 300",           "effort_growth: 0\n    effort: 300", "    effort_growth", "joints[0].effort_growth: value \"0\":", "within 250 ms" },
+    { "velocity: 80",          "velocity: 80\n    power: 5", "    power: 5", "joints[1].power: value \"5\":", "only on actuated joints" },
+    { "effort: 300",           "baseline_position: 0\n    effort: 300", "    baseline_position", "joints[0].baseline_position: value \"0\":", "only with baseline: {kind: posture}" },
+    { "gates:",                "filter: {window: {off: \"\"}}\ngates:", "filter:", "filter.window.off: value \"\":", "expected the reason" },
+    { "gates:",                "filter: {power: 5}\ngates:", "filter:", "filter.power: value \"5\":", "its limits are joints[].power" },
+    { "gates:",                "gates:\n  drift: auto", "  drift", "gates.drift: value \"auto\":", "a number" },
+    { "gates:",                "gates:\n  recoverable: 3", "  recoverable", "gates.recoverable: value \"3\":", "its limits are joints[].brake" },
     { "exploration: {kind: uniform, amplitude: 1.0, smoothness: 0}\n\ntrials:", "trials:\n  random: 2", "  random: 2", "trials.random: value \"2\":", "only with exploration" },
     { "next: auto",            "next: operator\n  random: 2", "  random: 2", "trials.random: value \"2\":", "only with trials.next: auto" },
     { "count: 15",             "random: 0",              NULL, "trials.random: value \"0\":", "from 1 to 1000" },
@@ -590,6 +629,13 @@ static const struct edit arms[] = {
     { "next: operator",        "next: auto",             NULL, "trials.next: value \"auto\":", "expected operator with hardware: real" },
     { "delay_steps: 1",        "delay_steps: 0",         NULL, "rates.delay_steps: value \"0\":", "needs lockstep: true" },
     { "baseline_kp: 20,",      "baseline_kp: 0,",        NULL, "joints[1].baseline_kp: value \"0\":", "above 0 for baseline hold" },
+    { "{kind: hold}",          "{kind: posture}",        "name: shoulder", "joints[0].baseline_position: missing:", "position in the posture" },
+    { "{kind: hold}",          "{kind: hold, gravity: robot}", "     gravity:", "joints[0].gravity:", "compensated twice" },
+    { "joints: [shoulder, wrist]", "joints: [lift]",     NULL, "joints[0].gravity[1].joints[0]: value \"lift\":", "slides" },
+    { "joints: [shoulder, wrist]", "joints: [elbow]",    NULL, "joints[0].gravity[1].joints[0]: value \"elbow\":", "one of the joints" },
+    { "effort_rate: 600,",     "effort_rate: 600, brake: 3,", NULL, "joints[1].brake: value \"3\":", "nothing to brake before" },
+    { "position: {off: \"stiff end stops\"}", "position: 0.04", "velocity: 3", "joints[0].velocity: value \"3\":", "goes 0.21" },
+    { "  drift: 6",            "  drift: 6\n  recoverable: {off: \"no\"}", "  recoverable", "gates.recoverable:", "as joints[].brake is given" },
     { "init_std: [0.25, 0.75]", "init_std: [0.25]",      NULL, "planner.init_std: value \"[0.25]\":", "a list of 2" },
     { "init_std: [0.25, 0.75]", "init_std: [0.25, -1]",  NULL, "planner.init_std[1]: value \"-1\":", "from" },
     { "[cup_height, cup_tilt]", "[cup_tilt, cup_tilt]",  NULL, "extra[1]: value \"cup_tilt\":", "extra[0] has this one" },

@@ -61,7 +61,7 @@ TEST(no_invariant_breaks_by_the_clock_with_several_ticks_a_planner_step_either)
     config.control_hz           = 200;
     config.plan_every           = 4;
     config.pace                 = PACE_TIMER;
-    config.joint[0].effort_rate = 20000; /* 100 N a tick: it binds */
+    config.joint[0].effort_rate = config.joint[0].effort_rate_down = 20000; /* 100 N a tick: it binds */
     config.timeouts.state_stale_s = 0.015; /* three ticks */
     config.joint[0].velocity    = 400;
     config.joint[1].velocity    = 800;
@@ -369,4 +369,158 @@ TEST(a_quaternion_that_is_none_is_no_state)
     core_step(&w.core, &(struct core_input){ .now_ns = w.now_ns, .state = &w.s, .state_new = true, .aborted_trial = -1 }, &out);
     EXPECT(w.core.count_range == 1 && !w.core.good);
     EXPECT_NEAR((double)w.core.x[1], 0.5, 1e-6); /* what was known is kept */
+}
+
+/* ---- late ticks, stuck sensors, trips ---- */
+
+TEST(three_late_ticks_of_a_hundred_cost_a_real_robot_its_plan_and_a_simulated_one_nothing)
+{
+    struct dst_options o = { .seed = 4, .ticks = 20000, .operator_arms = true, .config = &config, .cheap = true,
+                             .faults = { .tick_late = 0.04, .arm = 0.05, .reset = 0.05 } };
+    struct dst_result  real, sim;
+
+    dst_config(&config);
+    config.timeouts.state_stale_s = 0.5; /* late, but not late enough to stop */
+    dst_run(&o, &sim);
+    config.hardware = HARDWARE_REAL;
+    dst_run(&o, &real);
+    EXPECT(sim.violations == 0 && real.violations == 0);
+    EXPECT(real.fault[17] > 100 && real.fault[18] > 100);
+    EXPECT(real.advanced_ticks > 100 && real.advanced_ticks < sim.advanced_ticks / 2);
+}
+
+/* States of a joint that goes on at 2 m/s: as told, with the position standing still from `from` on. */
+static enum mode stuck_for(struct watch *w, int states)
+{
+    watch_begin(w, &config, 1);
+    w->s.velocity[0] = 2;
+    watch_tick(w, 0.5, 0, 0);
+    w->core.mode        = MODE_EXPLORE; /* as a plan, but without one */
+    w->core.trial_phase = TRIAL_RUNNING;
+    w->core.trial_steps = 1000;
+    for (int i = 0; i < states; i++)
+        watch_tick(w, 0.5, 0, 0);
+    EXPECT((w->core.trial_phase == TRIAL_RUNNING) == (w->core.mode == MODE_EXPLORE));
+    return w->core.mode;
+}
+
+TEST(a_position_that_stands_still_under_a_velocity_ends_exploration_and_then_is_a_fault)
+{
+    static struct watch w;
+
+    EXPECT(stuck_for(&w, 9) == MODE_EXPLORE);
+    EXPECT(stuck_for(&w, 10) == MODE_BASELINE);
+    EXPECT(stuck_for(&w, 49) == MODE_BASELINE);
+    EXPECT(stuck_for(&w, 50) == MODE_FAULT && w.core.stop == STOP_SENSOR);
+}
+
+TEST(a_velocity_that_stands_still_is_stuck_only_where_the_positions_say_otherwise)
+{
+    static struct watch w;
+
+    watch_begin(&w, &config, 1);
+    w.s.velocity[0] = 2;
+    for (int i = 0; i < 60; i++) /* as evenly as it says */
+        watch_tick(&w, 0.08 * i, 0, 0);
+    EXPECT(w.core.stuck_ticks < 10);
+    watch_begin(&w, &config, 1);
+    for (int i = 0; i < 60; i++) /* the slider (40 m/s at most) swings meanwhile: 5 % of that is 2 m/s */
+        w.s.velocity[0] = 4, watch_tick(&w, 0.3 * sin(0.5 * i), 0, 0);
+    EXPECT(w.core.stuck_ticks >= 50);
+    watch_begin(&w, &config, 1);
+    w.s.velocity[0] = 0;
+    for (int i = 0; i < 60; i++) /* at rest */
+        watch_tick(&w, 0.1, 0, 0);
+    EXPECT(w.core.stuck_ticks == 0);
+}
+
+TEST(three_states_in_a_row_that_are_no_numbers_stop_the_robot_though_its_state_is_not_stale_yet)
+{
+    static struct watch w;
+
+    watch_begin(&w, &config, 1);
+    config.timeouts.state_stale_s = 1;
+    core_init(&w.core, &config, 0);
+    core_ready(&w.core);
+    watch_tick(&w, 0, 0, 0);
+    w.core.mode = MODE_BASELINE;
+    for (int i = 0; i < 3; i++) {
+        EXPECT(w.core.mode == MODE_BASELINE);
+        watch_tick(&w, (double)NAN, 0, 0);
+    }
+    EXPECT(w.core.mode == MODE_STOPPING && w.core.stop == STOP_STATE_REJECTED);
+}
+
+TEST(stages_of_the_filter_that_a_robot_has_numbers_for_are_at_work_and_others_are_not)
+{
+    struct dst_options o = { .seed = 2, .ticks = 100000, .operator_arms = true, .config = &config, .cheap = true };
+    struct dst_result  r;
+
+    dst_config(&config);
+    dst_run(&o, &r);
+    EXPECT(r.filter[STAGE_ENVELOPE] + r.filter[STAGE_WINDOW] + r.filter[STAGE_POWER] == 0);
+    config.baseline               = BASELINE_DAMP;
+    config.joint[0].baseline_kd   = 10;
+    config.joint[0].brake         = 0.2;
+    config.joint[0].position_max  = 0.1; /* its rail goes on */
+    config.joint[0].effort_growth = 60;
+    config.joint[0].power         = 5;
+    config.gates.position.off     = true;
+    o.faults                      = (struct dst_faults){ .arm = 0.05, .reset = 0.05, .state_lost = 0.05, .plan_lost = 0.05 };
+    dst_run(&o, &r);
+    EXPECT(r.violations == 0 && r.driven_ticks > 1000);
+    EXPECT(r.filter[STAGE_ENVELOPE] > 10 && r.filter[STAGE_WINDOW] > 10 && r.filter[STAGE_POWER] > 10);
+    EXPECT(r.effort_max > 60); /* the window moves on */
+}
+
+/* ---- the baseline ---- */
+
+TEST(the_baseline_compensates_gravity_as_robot_yaml_says_it_loads_the_joints)
+{
+    static struct core core;
+    double             tau[MAX_JOINTS];
+
+    dst_config(&config);
+    config.baseline               = BASELINE_DAMP;
+    config.joint[0].baseline_kd   = 2;
+    config.joint[0].gravity[0]    = (struct gravity_term){ .effort = 10, .n = 1, .joint = { 0 } };
+    config.joint[0].gravity[1]    = (struct gravity_term){ .effort = 4, .offset = 0.5, .n = 2, .joint = { 0, 1 } };
+    config.joint[0].ngravity      = 2;
+    core_init(&core, &config, 0);
+    core.state.position[0] = 0.3;
+    core.state.position[1] = -0.7;
+    core.state.velocity[0] = 0.1;
+    core_baseline_effort(&core, tau);
+    EXPECT_NEAR(tau[0], 10 * cos(0.3) + 4 * cos(0.3 - 0.7 + 0.5) - 0.2, 1e-12);
+    EXPECT(tau[1] == 0);
+}
+
+TEST(posture_takes_over_where_the_robot_is_and_goes_there_slowly)
+{
+    static struct watch w;
+    double              last = 0, q = 0, v = 0, most = 0;
+
+    watch_begin(&w, &config, 1);
+    config.baseline                   = BASELINE_POSTURE;
+    config.joint[0].baseline_kp       = 100;
+    config.joint[0].baseline_kd       = 20;
+    config.joint[0].baseline_position = 0.5;
+    core_init(&w.core, &config, 0);
+    core_ready(&w.core);
+    for (int i = 0; i < 500; i++) { /* a mass of 1 kg; too light for a semi-implicit step of 40 ms, so ten of 4 ms */
+        for (int k = 0; k < 10; k++) {
+            v += 0.004 * (last - 2 * v);
+            q += 0.004 * v;
+        }
+        w.s.velocity[0] = v;
+        watch_tick(&w, q, 0, 0);
+        if (i == 10) {
+            w.core.mode = MODE_DISARMED;
+            core_mode(&w.core, &(struct core_output){ 0 }, EVENT_ARM, STOP_NONE);
+        }
+        most = fmax(most, fabs(w.core.sent[0] - last));
+        last = w.core.sent[0];
+    }
+    EXPECT_NEAR(q, 0.5, 0.01);
+    EXPECT(most < 15); /* at once it would have been 50 N */
 }

@@ -752,6 +752,7 @@ TEST(with_delay_every_net_starts_from_its_own_prediction_under_the_pending_actio
             spread += sqrt(var) / (double)k.e.out_std[i] / 5;
         }
         EXPECT_NEAR(plan.spread, spread, 1e-4);
+        EXPECT(memcmp(plan.out_std, k.e.out_std, sizeof plan.out_std) == 0); /* what prediction errors are measured in */
         EXPECT(spread > 1e-3);
         kit_free(&k);
     }

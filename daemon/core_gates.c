@@ -1,0 +1,358 @@
+/* core_gates.c - the gates that decide whether a plan may move the robot: judged at every planner step, tripped, calibrated.
+ *
+ * Calibration is split conformal prediction (Vovk et al. 2005): where scores of good operation are exchangeable, the next
+ * one exceeds the ceil(0.999 (n + 1))-th smallest of n with a probability of at most 0.1 %.  With n = 999 that is the
+ * largest, so the largest of the newest finished trials that have 999 together is the threshold.  The trial under way is
+ * judged by those before it, whose states no model in force was trained on when it met them; what tripped enters at
+ * no more than 1.25 times the threshold, so that a fault cannot make itself the rule. */
+#include <math.h>
+#include <string.h>
+
+#include "daemon/core_parts.h"
+#include "daemon/rt/clock.h"
+
+enum {
+    TRIPS_FAULT    = 5,
+    TRIPS_WINDOW_S = 10,
+    NEED_MAX_S     = 10,
+    CALM_S         = 10,  /* good for so long: a trip counts half as much */
+    UNFIT_S        = 60,  /* a second trip against the same model within this: it should go */
+    SHADOW_PLANS   = 50,  /* planner steps, design: shadow run */
+    DRIFT_SCORES   = 100, /* prediction errors that say what is usual */
+    SCORES_LUMP    = 32,  /* shorter trials are taken together */
+};
+
+static const double DRIFT_SLACK    = 2;    /* an error of twice the usual is not drift yet ... */
+static const double DRIFT_ERROR    = 4;    /* ... and one of many times the usual is for the gate residual */
+static const double SCORE_RATCHET  = 1.25;
+static const double RECOVERABLE_SD = 3;    /* of the nets' disagreement, added to where the plan leads */
+
+const char *gate_name(enum gate g)
+{
+    static const char *const name[GATE_COUNT] = { "model",    "plan_age", "plan_finite", "shadow",   "spread",
+                                                  "residual", "position", "drift",       "recoverable", "baseline" };
+    return name[g];
+}
+
+const char *gate_unit(enum gate g)
+{
+    static const char *const unit[GATE_COUNT] = { "",            "planner steps",  "",             "plans",
+                                                  "target std",  "target std",     "share of range", "usual errors",
+                                                  "joints",      "control ticks" };
+    return unit[g];
+}
+
+/* ---- calibration ---- */
+
+static void score(struct score_log *log, double value, double threshold)
+{
+    double most = SCORE_RATCHET * threshold;
+
+    value          = value <= most ? value : most;
+    log->live_sum += value;
+    log->live_worst = value > log->live_worst ? value : log->live_worst;
+    log->live_n++;
+}
+
+static void scores_close(struct score_log *log)
+{
+    const int last = SCORE_TRIALS - 1;
+
+    if (!log->live_n)
+        return;
+    if (log->n[last] >= SCORES_LUMP) {
+        memmove(log->n, log->n + 1, sizeof log->n - sizeof log->n[0]);
+        memmove(log->worst, log->worst + 1, sizeof log->worst - sizeof log->worst[0]);
+        memmove(log->sum, log->sum + 1, sizeof log->sum - sizeof log->sum[0]);
+        log->n[last] = 0;
+        log->worst[last] = log->sum[last] = 0;
+    }
+    log->n[last] += log->live_n;
+    log->sum[last] += log->live_sum;
+    log->worst[last] = log->live_worst > log->worst[last] ? log->live_worst : log->worst[last];
+    log->live_n      = 0;
+    log->live_sum = log->live_worst = 0;
+}
+
+double core_gates_quantile(const struct score_log *log)
+{
+    double worst = 0;
+    int    n     = 0;
+
+    for (int i = SCORE_TRIALS - 1; i >= 0 && n < SCORES_CALIBRATED; i--) {
+        n += log->n[i];
+        worst = log->worst[i] > worst ? log->worst[i] : worst;
+    }
+    return n >= SCORES_CALIBRATED ? worst : (double)INFINITY;
+}
+
+/* Average of the newest scores, or 0 while there are too few. */
+static double usual(const struct score_log *log)
+{
+    double sum = 0;
+    int    n   = 0;
+
+    for (int i = SCORE_TRIALS - 1; i >= 0 && n < DRIFT_SCORES; i--) {
+        n += log->n[i];
+        sum += log->sum[i];
+    }
+    return n >= DRIFT_SCORES ? sum / n : 0;
+}
+
+void core_gates_trial(struct core *c)
+{
+    scores_close(&c->spread_log);
+    scores_close(&c->residual_log);
+    c->drift       = 0;
+    c->trial_trips = 0;
+}
+
+void core_gates_init(struct core *c)
+{
+    const struct robot_config *cfg = c->config;
+
+    c->gate[GATE_PLAN_AGE].threshold    = cfg->gates.plan_age.threshold;
+    c->gate[GATE_POSITION].threshold    = cfg->gates.position.threshold;
+    c->gate[GATE_POSITION].off          = cfg->gates.position.off;
+    c->gate[GATE_DRIFT].threshold       = cfg->gates.drift.threshold;
+    c->gate[GATE_RECOVERABLE].off       = cfg->gates.recoverable.off;
+    c->gate[GATE_SPREAD].threshold      = cfg->gates.spread.threshold;
+    c->gate[GATE_RESIDUAL].threshold    = cfg->gates.residual.threshold;
+    c->gate[GATE_BASELINE].threshold    = cfg->gates.baseline.threshold;
+    for (int j = 0; j < cfg->nj; j++)
+        c->obs_position[j] = c->obs_velocity[j] = -1;
+    for (int i = 0; i < cfg->nx; i++) {
+        if (cfg->observation[i].measure == MEASURE_POSITION)
+            c->obs_position[cfg->observation[i].joint] = i;
+        if (cfg->observation[i].measure == MEASURE_VELOCITY)
+            c->obs_velocity[cfg->observation[i].joint] = i;
+    }
+}
+
+/* ---- judging ---- */
+
+static bool plan_fits(const struct core *c, const float *a)
+{
+    for (int i = 0; i < c->config->na; i++)
+        if (!((double)a[i] >= c->config->action[i].low - 1e-5 && (double)a[i] <= c->config->action[i].high + 1e-5))
+            return false;
+    return true;
+}
+
+/* Root mean square of (x - predicted) / std: how wrong the executed plan's prediction was. */
+static double residual(const struct core *c)
+{
+    double sum = 0;
+
+    for (int i = 0; i < c->config->nx; i++) {
+        double d = (double)(c->x[i] - c->predicted[i]) / (double)c->predicted_std[i];
+        sum += d * d;
+    }
+    return sqrt(sum / c->config->nx);
+}
+
+/* One-sided cumulative sum (Page 1954) of the error in units of the usual one, beyond DRIFT_SLACK.  Does not move where
+ * nothing is known to be usual; an error that is no number counts as the largest. */
+static void drift_on(struct core *c, double error)
+{
+    double most = usual(&c->residual_log);
+
+    if (!(most > 0))
+        return;
+    double ratio = error / most;
+    ratio        = ratio <= DRIFT_ERROR ? ratio : DRIFT_ERROR;
+    c->drift     = c->drift + ratio - DRIFT_SLACK > 0 ? c->drift + ratio - DRIFT_SLACK : 0;
+}
+
+static bool joint_recoverable(const struct core *c, int j, double q, double v, double slack_q, double slack_v)
+{
+    const struct filter_limits *lim = &c->limits;
+
+    return filter_can_stop(lim->high[j] - q - slack_q, v + slack_v, lim->brake[j], lim->tick_s) &&
+           filter_can_stop(q - slack_q - lim->low[j], -v + slack_v, lim->brake[j], lim->tick_s);
+}
+
+/* Joints that could not brake before their limits: now, or where the plan leads at the end of its step by the nets' mean
+ * and by as much as they disagree.  What is not observed goes on as it is. */
+static int unrecoverable(const struct core *c, int index)
+{
+    double step_s = core_planner_step_s(c);
+    int    bad    = 0;
+
+    for (int j = 0; j < c->config->nj; j++) {
+        if (c->limits.brake[j] >= (double)INFINITY)
+            continue;
+        int    iq = index == 0 ? c->obs_position[j] : -1, iv = index == 0 ? c->obs_velocity[j] : -1;
+        double q = c->state.position[j], v = c->state.velocity[j], sd = index >= 0 ? RECOVERABLE_SD * c->plan.spread : 0;
+        double next_v = iv >= 0 ? (double)c->plan.predicted[iv] : v;
+        double next_q = iq >= 0 ? (double)c->plan.predicted[iq] : q + step_s * v;
+
+        bad += !joint_recoverable(c, j, q, v, 0, 0) ||
+               !joint_recoverable(c, j, next_q, next_v, iq >= 0 ? sd * (double)c->plan.out_std[iq] : 0,
+                                  iv >= 0 ? sd * (double)c->plan.out_std[iv] : 0);
+    }
+    return bad;
+}
+
+/* Ticks that the filter would take from the planned effort to the baseline's, at the joint that is furthest; infinite
+ * where the baseline's is not a number or beyond the limit. */
+static double to_baseline(const struct core *c, int index)
+{
+    double tau[MAX_JOINTS], most = 0;
+
+    core_baseline_effort(c, tau);
+    for (int j = 0; j < c->config->nj; j++)
+        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j]))
+            return (double)INFINITY;
+    for (int i = 0; index >= 0 && i < c->config->na; i++) {
+        const struct action_config *a = &c->config->action[i];
+        double ticks = fabs(a->scale * (double)c->plan.action[index][i] - tau[a->joint]) / c->limits.up[a->joint];
+
+        most = ticks <= most ? most : ticks;
+    }
+    return most;
+}
+
+static void gate_set(struct core *c, enum gate g, bool ok, double value)
+{
+    c->gate[g].ok    = ok;
+    c->gate[g].value = value;
+}
+
+/* A new model plans in the shadow of the baseline first: every plan must be finite and fit, or it starts again. */
+static void shadow_watch(struct core *c, uint64_t model, int index, bool fits)
+{
+    if (c->shadow_model != model) {
+        c->shadow_model = model;
+        c->shadow_plans = 0;
+    }
+    if (index >= 0 && !fits)
+        c->shadow_plans = 0;
+    else if (index >= 0 && c->plan.model_version == model && c->shadow_plans < SHADOW_PLANS)
+        c->shadow_plans++;
+}
+
+/* A gate that is only counted until there is enough experience, and until it has calibrated itself where it does; what is
+ * not a number is held against the model in any case. */
+static void calibrated_gate(struct core *c, enum gate g, const struct gate_config *cfg, const struct score_log *log,
+                            double value)
+{
+    c->gate[g].threshold = cfg->calibrated ? core_gates_quantile(log) : cfg->threshold;
+    c->gate[g].off       = (cfg->off || c->transitions < (uint64_t)c->config->gates.min_transitions ||
+                      !isfinite(c->gate[g].threshold)) &&
+                     isfinite(value);
+    gate_set(c, g, value <= c->gate[g].threshold, value);
+}
+
+static bool tripped(const struct core *c, enum gate g)
+{
+    return !c->gate[g].ok && !c->gate[g].off;
+}
+
+static void model_gates(struct core *c, int index)
+{
+    const struct robot_config *cfg       = c->config;
+    double                     spread    = index >= 0 ? c->plan.spread : 0;
+    bool                       predicted = c->predicted_id == c->step_id;
+    double                     error     = predicted ? residual(c) : 0;
+    bool                       driving   = c->mode == MODE_ADVANCED && c->trial_phase == TRIAL_RUNNING;
+
+    calibrated_gate(c, GATE_SPREAD, &cfg->gates.spread, &c->spread_log, spread);
+    calibrated_gate(c, GATE_RESIDUAL, &cfg->gates.residual, &c->residual_log, error);
+    if (predicted)
+        drift_on(c, error);
+    if (driving && index == 0 && isfinite(spread))
+        score(&c->spread_log, spread, core_gates_quantile(&c->spread_log));
+    if (driving && predicted && isfinite(error))
+        score(&c->residual_log, error, core_gates_quantile(&c->residual_log));
+    c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(usual(&c->residual_log) > 0);
+    gate_set(c, GATE_DRIFT, c->drift <= cfg->gates.drift.threshold, c->drift);
+}
+
+void core_gates_judge(struct core *c, const struct core_input *in, int index, uint32_t *fault)
+{
+    const struct robot_config *cfg  = c->config;
+    double                     age  = index >= 0 ? (double)index : (double)INFINITY, ticks = to_baseline(c, index);
+    bool                       fits = index >= 0 && plan_fits(c, c->plan.action[index]);
+    int                        bad  = unrecoverable(c, index);
+
+    gate_set(c, GATE_MODEL, in->model_version != 0, (double)in->model_version);
+    gate_set(c, GATE_PLAN_AGE, age <= cfg->gates.plan_age.threshold, age);
+    gate_set(c, GATE_FINITE, fits, fits);
+    shadow_watch(c, in->model_version, index, fits);
+    gate_set(c, GATE_SHADOW, c->shadow_plans >= SHADOW_PLANS, c->shadow_plans);
+    model_gates(c, index);
+    gate_set(c, GATE_POSITION, !c->outside, c->outside);
+    gate_set(c, GATE_RECOVERABLE, bad == 0, bad);
+    c->gate[GATE_BASELINE].off = cfg->gates.baseline.off && isfinite(ticks);
+    gate_set(c, GATE_BASELINE, ticks <= cfg->gates.baseline.threshold, ticks);
+    *fault |= (index >= 0 && !fits ? FAULT_PLAN_BAD : 0) | (tripped(c, GATE_SPREAD) ? FAULT_UNCERTAIN : 0) |
+              (tripped(c, GATE_RESIDUAL) ? FAULT_MISPREDICTED : 0) | (tripped(c, GATE_DRIFT) ? FAULT_DRIFT : 0) |
+              (tripped(c, GATE_RECOVERABLE) ? FAULT_UNRECOVERABLE : 0);
+}
+
+bool core_gates_ok(const struct core *c)
+{
+    for (int g = 0; g < GATE_COUNT; g++)
+        if (tripped(c, (enum gate)g))
+            return false;
+    return true;
+}
+
+void core_gates_good(struct core *c)
+{
+    c->good_s += core_planner_step_s(c);
+    c->calm_s += core_planner_step_s(c);
+    if (c->calm_s >= CALM_S) {
+        c->calm_s = 0;
+        c->need_s = c->need_s / 2 > c->config->gates.promote_s ? c->need_s / 2 : c->config->gates.promote_s;
+    }
+}
+
+/* ---- trips ---- */
+
+/* Trips that speak against the model: the second one within a minute is one too many. */
+static void model_trip(struct core *c, struct core_output *out)
+{
+    uint64_t model = c->plan.model_version;
+    bool     again = c->tripped_model == model && c->now_ns - c->model_trip_ns <= UNFIT_S * NS_PER_S;
+
+    c->tripped_model = model;
+    c->model_trip_ns = c->now_ns;
+    if (!again || c->unfit_model == model)
+        return;
+    c->unfit_model   = model;
+    struct notice *n = core_notice(c, out, NOTICE_UNFIT);
+    n->model         = model;
+    n->trial         = c->trial;
+    n->step          = c->step;
+}
+
+void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
+{
+    double most_s = c->config->gates.promote_s > NEED_MAX_S ? c->config->gates.promote_s : NEED_MAX_S;
+
+    for (int g = 0; g < GATE_COUNT; g++) {
+        if (!tripped(c, (enum gate)g))
+            continue;
+        c->gate[g].trips++;
+        struct notice *n = core_notice(c, out, NOTICE_GATE);
+        n->gate          = (enum gate)g;
+        n->trial         = c->trial;
+        n->step          = c->step;
+    }
+    if (*fault & FAULT_PLAN_BAD || tripped(c, GATE_SPREAD) || tripped(c, GATE_RESIDUAL) || tripped(c, GATE_DRIFT))
+        model_trip(c, out);
+    c->trial_trips++;
+    c->drift  = 0;
+    c->calm_s = 0;
+    c->need_s = c->need_s * 2 < most_s ? c->need_s * 2 : most_s;
+    core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
+    if (c->trips == TRIPS_FAULT)
+        memmove(c->trip_ns, c->trip_ns + 1, sizeof c->trip_ns - sizeof c->trip_ns[0]);
+    else
+        c->trips++;
+    c->trip_ns[c->trips - 1] = c->now_ns;
+    if (c->trips == TRIPS_FAULT && c->now_ns - c->trip_ns[0] <= TRIPS_WINDOW_S * NS_PER_S)
+        *fault |= FAULT_GATES;
+}

@@ -1,0 +1,201 @@
+/* dst_check.c - the invariants of safety.md 3.7 and the bounds of its 2, judged from outside: by ghosts that are kept from
+ * what the world did, not from what the code under test says about itself. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/dst_world.h"
+
+void violated(struct world *w, const char *format, ...)
+{
+    if (w->r->violations++ == 0) {
+        int     n = snprintf(w->r->first, sizeof w->r->first, "tick %llu, %s: ", (unsigned long long)w->tick,
+                             mode_name(w->core.mode));
+        va_list args;
+        va_start(args, format);
+        vsnprintf(w->r->first + n, sizeof w->r->first - (size_t)n, format, args);
+        va_end(args);
+        w->r->first_tick = w->tick;
+    }
+}
+
+/* What any state must be to be believed; the jumps that are put in lead beyond 500. */
+static bool plausible(const struct world *w, const struct joint_state *s)
+{
+    for (int j = 0; j < 2; j++) {
+        const struct joint_config *joint = &w->o->config->joint[j];
+
+        if (!isfinite(s->position[j]) || !isfinite(s->velocity[j]) || fabs(s->velocity[j]) > joint->velocity)
+            return false;
+    }
+    return fabs(s->position[1]) < 500;
+}
+
+static void watch_states(struct world *w)
+{
+    const struct joint_state *s = &w->state, *before = &w->g_before;
+
+    if (!w->state_new)
+        return;
+    bool good       = plausible(w, s);
+    w->g_bad_states = good ? 0 : w->g_bad_states + 1;
+    if (!good)
+        return;
+    w->g_last_good = w->tick;
+    bool follows   = before->session == s->session && before->ready_count == s->ready_count;
+    for (int j = 0; j < 2; j++) {
+        bool still = follows && s->position[j] == before->position[j] &&
+                     fabs(s->velocity[j]) > 0.011 * w->o->config->joint[j].velocity;
+        w->g_still[j] = still ? w->g_still[j] + 1 : 0;
+    }
+    w->g_before = *s;
+}
+
+static bool bad_plan(const struct plan *p)
+{
+    return !(fabsf(p->action[0][0]) <= 3.1f) || !isfinite(p->spread);
+}
+
+void check_input(struct world *w, const struct core_input *in)
+{
+    bool good = w->state_new && plausible(w, &w->state);
+
+    watch_states(w);
+    if (in->plan && bad_plan(in->plan))
+        w->g_bad_plan += good;
+    else
+        w->g_bad_plan = 0;
+    memmove(w->g_late, w->g_late + 1, sizeof w->g_late - sizeof w->g_late[0]);
+    w->g_late[99] = w->g_gap > 1;
+    if (w->plant.load > 1 && w->core.mode == MODE_ADVANCED)
+        w->g_heavy_tick += good;
+    else
+        w->g_heavy_tick = 0;
+}
+
+/* Faults by their bounds, in ticks of this core. */
+static void check_reactions(struct world *w)
+{
+    const struct robot_config *cfg      = w->o->config;
+    enum mode                  m        = w->core.mode;
+    int                        still    = w->g_still[0] > w->g_still[1] ? w->g_still[0] : w->g_still[1];
+    uint64_t                   late     = 0;
+
+    for (int i = 0; i < 100; i++)
+        late += w->g_late[i];
+    if (w->g_bad_states >= 1 && m == MODE_ADVANCED)
+        violated(w, "a plan drives on an implausible state (S4, S5)");
+    if (w->g_bad_states >= 3 && mode_armed(m))
+        violated(w, "armed after %d implausible states in a row (S4, S5)", w->g_bad_states);
+    if (still >= 10 && (m == MODE_ADVANCED || m == MODE_EXPLORE))
+        violated(w, "a plan drives on a sensor that has stood still for %d states (S8)", still);
+    if (still >= 50 && mode_armed(m))
+        violated(w, "armed on a sensor that has stood still for %d states (S8)", still);
+    if (w->g_bad_plan >= cfg->plan_every && m == MODE_ADVANCED)
+        violated(w, "a bad plan drives (M3)");
+    if (m == MODE_ADVANCED && w->tick - w->g_plan_tick > 4 * (uint64_t)cfg->plan_every && w->state_new)
+        violated(w, "a plan drives %llu ticks after it came (M1)", (unsigned long long)(w->tick - w->g_plan_tick));
+    if ((double)w->g_gap / cfg->control_hz > cfg->timeouts.state_stale_s * 1.001 && mode_armed(w->g_mode) &&
+        mode_armed(m))
+        violated(w, "armed after %llu ticks that did not happen (M2)", (unsigned long long)w->g_gap);
+    if (cfg->hardware == HARDWARE_REAL && late >= 3 && m == MODE_ADVANCED)
+        violated(w, "a plan drives with %llu late ticks of a hundred (M2)", (unsigned long long)late);
+}
+
+/* Counters never fall, and every change of mode is told (I11). */
+static void check_told(struct world *w, enum mode before)
+{
+    uint64_t sum = 0;
+    int      told = 0;
+
+    for (int i = 0; i < FAULT_COUNT; i++)
+        sum += w->core.count_fault[i];
+    for (int k = 0; k < FILTER_STAGES; k++)
+        sum += w->core.count_filter[k];
+    if (sum < w->g_counts)
+        violated(w, "a counter fell (I11)");
+    w->g_counts = sum;
+    for (int i = 0; i < w->out.nnotice; i++)
+        told += w->out.notice[i].kind == NOTICE_MODE;
+    if (w->core.mode != before && !told)
+        violated(w, "a change of mode was not told (I11)");
+}
+
+static void check_effort(struct world *w, int j, double effort)
+{
+    const struct joint_config *joint = &w->o->config->joint[j];
+    double                     rate  = joint->effort_rate / w->o->config->control_hz;
+
+    if (!isfinite(effort) || !(fabs(effort) <= joint->effort))
+        violated(w, "effort %g beyond %g (I8)", effort, joint->effort);
+    if (!(fabs(effort - (w->g_last_torque ? w->g_last_effort[j] : 0)) <= rate * (1 + 1e-12)))
+        violated(w, "effort step beyond %g (I8)", rate);
+    w->g_last_effort[j] = effort;
+    w->r->effort_max    = fabs(effort) > w->r->effort_max ? fabs(effort) : w->r->effort_max;
+}
+
+void check_command(struct world *w, const struct core_input *in)
+{
+    const struct joint_command *c      = &w->out.command;
+    bool                        torque = w->out.has_command && c->mode == COMMAND_TORQUE;
+
+    if (in->op.kind == OP_ARM && w->core.mode == MODE_BASELINE && !w->g_armed)
+        w->g_armed = true; /* the operator armed, and the core took it */
+    if (w->core.trial_phase == TRIAL_RUNNING && w->reset_wanted)
+        violated(w, "a trial runs before its reset is done");
+    if (mode_armed(w->core.mode) && !w->g_armed)
+        violated(w, "armed without an operator (I5, I9)");
+    if (torque && !w->g_armed)
+        violated(w, "torque without an operator (I5)");
+    if (mode_armed(w->core.mode) && w->tick - w->g_last_good >= 3)
+        violated(w, "armed on a state %llu ticks old (I4)", (unsigned long long)(w->tick - w->g_last_good));
+    if (torque && w->state_new && w->state.estop)
+        violated(w, "torque with the e-stop pressed (I1)");
+    if (torque && w->state_new && w->state.faults)
+        violated(w, "torque with a robot fault (I2)");
+    for (int j = 0; torque && j < 2; j++)
+        check_effort(w, j, c->torque[j]);
+    check_reactions(w);
+    check_told(w, w->g_mode);
+    w->g_mode        = w->core.mode;
+    w->g_last_torque = torque;
+    if (!mode_armed(w->core.mode) && w->core.mode != MODE_STOPPING)
+        w->g_armed = false;
+    if (torque && w->o->silent_from && w->tick >= w->o->silent_from)
+        w->r->silent_to_damp = w->tick - w->o->silent_from + 1;
+    if (w->g_heavy_tick == 10 || (w->g_heavy_tick > 0 && w->core.mode == MODE_BASELINE && w->g_heavy_tick < 10)) {
+        w->r->heavy++;
+        w->r->heavy_seen += w->core.mode == MODE_BASELINE;
+    }
+}
+
+void check_motor(struct world *w, const double *tau)
+{
+    if (!isfinite(tau[0]) || !(fabs(tau[0]) <= 300) || tau[1] != 0)
+        violated(w, "the motor got %g, %g", tau[0], tau[1]);
+    if (w->estop && tau[0] != 0)
+        violated(w, "the motor was driven with the e-stop pressed");
+    if (w->tick - w->g_command_tick > 3 && tau[0] * w->plant.v[0] > 0)
+        violated(w, "the motor is driven %llu ticks after the last new command (I3, I12)",
+                 (unsigned long long)(w->tick - w->g_command_tick));
+}
+
+/* A finished trial has all its steps, or the last of them left a bound of the task and none before did. */
+void check_end(struct world *w, const struct notice *n)
+{
+    const struct task *t = &w->o->config->task;
+
+    w->r->trials++;
+    if (!n->ok)
+        return;
+    w->r->steps += n->step;
+    w->r->ended += n->ended > 0;
+    if (n->step < 1)
+        violated(w, "a trial finished before its first step");
+    if (!n->ended && (int)n->step < w->o->config->trials.steps) /* more where the last state was lost */
+        violated(w, "a trial finished after %u steps", n->step);
+    if (n->ended && (n->ended > t->nend ||
+                     ((double)n->value >= t->end[n->ended - 1].low && (double)n->value <= t->end[n->ended - 1].high)))
+        violated(w, "a trial ended by %g, which is inside", (double)n->value);
+}

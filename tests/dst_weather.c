@@ -1,0 +1,193 @@
+/* dst_weather.c - what goes wrong: sensors, link, plans, plant, clock.  Each by its own probability; nothing is drawn for
+ * what cannot happen, so that a run does not depend on faults it does not have. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/dst_world.h"
+
+static bool happens(struct world *w, double p)
+{
+    bool yes = chance(w, p);
+
+    w->r->events += yes;
+    return yes;
+}
+
+/* A sensor that misbehaves for some ticks, in an episode; true while it does. */
+static bool episode(struct world *w, int which, double p, double begins_at[2])
+{
+    if (w->tick >= w->sensor.until[which] && happens(w, p)) {
+        w->sensor.until[which] = w->tick + 1 + rng_below(&w->rng, 80);
+        w->sensor.joint[which] = (int)rng_below(&w->rng, 2);
+        w->sensor.value[which] = begins_at[w->sensor.joint[which]];
+    }
+    return w->tick < w->sensor.until[which];
+}
+
+void weather_sensors(struct world *w, struct joint_state *s)
+{
+    const struct dst_faults *f = &w->o->faults;
+
+    if (happens(w, f->state_nan))
+        s->position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
+    if (happens(w, f->state_range))
+        s->velocity[0] = 1e6;
+    /* Not with the first believable state after a reset, which may be anywhere. */
+    if (w->g_before.session == s->session && w->g_before.ready_count == s->ready_count && happens(w, f->state_jump))
+        s->position[1] += 1000;
+    if (episode(w, 0, f->sensor_stuck, s->position))
+        s->position[w->sensor.joint[0]] = w->sensor.value[0];
+    if (episode(w, 1, f->velocity_stuck, s->velocity))
+        s->velocity[w->sensor.joint[1]] = w->sensor.value[1];
+    if (episode(w, 2, f->sensor_slow, s->position)) {
+        double *lag = &w->sensor.value[2], *q = &s->position[w->sensor.joint[2]];
+
+        *lag += 0.2 * (*q - *lag);
+        *q = *lag;
+    }
+    if (episode(w, 3, f->sensor_garbage, s->position))
+        s->position[w->sensor.joint[3]] += 0.3 * rng_normal(&w->rng);
+    if (happens(w, f->sender_clock))
+        s->sample_ns = rng_next(&w->rng);
+}
+
+/* The io thread drops what is not newer (transport/session.h). */
+static void deliver(struct world *w, const struct joint_state *s)
+{
+    if (s->session < w->state.session || (s->session == w->state.session && s->seq <= w->state.seq)) {
+        w->r->dropped++;
+        return;
+    }
+    w->state     = *s;
+    w->state_new = true;
+}
+
+void weather_link(struct world *w, const struct joint_state *s)
+{
+    const struct dst_faults *f = &w->o->faults;
+
+    w->state_new = false;
+    if (happens(w, f->silence))
+        w->silent_until = w->tick + 1 + rng_below(&w->rng, 20);
+    bool silent = w->tick < w->silent_until || (w->o->silent_from && w->tick >= w->o->silent_from);
+    if (silent || happens(w, f->state_lost) || happens(w, f->state_late)) /* a late one is none: the next is there then */
+        return;
+    if (happens(w, f->state_old)) {
+        deliver(w, &w->sent[(s->seq - 1 - rng_below(&w->rng, HISTORY - 1)) % HISTORY]);
+        return;
+    }
+    deliver(w, s);
+    if (happens(w, f->state_twice))
+        deliver(w, s);
+}
+
+/* A plan whose predictions are those of the healthy plant, from the observation the core gave. */
+static void cheap_plan(const struct plan_request *req, const struct robot_config *cfg, struct plan *plan)
+{
+    struct plant p = { .q = { (double)req->x[0], (double)req->x[1] }, .v = { (double)req->x[2], (double)req->x[3] }, .load = 1 };
+    struct rng   r;
+    double       dt = cfg->plan_every / cfg->control_hz, scale = cfg->action[0].scale;
+
+    rng_seed(&r, req->seed);
+    *plan = (struct plan){ .id = req->id, .trial = req->trial, .step = req->step, .seed = req->seed, .model_version = 1,
+                           .horizon = 5, .na = 1, .iterations = 1, .candidates = 1, .final = true };
+    for (int h = 0; h < plan->horizon; h++)
+        plan->action[h][0] = (float)(1.5 * (2 * rng_uniform(&r) - 1));
+    if (req->delayed)
+        plant_step(&p, scale * (double)req->pending[0], dt);
+    plant_step(&p, scale * (double)plan->action[0][0], dt);
+    for (int i = 0; i < 2; i++) {
+        plan->predicted[i]     = (float)(p.q[i] + 0.02 * rng_normal(&r));
+        plan->predicted[i + 2] = (float)(p.v[i] + 0.02 * rng_normal(&r));
+        plan->out_std[i] = plan->out_std[i + 2] = 1;
+    }
+    plan->spread = 0.05 + 0.01 * fabs(rng_normal(&r));
+}
+
+void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
+{
+    const struct dst_faults *f = &w->o->faults;
+    struct plan              plan;
+
+    if (happens(w, f->plan_lost))
+        return;
+    if (cheap)
+        cheap_plan(req, w->o->config, &plan);
+    else
+        planner_step(w->planner, 0, req, NULL, NULL, &plan);
+    bool nan = happens(w, f->plan_nan), wild = happens(w, f->plan_wild);
+    for (int h = 0; h < plan.horizon && (nan || wild); h++)
+        plan.action[h][0] = nan ? (float)NAN : 1e9f;
+    if (happens(w, f->spread_nan))
+        plan.spread = (double)NAN;
+    if (w->late_until && w->tick >= w->late_until) {
+        w->plan        = w->late_plan;
+        w->g_plan_tick = w->late_asked;
+        w->late_until  = 0;
+    }
+    if (!w->late_until && happens(w, f->plan_late)) {
+        w->late_plan  = plan;
+        w->late_asked = w->tick;
+        w->late_until = w->tick + (1 + rng_below(&w->rng, 4)) * (uint64_t)w->o->config->plan_every;
+        return;
+    }
+    if (w->late_until) /* those after it wait behind it */
+        return;
+    w->plan        = plan;
+    w->have_plan   = true;
+    w->g_plan_tick = w->tick;
+}
+
+/* Carries the core's command to the robot side, or not; and what else may be on the line.  True: it was accepted. */
+bool weather_command(struct world *w)
+{
+    const struct dst_faults   *f = &w->o->faults;
+    const struct joint_command c = w->out.command;
+    bool                       got = false;
+
+    if (w->out.has_command && !happens(w, f->command_lost)) {
+        got = receiver_command(&w->receiver, &c, w->now_ns + 1);
+        if (c.seq != w->g_command_seq && got) {
+            w->g_command_tick = w->tick;
+            w->g_command_seq  = c.seq;
+        }
+        w->commands[c.seq % HISTORY] = c;
+        if (happens(w, f->command_twice) && receiver_command(&w->receiver, &c, w->now_ns + 1))
+            violated(w, "the robot side took a command twice (I12)");
+    }
+    if (happens(w, f->command_old) && w->commands[(c.seq + 1) % HISTORY].seq &&
+        receiver_command(&w->receiver, &w->commands[(c.seq + 1) % HISTORY], w->now_ns + 1))
+        violated(w, "the robot side took an old command (I12)");
+    if (happens(w, f->command_garbage)) {
+        struct joint_command junk = c;
+
+        switch (rng_below(&w->rng, 4)) {
+        case 0: junk.session ^= 1 + rng_next(&w->rng); break;
+        case 1: junk.torque[0] = (double)NAN; break;
+        case 2: junk.nj = 7; break;
+        default: junk.valid_ms = -1; break;
+        }
+        junk.seq++;
+        if (receiver_command(&w->receiver, &junk, w->now_ns + 1))
+            violated(w, "the robot side took garbage for a command");
+    }
+    return got;
+}
+
+/* Nobody runs the core for a while: the robot side goes on by itself.  The plant may change, too. */
+void weather_clock(struct world *w)
+{
+    const struct dst_faults *f = &w->o->faults;
+    uint64_t                 n = happens(w, f->tick_late) ? 1 + rng_below(&w->rng, 6) : 0;
+
+    w->g_gap = n + 1;
+    for (uint64_t i = 0; i < n; i++) {
+        double tau[2] = { 0 };
+
+        receiver_effort(&w->receiver, w->plant.q, w->plant.v, w->now_ns + 2, tau);
+        plant_step(&w->plant, tau[0], (double)w->tick_ns * 1e-9);
+        w->now_ns += w->tick_ns;
+    }
+    if (w->plant.load <= 1 && happens(w, f->plant_heavy))
+        w->plant.load = 3;
+}

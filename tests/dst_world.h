@@ -1,0 +1,97 @@
+/* dst_world.h - what the files of the simulation share; nobody else includes it.
+ *
+ *     dst.c          the world: plant, robot side, operator, planner; one run
+ *     dst_weather.c  what goes wrong: link, sensors, plans, plant, clock
+ *     dst_check.c    invariants and bounds of reactions, judged from outside
+ *     dst_verbs.c    the faults by name; runs as text, to be run again */
+#ifndef TESTS_DST_WORLD_H
+#define TESTS_DST_WORLD_H
+
+#include "tests/dst.h"
+
+enum { NX = 4, HISTORY = 8 };
+
+/* Cart and pole, hanging at theta = 0. */
+struct plant {
+    double q[2], v[2];
+    double load; /* times the pole's mass, and the cart's friction */
+};
+
+struct world {
+    const struct dst_options *o;
+    struct dst_result        *r;
+    struct rng                rng;
+    struct plant              plant;
+    struct receiver           receiver;
+    uint64_t                  now_ns, tick_ns, tick;
+    uint64_t                  session, seq;
+    int64_t                   ready_trial;
+    uint32_t                  ready_count;
+    bool                      reset_wanted;       /* the robot side takes a few ticks to get there */
+    uint64_t                  reset_tick;
+    uint32_t                  reset_trial;
+    struct joint_state        sent[HISTORY];      /* recent states, for repetition     */
+    struct joint_state        state;              /* what the core's io thread holds   */
+    bool                      state_new;
+    uint64_t                  silent_until;
+    bool                      estop;
+    uint64_t                  applied_seq;
+    double                    applied[2];
+    struct core               core;
+    struct core_output        out;
+    struct planner           *planner;
+    void                     *block;
+    struct plan               plan, late_plan;
+    uint64_t                  late_until;         /* late_plan comes then, 0: there is none */
+    uint64_t                  late_asked;         /* when it was asked for             */
+    bool                      have_plan;
+    uint64_t                  foretold_seed;
+    struct {                                      /* what a sensor does until a tick   */
+        uint64_t until[DST_SENSORS];
+        int      joint[DST_SENSORS];
+        double   value[DST_SENSORS];
+    } sensor;
+    struct joint_command      commands[HISTORY];  /* recent ones, for repetition       */
+    /* ghosts: kept here, never read by the code under test */
+    bool                      g_armed, g_latched;
+    uint64_t                  g_last_good;        /* tick                              */
+    double                    g_last_effort[2];
+    bool                      g_last_torque;
+    uint64_t                  g_gap;              /* ticks of time since the last tick */
+    uint64_t                  g_late[100];        /* ticks that came late, newest last */
+    int                       g_bad_states;       /* implausible in a row              */
+    int                       g_still[2];         /* states with the same position although it moves, in a row */
+    struct joint_state        g_before;           /* last plausible state              */
+    int                       g_bad_plan;         /* good states in a row that met a bad plan */
+    uint64_t                  g_plan_tick;        /* when the newest plan that came was asked for */
+    uint64_t                  g_command_tick;     /* when a valid, new command last reached the motors */
+    uint64_t                  g_command_seq;
+    uint64_t                  g_heavy_tick;       /* good states since the plant changed while a plan drove */
+    uint64_t                  g_counts;           /* sum of all counters before        */
+    enum mode                 g_mode;             /* before this tick                  */
+};
+
+__attribute__((format(printf, 2, 3))) void violated(struct world *w, const char *format, ...);
+
+static inline bool chance(struct world *w, double p)
+{
+    return p > 0 && rng_uniform(&w->rng) < p;
+}
+
+/* dst.c */
+void plant_step(struct plant *p, double force, double dt);
+
+/* dst_weather.c */
+void weather_sensors(struct world *w, struct joint_state *s);
+void weather_link(struct world *w, const struct joint_state *s);
+void weather_plan(struct world *w, const struct plan_request *req, bool cheap);
+bool weather_command(struct world *w);
+void weather_clock(struct world *w);
+
+/* dst_check.c */
+void check_input(struct world *w, const struct core_input *in);   /* before the core sees it */
+void check_command(struct world *w, const struct core_input *in); /* after its step          */
+void check_motor(struct world *w, const double *tau);
+void check_end(struct world *w, const struct notice *n);
+
+#endif

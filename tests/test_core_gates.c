@@ -1,0 +1,255 @@
+/* The gates one by one: thresholds that calibrate themselves, drift, braking distance, the baseline within reach, trips. */
+#include <math.h>
+#include <string.h>
+
+#include "daemon/core_parts.h"
+#include "daemon/rt/clock.h"
+#include "tests/dst.h"
+#include "tests/test.h"
+
+static struct robot_config config;
+static struct core         core;
+static struct core_output  out;
+static struct core_input   in = { .model_version = 1 };
+
+/* A core that is driving a planned trial, hanging at rest, with a plan that fits. */
+static void driving(void)
+{
+    memset(&out, 0, sizeof out);
+    core_init(&core, &config, 100000);
+    core_ready(&core);
+    core.mode         = MODE_ADVANCED;
+    core.trial_phase  = TRIAL_RUNNING;
+    core.shadow_model = 1;
+    core.shadow_plans = 50;
+    core.step_id      = 10;
+    core.now_ns       = 1000 * NS_PER_S;
+    core.plan         = (struct plan){ .id = 10, .model_version = 1, .horizon = 5, .na = 1, .iterations = 1 };
+    for (int i = 0; i < 4; i++)
+        core.plan.out_std[i] = 1;
+}
+
+static bool judged(enum gate g)
+{
+    uint32_t fault = 0;
+
+    core_gates_judge(&core, &in, 0, &fault);
+    return core.gate[g].ok || core.gate[g].off;
+}
+
+/* One planner step with this spread and this error of the prediction made a step ago. */
+static uint32_t step(double spread, double error)
+{
+    uint32_t fault = 0;
+
+    core.plan.spread  = spread;
+    core.predicted_id = core.step_id;
+    for (int i = 0; i < 4; i++) {
+        core.x[i]             = (float)error;
+        core.predicted[i]     = 0;
+        core.predicted_std[i] = 1;
+    }
+    core_gates_judge(&core, &in, 0, &fault);
+    return fault;
+}
+
+static void calibrating(void)
+{
+    dst_config(&config);
+    config.gates.spread = config.gates.residual = (struct gate_config){ .calibrated = true };
+    config.gates.drift                          = (struct gate_config){ .threshold = 5 };
+    driving();
+}
+
+TEST(a_gate_that_calibrates_itself_waits_for_999_scores_of_finished_trials)
+{
+    calibrating();
+    for (int i = 0; i < 998; i++) {
+        EXPECT(step(0.1, 0.2) == 0);
+        if (i % 100 == 99)
+            core_gates_trial(&core);
+    }
+    core_gates_trial(&core);
+    EXPECT(!(core_gates_quantile(&core.spread_log) < (double)INFINITY));
+    EXPECT(step(0.3, 0.2) == 0); /* the last one it takes, but its trial is not over */
+    EXPECT(step(5, 0.2) == 0 && core.gate[GATE_SPREAD].off);
+    driving();
+    for (int i = 0; i < 999; i++)
+        step(i == 500 ? 0.3 : 0.1, 0.2);
+    core_gates_trial(&core);
+    EXPECT(core_gates_quantile(&core.spread_log) == 0.3);
+    EXPECT(step(0.3, 0.2) == 0 && !core.gate[GATE_SPREAD].off);
+    EXPECT(step(0.31, 0.2) == FAULT_UNCERTAIN);
+    EXPECT(step(0.1, 0.3) == FAULT_MISPREDICTED);
+    for (int i = 0; i < 2000; i++) { /* what was long ago does not count any more */
+        step(0.2, 0.2);
+        if (i % 100 == 99)
+            core_gates_trial(&core);
+    }
+    EXPECT(core_gates_quantile(&core.spread_log) == 0.2);
+}
+
+TEST(what_trips_cannot_make_itself_the_rule_at_once)
+{
+    calibrating();
+    for (int i = 0; i < 999; i++)
+        step(0.1, 0.2);
+    core_gates_trial(&core);
+    for (int i = 0; i < 999; i++)
+        step(100, 0.2);
+    core_gates_trial(&core);
+    EXPECT_NEAR(core_gates_quantile(&core.spread_log), 0.125, 1e-12);
+}
+
+/* Conformal prediction promises 99.9 % on average over calibrations, whatever the distribution. */
+TEST(a_calibrated_gate_lets_999_of_1000_exchangeable_scores_pass)
+{
+    struct rng r;
+    int        trips = 0, n = 0;
+
+    rng_seed(&r, 3);
+    for (int k = 0; k < 40; k++) {
+        calibrating();
+        config.gates.residual.off = true;
+        for (int i = 0; i < 999; i++)
+            step(exp(rng_normal(&r)), 0.2);
+        core_gates_trial(&core);
+        for (int i = 0; i < 5000; i++, n++)
+            trips += (step(exp(rng_normal(&r)), 0.2) & FAULT_UNCERTAIN) != 0;
+    }
+    EXPECT(trips <= n / 1000 * 3 / 2 && trips > 0);
+}
+
+TEST(an_error_that_trebles_is_drift_within_ten_steps_and_one_that_grows_by_half_is_not)
+{
+    int steps = 0;
+
+    calibrating();
+    config.gates.residual.off = true;
+    for (int i = 0; i < 200; i++)
+        step(0.1, 0.2);
+    core_gates_trial(&core);
+    for (int i = 0; i < 1000; i++)
+        EXPECT(step(0.1, 0.3) == 0);
+    while (steps < 100 && !(step(0.1, 0.6) & FAULT_DRIFT))
+        steps++;
+    EXPECT(steps > 2 && steps < 10);
+}
+
+TEST(a_spread_or_error_that_is_no_number_trips_even_where_its_gate_is_off)
+{
+    dst_config(&config);
+    driving();
+    EXPECT(core.config->gates.spread.off && step(0.1, 0.1) == 0);
+    EXPECT(step((double)NAN, 0.1) == FAULT_UNCERTAIN);
+    EXPECT(step(0.1, (double)NAN) == FAULT_MISPREDICTED);
+}
+
+TEST(a_plan_that_leads_where_no_brake_helps_is_not_flown)
+{
+    dst_config(&config);
+    config.gates.recoverable.off = false;
+    config.joint[0].brake        = 5; /* of +-3 m: from 2 m/s it takes 0.4 m, and 0.16 m of two ticks */
+    driving();
+    EXPECT(judged(GATE_RECOVERABLE));
+    core.plan.predicted[0] = 2.4f;
+    core.plan.predicted[2] = 2;
+    EXPECT(judged(GATE_RECOVERABLE));
+    core.plan.predicted[0] = 2.5f;
+    EXPECT(!judged(GATE_RECOVERABLE));
+    core.plan.predicted[2] = -2; /* on its way back */
+    EXPECT(judged(GATE_RECOVERABLE));
+    core.plan.predicted[0] = 2.4f;
+    core.plan.predicted[2] = 2;
+    core.plan.spread       = 0.05; /* the nets do not quite agree */
+    EXPECT(!judged(GATE_RECOVERABLE));
+    core.plan.predicted[0] = (float)NAN;
+    EXPECT(!judged(GATE_RECOVERABLE));
+    core.plan.predicted[0] = core.plan.predicted[2] = 0;
+    core.state.position[0] = -2.9;
+    core.state.velocity[0] = -3; /* now already */
+    EXPECT(!judged(GATE_RECOVERABLE));
+    config.joint[0].brake = 0;
+    driving();
+    core.plan.predicted[0] = 100;
+    EXPECT(judged(GATE_RECOVERABLE)); /* nothing is known about its brakes */
+}
+
+TEST(the_baseline_must_be_a_number_and_within_reach)
+{
+    dst_config(&config);
+    config.baseline             = BASELINE_DAMP;
+    config.joint[0].baseline_kd = 100;
+    config.joint[0].effort_rate = 500; /* 20 N a tick */
+    driving();
+    core.plan.action[0][0] = 2; /* 200 N: ten ticks from nothing */
+    EXPECT(judged(GATE_BASELINE));
+    config.gates.baseline = (struct gate_config){ .threshold = 9 };
+    EXPECT(!judged(GATE_BASELINE));
+    config.gates.baseline.threshold = 10;
+    EXPECT(judged(GATE_BASELINE));
+    config.gates.baseline.off = true;
+    core.state.velocity[0]    = 3.1; /* 310 N, more than the joint may get */
+    EXPECT(!judged(GATE_BASELINE));
+}
+
+TEST(every_trip_doubles_what_trust_costs_up_to_ten_seconds_and_good_time_wins_it_back)
+{
+    uint32_t fault = 0;
+
+    dst_config(&config);
+    driving();
+    for (int i = 0; i < 8; i++) {
+        double want = fmin(10, 0.2 * pow(2, i));
+
+        EXPECT_NEAR(core.need_s, want, 1e-9);
+        core.mode              = MODE_ADVANCED;
+        core.trips             = 0;
+        out.nnotice            = 0;
+        core.plan.action[0][0] = (float)NAN;
+        judged(GATE_FINITE);
+        core_gates_trip(&core, &out, &fault);
+        EXPECT(core.mode == MODE_BASELINE && core.trial_trips == i + 1);
+    }
+    for (int i = 0; i < 249; i++)
+        core_gates_good(&core);
+    EXPECT(core.need_s == 10);
+    for (int i = 0; i < 2; i++)
+        core_gates_good(&core);
+    EXPECT(core.need_s == 5); /* ten seconds of 25 Hz */
+    for (int i = 0; i < 2500; i++)
+        core_gates_good(&core);
+    EXPECT(core.need_s == config.gates.promote_s);
+    core_gates_trial(&core);
+    EXPECT(core.trial_trips == 0);
+}
+
+/* How often the model was called unfit after trips at these seconds. */
+static int unfit_after(double s1, double s2, bool by_model)
+{
+    uint32_t fault = 0;
+    int      n     = 0;
+
+    dst_config(&config);
+    driving();
+    for (int i = 0; i < 2; i++) {
+        core.mode   = MODE_ADVANCED;
+        core.now_ns = (uint64_t)((1000 + (i ? s2 : s1)) * 1e9);
+        core.outside = !by_model;
+        core.plan.action[0][0] = by_model ? (float)NAN : 0;
+        out.nnotice            = 0;
+        fault                  = 0;
+        core_gates_judge(&core, &in, 0, &fault);
+        core_gates_trip(&core, &out, &fault);
+        for (int k = 0; k < out.nnotice; k++)
+            n += out.notice[k].kind == NOTICE_UNFIT && out.notice[k].model == 1;
+    }
+    return n;
+}
+
+TEST(two_trips_of_one_model_within_a_minute_make_it_unfit)
+{
+    EXPECT(unfit_after(0, 59, true) == 1);
+    EXPECT(unfit_after(0, 61, true) == 0);
+    EXPECT(unfit_after(0, 1, false) == 0); /* not its fault */
+}

@@ -1,0 +1,123 @@
+/* Every fault by name, alone and in pairs: no invariant breaks, every reaction within its bound, every fault seen. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/rt/rng.h"
+#include "tests/dst.h"
+#include "tests/test.h"
+
+/* Runs; where an invariant broke, says how to see it again: as few faults and ticks as it takes. */
+static bool holds(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r)
+{
+    struct dst_result again;
+    char              line[1000];
+
+    dst_verb_run(seed, ticks, verbs, r);
+    if (!r->violations)
+        return true;
+    ticks = r->first_tick;
+    for (int i = 0; i < dst_verb_count(); i++) {
+        if (!(verbs >> i & 1))
+            continue;
+        dst_verb_run(seed, ticks, verbs & ~((uint64_t)1 << i), &again);
+        if (again.violations) {
+            verbs &= ~((uint64_t)1 << i);
+            ticks = again.first_tick;
+        }
+    }
+    dst_line(seed, ticks, verbs, line, sizeof line);
+    printf("    %s\n    again: LIMBER_DST=\"%s\" build/tests/run a_reported_simulation\n", r->first, line);
+    return false;
+}
+
+TEST(every_fault_alone_is_seen_and_answered_in_time)
+{
+    uint64_t          ticks = (uint64_t)test_rounds(60000, 1000000);
+    struct dst_result r;
+
+    for (int i = 0; i < dst_verb_count(); i++) {
+        EXPECT(holds(40 + (uint64_t)i, ticks, (uint64_t)1 << i, &r));
+        bool seen = dst_verbs[i].bit == 0;
+
+        for (int b = 0; b < FAULT_COUNT; b++)
+            seen |= dst_verbs[i].bit >> b & 1 && r.fault[b] > 0;
+        if (!seen || r.driven_ticks < ticks / 50)
+            printf("    %s: seen %d, driven in %" PRIu64 " of %" PRIu64 " ticks\n", dst_verbs[i].name, seen, r.driven_ticks, ticks);
+        EXPECT(seen);
+        EXPECT(r.driven_ticks >= ticks / 50); /* it did not spend the time stopped */
+    }
+}
+
+TEST(random_pairs_of_faults_break_no_invariant)
+{
+    int               rounds = test_rounds(100, 1000);
+    uint64_t          ticks  = (uint64_t)test_rounds(5000, 100000);
+    struct dst_result r;
+    struct rng        rng;
+
+    rng_seed(&rng, 2026);
+    for (int i = 0; i < rounds; i++) {
+        uint32_t n    = (uint32_t)dst_verb_count();
+        uint64_t pair = (uint64_t)1 << rng_below(&rng, n) | (uint64_t)1 << rng_below(&rng, n);
+
+        EXPECT(holds(1000 + (uint64_t)i, ticks, pair, &r));
+        if (r.violations)
+            return;
+    }
+}
+
+TEST(all_faults_at_once_break_no_invariant)
+{
+    struct dst_result r;
+
+    for (uint64_t seed = 1; seed <= 5; seed++)
+        EXPECT(holds(seed, (uint64_t)test_rounds(40000, 1000000), ((uint64_t)1 << dst_verb_count()) - 1, &r));
+}
+
+TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_a_thousand_plans)
+{
+    struct dst_result r;
+
+    uint64_t          ticks = (uint64_t)test_rounds(100000, 1000000);
+
+    EXPECT(holds(3, ticks, 0, &r));
+    EXPECT(r.advanced_ticks > ticks / 2);
+    EXPECT(r.gate_trips < 2 * r.advanced_ticks / 1000); /* two gates of 99.9 % each */
+    EXPECT(r.fault[4] + r.fault[15] + r.fault[11] == 0);
+}
+
+TEST(a_changed_plant_is_noticed_within_ten_ticks)
+{
+    struct dst_result r;
+    uint64_t          heavy = 0;
+
+    for (int i = 0; i < dst_verb_count(); i++)
+        heavy |= strcmp(dst_verbs[i].name, "plant_heavy") == 0 ? (uint64_t)1 << i : 0;
+    EXPECT(heavy && holds(5, 100000, heavy, &r));
+    EXPECT(r.heavy > 50 && r.heavy_seen >= r.heavy * 99 / 100);
+    EXPECT(r.unfit == 1); /* the model, there is but one, is said to be unfit once */
+}
+
+/* LIMBER_DST="seed=.. ticks=.. faults=..": that run.  Without it: a run and the line it is reported by are the same. */
+TEST(a_reported_simulation_is_run_again_from_its_line)
+{
+    const char       *asked = getenv("LIMBER_DST");
+    struct dst_result r, again;
+    char              line[1000];
+
+    if (asked) {
+        EXPECT(dst_line_run(asked, &r) == 0);
+        printf("    %" PRIu64 " violations%s%s\n", r.violations, r.violations ? ", first: " : "", r.first);
+        EXPECT(r.violations == 0);
+        return;
+    }
+    dst_verb_run(9, 3000, 0x81, &r);
+    dst_line(9, 3000, 0x81, line, sizeof line);
+    EXPECT_STR(line, "seed=9 ticks=3000 faults=state_lost,sensor_stuck");
+    EXPECT(dst_line_run(line, &again) == 0);
+    EXPECT(again.hash == r.hash && again.events == r.events && r.events > 0);
+    EXPECT(dst_line_run("seed=9 ticks=3000 faults=state_lots", &again) < 0);
+    EXPECT(dst_line_run("9 3000", &again) < 0);
+}
