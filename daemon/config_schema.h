@@ -110,6 +110,10 @@ struct yaml_paths {
     char *run, *store;
 };
 
+struct yaml_curve {
+    char *key, *clients;
+};
+
 struct yaml_sim {
     char   *model;
     double *timestep, *command_timeout_ms;
@@ -142,6 +146,7 @@ struct yaml_robot {
     struct yaml_cores        cores;
     struct yaml_paths        paths;
     char                    *endpoint, *telemetry;
+    struct yaml_curve        curve;
     struct yaml_sim          sim;
 };
 

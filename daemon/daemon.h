@@ -32,6 +32,12 @@ struct daemon_options {
     int         trials;
 };
 
+/* Clients that a tcp:// endpoint did not let in. */
+struct refusals {
+    uint64_t count, said, said_ns; /* said: count when an event was last made of it */
+    char     last[240];
+};
+
 struct daemon {
     struct robot_config config;
     struct daemon_options options;
@@ -54,6 +60,7 @@ struct daemon {
     uv_signal_t         term, interrupt;
     struct http_server *status_server, *control_server;
     struct port        *telemetry;
+    struct refusals     refused_robots, refused_listeners;
 
     struct store       *store;
     struct journal      journal;

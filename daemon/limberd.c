@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
 #define SHUTDOWN_NS NS_PER_S
+#define REFUSED_NS (10 * NS_PER_S)
 #define LOCKSTEP_WAIT_NS (6 * NS_PER_S) /* the control thread's own guard, 5 s, and one to be scheduled */
 
 static const char usage[] =
@@ -277,8 +279,10 @@ static int open_sockets(struct daemon *d)
 {
     const struct robot_config *c = &d->config;
     struct session_expect      expect;
-    struct port_options        robot = { .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io };
-    struct port_options        tele  = { .endpoint = d->telemetry_endpoint, .core = c->cores.main };
+    struct port_keys           keys  = { .key = c->curve.key, .clients = c->curve.clients };
+    struct port_options        robot = { .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io,
+                                         .keys = keys };
+    struct port_options        tele  = { .endpoint = d->telemetry_endpoint, .core = c->cores.main, .keys = keys };
     char                       why[600];
 
     expect_of(c, &expect);
@@ -426,6 +430,19 @@ static void take_link_notes(struct daemon *d)
     d->link_up = up;
 }
 
+/* Clients that were refused since, said at most every REFUSED_NS: whoever knocks must not fill the journal. */
+static void take_refusals(struct daemon *d, struct refusals *r, const struct port *p)
+{
+    uint64_t now = clock_now_ns();
+
+    r->count = port_refused(p, r->last, sizeof r->last);
+    if (r->count == r->said || (r->said && now - r->said_ns < REFUSED_NS))
+        return;
+    journal_say(&d->journal, "auth_refused", "%s (%" PRIu64 " refused so far)", r->last, r->count);
+    r->said    = r->count;
+    r->said_ns = now;
+}
+
 static void publish_telemetry(struct daemon *d)
 {
     struct shared *s = d->shared;
@@ -477,6 +494,8 @@ static void drain(struct daemon *d)
         d->core = d->shared->core[slot];
     take_reports(d);
     take_link_notes(d);
+    take_refusals(d, &d->refused_robots, d->io.port);
+    take_refusals(d, &d->refused_listeners, d->telemetry);
     publish_telemetry(d);
     if (!d->wanted.id)
         experiment_advance(&d->experiment, &d->core);
