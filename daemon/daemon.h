@@ -38,6 +38,11 @@ struct refusals {
     char     last[240];
 };
 
+/* Requests on the operators' socket by who is none. */
+struct operator_refusals {
+    uint64_t count, said_ns;
+};
+
 struct daemon {
     struct robot_config config;
     struct daemon_options options;
@@ -72,6 +77,7 @@ struct daemon {
     bool                has_hello, link_up;
     char                link_trouble[240];
     struct waiter       waiter[WAITERS];
+    struct operator_refusals refused_operators;
     uint64_t            next_operation;
     struct {            /* the task that the control thread is asked for */
         uint64_t    id; /* of the operation; 0: none                     */
