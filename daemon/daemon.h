@@ -6,6 +6,7 @@
 #include "daemon/http_server.h"
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
+#include "daemon/rt/sandbox.h"
 
 enum { WAITERS = 16 };
 
@@ -84,6 +85,7 @@ struct daemon {
         char        file[PATH_SIZE];
         struct task task;
     } wanted;
+    struct sandbox      sandbox;
     uint64_t            resident_start_kb;
     uint64_t            watchdog_ticks;
     uint64_t            stop_asked_ns; /* 0: running              */

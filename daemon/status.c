@@ -280,7 +280,7 @@ char *status_json(const struct daemon *d)
     const struct core *c = &d->core;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:{s:s, s:s}, s:o, s:o, s:o, "
                           "s:o, s:{s:I, s:I}, s:{s:b, s:o}, "
-                          "s:o, s:o, s:{s:I, s:I, s:I}, s:o}",
+                          "s:o, s:o, s:{s:I, s:I, s:I}, s:{s:b, s:b, s:s}, s:o}",
                           "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
                           d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s",
                           (double)(clock_now_ns() - d->started_ns) * 1e-9, "config", d->config.file, "run_dir",
@@ -292,7 +292,8 @@ char *status_json(const struct daemon *d)
                           "ok", (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings",
                           warnings_json(d), "prearm", prearm_json(d), "gates", gates_json(d), "filter", "nonfinite",
                           (json_int_t)c->count_filter[0], "absolute", (json_int_t)c->count_filter[1], "rate",
-                          (json_int_t)c->count_filter[2], "events", events_json(d));
+                          (json_int_t)c->count_filter[2], "sandbox", "files", (int)d->sandbox.files, "calls",
+                          (int)d->sandbox.calls, "missing", d->sandbox.why, "events", events_json(d));
 
     CHECK(o);
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
