@@ -186,6 +186,7 @@ install:
 	@set -e; for p in limberd limber limber-trainer limber-bridge; do test -x $B/$$p || { echo "no $B/$$p: run make first"; exit 1; }; done
 	set -e; for p in limberd limber limber-trainer limber-bridge; do $I $B/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/limberd@.service | $I -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/limberd@.service
+	$I -m 644 systemd/tcp.conf $(DESTDIR)$(PREFIX)/share/limber/systemd/tcp.conf
 	$I -m 644 systemd/limber.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/limber.conf
 	$I -m 644 systemd/60-limber.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-limber.rules
 	set -e; for f in $$(find robots -type f); do $I -m 644 $$f $(DESTDIR)$(PREFIX)/share/limber/$$f; done

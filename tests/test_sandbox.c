@@ -2,6 +2,8 @@
  * entered the same sandboxes; and that the real programs are in them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -268,6 +270,32 @@ TEST(threads_that_begin_later_are_in_the_sandbox_too)
 {
     make_places();
     in_child(be_threads);
+}
+
+/* A kernel without Landlock, as a filter of ours plays it. */
+static void be_on_an_old_kernel(void)
+{
+    struct sock_filter op[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = { sizeof op / sizeof *op, op };
+
+    if (!kernel_has_calls)
+        return;
+    EXPECT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) == 0);
+    struct sandbox s = sandbox_daemon(inside, inside, trainer, false);
+    EXPECT(!s.files && s.calls);
+    EXPECT_STR(s.why, "files are not fenced in: this kernel has no Landlock");
+    EXPECT(makes_socket(AF_INET) == EPERM && opens_in(outside, "new", O_RDWR | O_CREAT) == 0);
+}
+
+TEST(without_landlock_the_rest_holds_and_the_lack_is_said)
+{
+    make_places();
+    in_child(be_on_an_old_kernel);
 }
 
 /* ---- the real ones ---- */

@@ -74,8 +74,9 @@ static const char *restrict_files(const struct allowed *list, int n)
     bool restricted = version > 0;
 
     if (!restricted)
-        return errno == EOPNOTSUPP ? "Landlock is switched off (boot with lsm=landlock,...)"
-                                   : "this kernel has no Landlock";
+        return errno == ENOSYS       ? "this kernel has no Landlock"
+               : errno == EOPNOTSUPP ? "Landlock is switched off (boot with lsm=landlock,...)"
+                                     : "Landlock is forbidden here (SystemCallFilter= of the unit?)";
     if (version < 2)
         attr.fs &= ~LANDLOCK_ACCESS_FS_REFER;
     if (version < 3)
