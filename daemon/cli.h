@@ -18,6 +18,7 @@ int verb_trial(int argc, char **argv);
 int verb_task(int argc, char **argv);
 int verb_sim(int argc, char **argv);
 int verb_run(int argc, char **argv);
+int verb_key(int argc, char **argv);
 int verb_plot(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_bench(int argc, char **argv);

@@ -18,6 +18,7 @@
 #include "daemon/cli_machine.h"
 #include "daemon/cli_terminal.h"
 #include "daemon/config.h"
+#include "daemon/rt/sandbox.h"
 #include "daemon/run_dir.h"
 
 enum { LOCK_MB = 64, PRIORITY = 80, FREE_MB = 200 };
@@ -105,6 +106,20 @@ static void check_limits(struct doctor *d)
             "run limberd by its systemd unit, or add \"@limber - memlock unlimited\" to "
             "/etc/security/limits.d/limber.conf and log in again",
             lock ? "%d MB cannot be locked: %s" : "%d MB can be locked", LOCK_MB, strerror(lock));
+}
+
+static void check_sandbox(struct doctor *d)
+{
+    int  version = sandbox_landlock();
+    bool calls   = sandbox_seccomp();
+
+    finding(d, "landlock", version ? LEVEL_OK : LEVEL_WARN,
+            "a kernel of 5.13 or newer with CONFIG_SECURITY_LANDLOCK, booted with landlock in lsm=; without it limberd and its trainer "
+            "can reach all files of their user",
+            version ? "version %d: limberd and its trainer fence themselves in" : "not there", version);
+    finding(d, "seccomp", calls ? LEVEL_OK : LEVEL_WARN,
+            "a kernel with CONFIG_SECCOMP_FILTER; without it limberd and its trainer may make any system call",
+            calls ? "limberd and its trainer give up system calls they do not need" : "not there");
 }
 
 static void check_dma_latency(struct doctor *d)
@@ -340,6 +355,7 @@ int verb_doctor(int argc, char **argv)
         d.serious = c->hardware == HARDWARE_REAL ? LEVEL_BAD : LEVEL_WARN;
     check_kernel(&d);
     check_limits(&d);
+    check_sandbox(&d);
     check_dma_latency(&d);
     check_throttling(&d);
     check_cgroup(&d);

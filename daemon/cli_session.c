@@ -36,6 +36,11 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
     int    n = 0;
     char **a = b->argv;
 
+    if (strncmp(c->endpoint, "tcp://", 6) == 0) {
+        snprintf(why, why_size, "%s: the robot side of a tcp:// endpoint has keys of its own: start limber-bridge sim with --connect, "
+                 "--server-key and --key, see docs/security.md", c->endpoint);
+        return -1;
+    }
     if (program_find("limber-bridge", b->program, sizeof b->program, why, why_size) != 0)
         return -1;
     snprintf(b->endpoint, sizeof b->endpoint, "%s%s%s", c->endpoint[0] ? c->endpoint : "ipc://",

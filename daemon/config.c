@@ -16,6 +16,7 @@
 #include "daemon/config_parts.h"
 #include "daemon/rt/check.h"
 #include "models/store.h"
+#include "transport/port.h"
 
 static int rates(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
@@ -274,14 +275,26 @@ static int beside(struct document *d, const char *key, const char *path, char ou
     return 0;
 }
 
-static int endpoint(struct document *d, const char *key, const char *value, char out[ENDPOINT_SIZE])
+static int endpoint(struct document *d, const char *key, const char *value, bool curve, char out[ENDPOINT_SIZE])
 {
     if (!value)
         return 0;
-    if (strncmp(value, "tcp://", 6) == 0)
-        return document_fail(d, key, "expected ipc://PATH; tcp:// needs CURVE keys, which are not available yet");
+    if (strlen(value) >= ENDPOINT_SIZE)
+        return document_fail(d, key, "expected at most %d bytes", ENDPOINT_SIZE - 1);
+    char why[ENDPOINT_SIZE + 200];
+    bool tcp = strncmp(value, "tcp://", 6) == 0;
+
+    if (tcp && !curve)
+        return document_fail(d, key, "expected ipc://PATH, or curve: {key: FILE, clients: FILE} as well: tcp:// is refused "
+                                     "without CURVE keys, see docs/security.md");
+    if (tcp && !port_endpoint_ok(value, true, why, sizeof why))
+        return document_fail(d, key, "expected tcp://ADDRESS:PORT, PORT from 1 to 65535");
+    if (tcp) {
+        snprintf(out, ENDPOINT_SIZE, "%s", value);
+        return 0;
+    }
     if (strncmp(value, "ipc://", 6) != 0 || !value[6])
-        return document_fail(d, key, "expected ipc://PATH");
+        return document_fail(d, key, "expected ipc://PATH, or tcp://ADDRESS:PORT with curve");
     if (strlen(value + 6) >= sizeof((struct sockaddr_un *)0)->sun_path)
         return document_fail(d, key, "expected a path of at most %zu bytes, as Unix sockets have",
                              sizeof((struct sockaddr_un *)0)->sun_path - 1);
@@ -295,8 +308,12 @@ static int places(struct document *d, const struct yaml_robot *y, struct robot_c
         return -1;
     if (y->paths.store && beside(d, "paths.store", y->paths.store, c->paths.store) < 0)
         return -1;
-    if (endpoint(d, "endpoint", y->endpoint, c->endpoint) < 0 ||
-        endpoint(d, "telemetry", y->telemetry, c->telemetry) < 0)
+    bool curve = y->curve.key != NULL;
+    if (curve && (beside(d, "curve.key", y->curve.key, c->curve.key) < 0 ||
+                  beside(d, "curve.clients", y->curve.clients, c->curve.clients) < 0))
+        return -1;
+    if (endpoint(d, "endpoint", y->endpoint, curve, c->endpoint) < 0 ||
+        endpoint(d, "telemetry", y->telemetry, curve, c->telemetry) < 0)
         return -1;
     if (c->endpoint[0] && strcmp(c->endpoint, c->telemetry) == 0)
         return document_fail(d, "telemetry", "expected another socket than endpoint");

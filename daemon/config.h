@@ -172,8 +172,12 @@ struct robot_config {
         double timestep;           /* s; 0: the model's own                                        */
         double command_timeout_ms; /* it damps by itself after this; what Hello will say           */
     } sim;
-    char endpoint[ENDPOINT_SIZE];  /* empty: ipc://RUN/robot.sock                              */
-    char telemetry[ENDPOINT_SIZE]; /* empty: ipc://RUN/telemetry.sock                          */
+    char endpoint[ENDPOINT_SIZE];  /* empty: ipc://RUN/robot.sock; tcp:// only with curve      */
+    char telemetry[ENDPOINT_SIZE]; /* empty: ipc://RUN/telemetry.sock; the same                */
+    struct {                       /* of tcp://, see transport/keys.h; empty: none             */
+        char key[PATH_SIZE];       /* the daemon's secret                                      */
+        char clients[PATH_SIZE];   /* the list of public keys that may connect                 */
+    } curve;
 };
 
 /* Reads a task file and checks it against the robot's joints and observations.  0, or -1 with one message (file:line: key:

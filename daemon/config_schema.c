@@ -236,6 +236,11 @@ static const cyaml_schema_field_t paths_fields[] = {
     TEXT(MAY, paths, store),
     CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t curve_fields[] = {
+    TEXT(MUST, curve, key),
+    TEXT(MUST, curve, clients),
+    CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t sim_fields[] = {
     TEXT(MAY, sim, model),
     FLOAT(MAY, sim, timestep),
@@ -275,6 +280,7 @@ static const cyaml_schema_field_t robot_fields[] = {
     MAP(MAY, robot, paths),
     TEXT(MAY, robot, endpoint),
     TEXT(MAY, robot, telemetry),
+    MAP(MAY, robot, curve),
     MAP(MAY, robot, sim),
     CYAML_FIELD_END,
 };

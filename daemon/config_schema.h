@@ -124,6 +124,10 @@ struct yaml_paths {
     char *run, *store;
 };
 
+struct yaml_curve {
+    char *key, *clients;
+};
+
 struct yaml_sim {
     char   *model;
     double *timestep, *command_timeout_ms;
@@ -157,6 +161,7 @@ struct yaml_robot {
     struct yaml_cores        cores;
     struct yaml_paths        paths;
     char                    *endpoint, *telemetry;
+    struct yaml_curve        curve;
     struct yaml_sim          sim;
 };
 

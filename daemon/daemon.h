@@ -8,6 +8,7 @@
 #include "daemon/http_server.h"
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
+#include "daemon/rt/sandbox.h"
 
 enum { WAITERS = 16 };
 
@@ -34,6 +35,17 @@ struct daemon_options {
     int         trials;
 };
 
+/* Clients that a tcp:// endpoint did not let in. */
+struct refusals {
+    uint64_t count, said, said_ns; /* said: count when an event was last made of it */
+    char     last[240];
+};
+
+/* Requests on the operators' socket by who is none. */
+struct operator_refusals {
+    uint64_t count, said_ns;
+};
+
 struct daemon {
     struct robot_config config;
     struct daemon_options options;
@@ -56,6 +68,7 @@ struct daemon {
     uv_signal_t         term, interrupt;
     struct http_server *status_server, *control_server;
     struct port        *telemetry;
+    struct refusals     refused_robots, refused_listeners;
 
     struct store       *store;
     struct journal      journal;
@@ -67,12 +80,14 @@ struct daemon {
     bool                has_hello, link_up;
     char                link_trouble[240];
     struct waiter       waiter[WAITERS];
+    struct operator_refusals refused_operators;
     uint64_t            next_operation;
     struct {            /* the task that the control thread is asked for */
         uint64_t    id; /* of the operation; 0: none                     */
         char        file[PATH_SIZE];
         struct task task;
     } wanted;
+    struct sandbox      sandbox;
     uint64_t            resident_start_kb;
     struct usage        usage_base[RT_THREADS];   /* when arming was last asked for */
     bool                armed_ever;

@@ -10,10 +10,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CLIENTS_MAX = 16, IDLE_S = 5 };
+enum { CLIENTS_MAX = 16, IDLE_S = 5, GROUPS_MAX = 256 };
+static const uint64_t REQUEST_MS = 10000;
+
+/* A connection: IDLE_S starts again with each byte, this does not. */
+struct http_client {
+    int      fd;
+    uint64_t since_ms; /* of the connection, or the last answer; 0: free */
+};
 
 struct http_server {
     struct MHD_Daemon *mhd;
+    uv_loop_t         *loop;
+    struct http_client client[CLIENTS_MAX];
     uv_poll_t          poll;
     uv_timer_t         timer;
     http_handler      *handler;
@@ -35,10 +44,47 @@ struct http_request {
 
 static void on_timer(uv_timer_t *t);
 
+static struct http_client *client_of(struct http_server *s, struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    for (int i = 0; info && i < CLIENTS_MAX; i++)
+        if (s->client[i].since_ms && s->client[i].fd == info->connect_fd)
+            return &s->client[i];
+    return NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **ctx, enum MHD_ConnectionNotificationCode what)
+{
+    struct http_server             *s      = cls;
+    struct http_client             *client = client_of(s, c);
+    const union MHD_ConnectionInfo *info   = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    (void)ctx;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (client)
+            client->since_ms = 0;
+        return;
+    }
+    for (int i = 0; info && !client && i < CLIENTS_MAX; i++)
+        client = s->client[i].since_ms ? NULL : &s->client[i];
+    if (client)
+        *client = (struct http_client){ .fd = info->connect_fd, .since_ms = uv_now(s->loop) };
+}
+
+/* Ends connections that have had their time; MHD sees that and closes them. */
+static void cut_slow(struct http_server *s)
+{
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        if (s->client[i].since_ms && uv_now(s->loop) - s->client[i].since_ms > REQUEST_MS)
+            shutdown(s->client[i].fd, SHUT_RDWR);
+}
+
 static void run(struct http_server *s)
 {
     MHD_UNSIGNED_LONG_LONG ms;
 
+    cut_slow(s);
     MHD_run(s->mhd);
     if (MHD_get_timeout(s->mhd, &ms) == MHD_YES)
         ms = ms < 500 ? ms : 500;
@@ -91,6 +137,28 @@ void http_answer_plain(struct http_request *r, const char *text)
     http_answer(r, 200, text);
 }
 
+bool http_peer_is(const struct http_request *r, gid_t group, uid_t *uid)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct ucred                    who;
+    socklen_t                       size = sizeof who;
+    gid_t                           also[GROUPS_MAX];
+    socklen_t                       n = sizeof also;
+
+    *uid = (uid_t)-1;
+    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0)
+        return false;
+    *uid = who.uid;
+    if (who.uid == 0 || who.uid == geteuid() || who.gid == group)
+        return true;
+    if (getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERGROUPS, also, &n) != 0)
+        return false; /* not told, or in more groups than one can ask about */
+    for (size_t i = 0; i < n / sizeof *also; i++)
+        if (also[i] == group)
+            return true;
+    return false;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **con_cls)
 {
@@ -135,8 +203,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls, enum MHD_RequestTerminationCode how)
 {
     struct http_request *r = *con_cls;
+    struct http_client  *c = client_of(cls, connection);
 
-    (void)cls, (void)connection, (void)how;
+    (void)how;
+    if (c)
+        c->since_ms = uv_now(((struct http_server *)cls)->loop);
     if (r) {
         free(r->json);
         free(r);
@@ -178,10 +249,12 @@ struct http_server *http_server_start(uv_loop_t *loop, const char *path, unsigne
         return NULL;
     s->handler = handler;
     s->ctx     = ctx;
+    s->loop    = loop;
     snprintf(s->path, sizeof s->path, "%s", path);
     s->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
                               MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
                               MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                              MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(64 * 1024), MHD_OPTION_END);
     const union MHD_DaemonInfo *info = s->mhd ? MHD_get_daemon_info(s->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
 #define SHUTDOWN_NS NS_PER_S
+#define REFUSED_NS (10 * NS_PER_S)
 #define LOCKSTEP_WAIT_NS (6 * NS_PER_S) /* the control thread's own guard, 5 s, and one to be scheduled */
 
 static const char usage[] =
@@ -212,6 +214,29 @@ static int open_store(struct daemon *d, struct store_schema *schema)
     return 0;
 }
 
+static int find_trainer(char *path, size_t size)
+{
+    char self[PATH_SIZE] = "";
+
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
+        return EX_OSERR;
+    return place(path, size, "", "", dirname(self), "/limber-trainer") ? 0 : EX_CANTCREAT;
+}
+
+/* Before there is another thread, as what is given up is each thread's own; those that begin later inherit it. */
+static int give_up_rights(struct daemon *d)
+{
+    char store[PATH_SIZE], trainer[PATH_SIZE];
+    bool network = strncmp(d->endpoint, "tcp://", 6) == 0 || strncmp(d->telemetry_endpoint, "tcp://", 6) == 0;
+    int  bad     = find_trainer(trainer, sizeof trainer);
+
+    if (bad)
+        return bad;
+    snprintf(store, sizeof store, "%s", d->store_path);
+    d->sandbox = sandbox_daemon(d->run_dir, dirname(store), trainer, network);
+    return 0;
+}
+
 /* Everything the real-time threads touch, in one block. */
 static int lay_out(struct daemon *d)
 {
@@ -277,8 +302,10 @@ static int open_sockets(struct daemon *d)
 {
     const struct robot_config *c = &d->config;
     struct session_expect      expect;
-    struct port_options        robot = { .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io };
-    struct port_options        tele  = { .endpoint = d->telemetry_endpoint, .core = c->cores.main };
+    struct port_keys           keys  = { .key = c->curve.key, .clients = c->curve.clients };
+    struct port_options        robot = { .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io,
+                                         .keys = keys };
+    struct port_options        tele  = { .endpoint = d->telemetry_endpoint, .core = c->cores.main, .keys = keys };
     char                       why[600];
 
     expect_of(c, &expect);
@@ -430,6 +457,19 @@ static void take_link_notes(struct daemon *d)
     d->link_up = up;
 }
 
+/* Clients that were refused since, said at most every REFUSED_NS: whoever knocks must not fill the journal. */
+static void take_refusals(struct daemon *d, struct refusals *r, const struct port *p)
+{
+    uint64_t now = clock_now_ns();
+
+    r->count = port_refused(p, r->last, sizeof r->last);
+    if (r->count == r->said || (r->said && now - r->said_ns < REFUSED_NS))
+        return;
+    journal_say(&d->journal, "auth_refused", "%s (%" PRIu64 " refused so far)", r->last, r->count);
+    r->said    = r->count;
+    r->said_ns = now;
+}
+
 static void publish_telemetry(struct daemon *d)
 {
     struct shared *s = d->shared;
@@ -494,6 +534,8 @@ static void drain(struct daemon *d)
     threads_refused(d);
     take_reports(d);
     take_link_notes(d);
+    take_refusals(d, &d->refused_robots, d->io.port);
+    take_refusals(d, &d->refused_listeners, d->telemetry);
     publish_telemetry(d);
     if (!d->wanted.id)
         experiment_advance(&d->experiment, &d->core);
@@ -624,17 +666,15 @@ static int start_learning(struct daemon *d, const struct store_schema *schema)
 {
     struct learner    *l = &d->learner;
     struct experiment *e = &d->experiment;
-    char               self[PATH_SIZE] = "", beside[PATH_SIZE], why[600];
+    char               beside[PATH_SIZE], why[600];
 
-    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
-        return EX_OSERR;
     *l = (struct learner){ .loop = &d->loop, .config = &d->config, .shared = d->shared, .store = d->store,
                            .journal = &d->journal, .dims = d->config.model };
     *e = (struct experiment){ .config = &d->config, .shared = d->shared, .store = d->store, .journal = &d->journal,
                               .learner = l, .count = d->config.trials.count };
     snprintf(beside, sizeof beside, "%s", d->store_path);
     if (!place(l->models, sizeof l->models, "", "", dirname(beside), "/models") ||
-        !place(l->trainer_path, sizeof l->trainer_path, "", "", dirname(self), "/limber-trainer"))
+        find_trainer(l->trainer_path, sizeof l->trainer_path))
         return EX_CANTCREAT;
     if (experiment_start(e) < 0) {
         fprintf(stderr, "limberd: %s: %s\n", d->store_path, store_error(d->store));
@@ -704,11 +744,13 @@ int main(int argc, char **argv)
     if ((bad = places(&d)))
         return bad;
     realtime_start(&d.realtime);
-    if ((bad = open_store(&d, &schema)) || (bad = lay_out(&d)) || (bad = open_sockets(&d)) ||
+    if ((bad = open_store(&d, &schema)) || (bad = give_up_rights(&d)) || (bad = lay_out(&d)) || (bad = open_sockets(&d)) ||
         (bad = start_learning(&d, &schema)) || (bad = start_threads(&d)) || (bad = serve(&d)))
         return bad;
     for (int i = 0; i < d.realtime.nwarning; i++)
         journal_say(&d.journal, "realtime", "%s", d.realtime.warning[i]);
+    if (d.sandbox.why[0])
+        journal_say(&d.journal, "sandbox", "%s", d.sandbox.why);
     journal_say(&d.journal, "daemon", "limberd %s controls %s (%s), planner %s on %s, in %s", LIMBER_VERSION, d.config.robot,
                 d.config.hardware == HARDWARE_SIM ? "simulated" : "real hardware", d.config.planner.name,
                 planner_isa(d.shared->planner), d.run_dir);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/daemon.h"
 #include "daemon/rt/clock.h"
@@ -114,6 +115,27 @@ static void set_task(struct daemon *d, struct http_request *r, const json_t *bod
     }
 }
 
+/* The socket's mode says the same, until somebody changes it. */
+static bool may_operate(struct daemon *d, struct http_request *r)
+{
+    struct operator_refusals *refused = &d->refused_operators;
+    uint64_t                  now     = clock_now_ns();
+    uid_t                     uid;
+    char                      text[200];
+
+    if (http_peer_is(r, getegid(), &uid))
+        return true;
+    refused->count++;
+    snprintf(text, sizeof text, "user %d may not operate this robot: neither limberd's user, root, nor in group %d", (int)uid,
+             (int)getegid());
+    if (!refused->said_ns || now - refused->said_ns > 10 * NS_PER_S) { /* must not fill the journal */
+        refused->said_ns = now;
+        journal_say(&d->journal, "auth_refused", "%s (%llu requests so far)", text, (unsigned long long)refused->count);
+    }
+    answer(r, 403, false, text);
+    return false;
+}
+
 void operate_request(void *ctx, struct http_request *r, const char *method, const char *path, const char *body)
 {
     static const struct {
@@ -124,7 +146,10 @@ void operate_request(void *ctx, struct http_request *r, const char *method, cons
     struct daemon *d = ctx;
     const char    *forbidden;
     json_error_t   error;
-    json_t        *o = *body ? json_loads(body, 0, &error) : json_object();
+
+    if (!may_operate(d, r))
+        return;
+    json_t *o = *body ? json_loads(body, 0, &error) : json_object();
 
     if (strcmp(path, "/status") == 0) {
         char *json = status_json(d);

@@ -50,6 +50,15 @@ static json_t *stop_json(const struct daemon *d)
                      (json_int_t)c->stop_step, "unix_s", number(d->stop_unix_s));
 }
 
+/* The newest refusal, of the endpoint that had one last. */
+static json_t *auth_last(const struct daemon *d)
+{
+    const struct refusals *r = &d->refused_robots, *l = &d->refused_listeners;
+    const struct refusals *newest = r->said_ns >= l->said_ns ? r : l;
+
+    return json_string(newest->last);
+}
+
 static json_t *link_json(const struct daemon *d)
 {
     const struct shared *s     = d->shared;
@@ -64,13 +73,15 @@ static json_t *link_json(const struct daemon *d)
     for (int k = 0; k < COUNT_KINDS; k++)
         json_object_set_new(names, session_count_name((enum session_count)k), count(get(&s->session.count[k])));
     snprintf(session, sizeof session, "%016" PRIx64, c->session);
-    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s}", "connected",
+    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s, s:I, s:s, s:o}", "connected",
                   d->has_hello && silent_ns < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
                   (int)atomic_load(&d->shared->lockstep), "simulated", d->hello.simulated, "software", d->hello.software,
                   "state_age_ms", heard ? number((double)silent_ns / 1e6) : json_null(), "success",
                   number((double)good / window), "late_commands", (json_int_t)c->state.late_commands, "missing",
                   (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
-                  "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble);
+                  "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble, "auth_refused",
+                  (json_int_t)(d->refused_robots.count + d->refused_listeners.count), "endpoint", d->endpoint,
+                  "auth_last", auth_last(d));
     return o;
 }
 
@@ -323,7 +334,7 @@ char *status_json(const struct daemon *d)
     const struct core *c = &d->core;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:{s:s, s:s}, s:o, s:o, s:o, "
                           "s:o, s:{s:I, s:I}, s:{s:b, s:o, s:o, s:o}, "
-                          "s:o, s:o, s:o, s:o, s:o}",
+                          "s:o, s:o, s:o, s:o, s:{s:b, s:b, s:s}, s:o}",
                           "robot", d->config.robot, "version", LIMBER_VERSION, "pid", (int)getpid(), "hardware",
                           d->config.hardware == HARDWARE_SIM ? "sim" : "real", "uptime_s",
                           (double)(clock_now_ns() - d->started_ns) * 1e-9, "config", d->config.file, "run_dir",
@@ -334,7 +345,8 @@ char *status_json(const struct daemon *d)
                           (json_int_t)resident_kb(), "resident_start_kb", (json_int_t)d->resident_start_kb, "realtime",
                           "ok", (int)(d->realtime.scheduling && d->realtime.memory_locked), "warnings",
                           warnings_json(d), "syscalls", threads_syscalls_json(d), "threads", threads_json(d), "prearm", prearm_json(d),
-                          "gates", gates_json(d), "filter", filter_json(d), "faults", faults_json(d), "events", events_json(d));
+                          "gates", gates_json(d), "filter", filter_json(d), "faults", faults_json(d), "sandbox", "files", (int)d->sandbox.files,
+                          "calls", (int)d->sandbox.calls, "missing", d->sandbox.why, "events", events_json(d));
 
     CHECK(o);
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));

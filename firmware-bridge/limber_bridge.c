@@ -21,15 +21,16 @@ static void on_signal(int number)
 }
 
 static const char help[] =
-    "usage: limber-bridge sim --robot NAME --model FILE.xml --endpoint ipc://PATH [options]\n"
+    "usage: limber-bridge sim --robot NAME --model FILE.xml --connect ENDPOINT [options]\n"
     "\n"
     "A simulated robot (MuJoCo) on limberd's wire: it says Hello until limberd answers, sends joint states,\n"
     "applies the commands it gets, and damps by itself when they stop.\n"
     "\n"
     "  --robot NAME       as in robot.yaml\n"
     "  --model FILE.xml   MJCF model; joints with a motor are actuated\n"
-    "  --endpoint ipc://PATH\n"
-    "                     limberd's robot socket\n"
+    "  --connect ENDPOINT limberd's robot socket: ipc://PATH, or tcp://HOST:PORT with the two keys; --endpoint is the same\n"
+    "  --server-key FILE  with tcp: limberd's public key\n"
+    "  --key FILE         with tcp: own key, made by limber key; limberd lists its public half\n"
     "  --seed N           start poses depend on it (default 0)\n"
     "  --joints a,b       these joints, in this order (default: all, in the model's order)\n"
     "  --extra a,b        these measurements of the model's sensors; one of three numbers gives NAME_x, NAME_y, "
@@ -99,7 +100,9 @@ static bool whole(const char *flag, const char *text, uint64_t low, uint64_t hig
 
 static const struct option flags[] = {
     { "robot", required_argument, NULL, 'r' },    { "model", required_argument, NULL, 'm' },
-    { "endpoint", required_argument, NULL, 'e' }, { "seed", required_argument, NULL, 's' },
+    { "endpoint", required_argument, NULL, 'e' }, { "connect", required_argument, NULL, 'e' },
+    { "server-key", required_argument, NULL, 'S' }, { "key", required_argument, NULL, 'K' },
+    { "seed", required_argument, NULL, 's' },
     { "joints", required_argument, NULL, 'j' },   { "extra", required_argument, NULL, 'x' },
     { "timestep", required_argument, NULL, 't' }, { "command-timeout-ms", required_argument, NULL, 'o' },
     { "lockstep", no_argument, NULL, 'l' },       { "rt", no_argument, NULL, 'R' },
@@ -119,6 +122,8 @@ static bool take_flag(struct arguments *a, int flag)
     case 'r': a->loop.robot = optarg; break;
     case 'm': a->sim.model = optarg; break;
     case 'e': a->loop.endpoint = optarg; break;
+    case 'S': a->loop.server_key = optarg; break;
+    case 'K': a->loop.key = optarg; break;
     case 'j': a->sim.joints = optarg; break;
     case 'x': a->sim.extra = optarg; break;
     case 'P': a->loop.picture = optarg; break;
@@ -169,7 +174,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     if (strcmp(argv[optind], "sim") != 0 || optind + 1 < argc)
         return usage("\"%s\": expected \"sim\" and options", argv[strcmp(argv[optind], "sim") ? optind : optind + 1]);
     if (!a->loop.robot || !a->sim.model || !a->loop.endpoint)
-        return usage("--%s is missing", !a->loop.robot ? "robot" : !a->sim.model ? "model" : "endpoint");
+        return usage("--%s is missing", !a->loop.robot ? "robot" : !a->sim.model ? "model" : "connect");
     if (!a->loop.robot[0] || strlen(a->loop.robot) >= NAME_SIZE)
         return usage("--robot %s: expected 1 to %d characters", a->loop.robot, NAME_SIZE - 1);
     return 0;

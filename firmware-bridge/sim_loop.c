@@ -383,7 +383,8 @@ static int open_loop(struct loop *l)
 {
     struct port_options po = { .endpoint = l->o->endpoint,
                                .priority = l->o->rt ? l->o->priority : 0,
-                               .core     = l->o->rt ? l->o->core : -1 };
+                               .core     = l->o->rt ? l->o->core : -1,
+                               .keys     = { .key = l->o->key, .server = l->o->server_key } };
     char                why[400];
 
     l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

@@ -9,6 +9,7 @@
 
 struct sim_loop_options {
     const char                  *robot, *endpoint;
+    const char                  *key, *server_key; /* files, with tcp://             */
     double                       command_timeout_ms;
     bool                         lockstep;
     bool                         rt;

@@ -4,6 +4,7 @@
  * It writes candidate files and reports, nothing else, and deletes nothing.  Words: models/trainer_protocol.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "daemon/rt/sandbox.h"
 #include "models/model_file.h"
 #include "models/train_bench.h"
 #include "models/trainer_protocol.h"
@@ -417,6 +419,17 @@ static void take_back_seat(int core)
         close(fd);
 }
 
+/* From here on it can read experience and write candidates, and nothing else. */
+static void give_up_rights(const struct trainer_setup *s)
+{
+    char store[sizeof s->store];
+
+    memcpy(store, s->store, sizeof store);
+    struct sandbox box = sandbox_trainer(dirname(store), s->models);
+    if (box.why[0])
+        fprintf(stderr, "limber-trainer: %s; going on without\n", box.why);
+}
+
 static bool ends(const char *text, size_t size)
 {
     return memchr(text, 0, size) != NULL;
@@ -490,6 +503,7 @@ int main(int argc, char **argv)
                 w.setup.dims.hidden, w.setup.config.batch);
         return EXIT_PROTOCOL;
     }
+    give_up_rights(&w.setup);
     serve(&w);
     trainer_free(w.trainer);
     trainer_free(w.spare);

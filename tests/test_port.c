@@ -213,10 +213,19 @@ TEST(endpoints_that_cannot_be_had_are_refused_with_a_reason)
     char long_path[300] = "ipc:///tmp/";
 
     memset(long_path + 11, 'x', 150);
-    EXPECT(!bind_at("tcp://127.0.0.1:5555") && !connect_at("tcp://127.0.0.1:5555"));
-    EXPECT_STR(why, "tcp is refused");
+    EXPECT(!bind_at("tcp://127.0.0.1:5555"));
+    EXPECT_STR(why, "tcp is refused without keys");
+    EXPECT(!connect_at("tcp://127.0.0.1:5555"));
+    EXPECT_STR(why, "tcp is refused without keys");
     EXPECT(!bind_at("/tmp/robot.sock"));
-    EXPECT_STR(why, "expected ipc:///path/to/socket");
+    EXPECT_STR(why, "expected ipc:///path/to/socket or tcp://HOST:PORT");
+    static const char *const wrong[] = { "tcp://", "tcp://:5", "tcp://127.0.0.1", "tcp://127.0.0.1:", "tcp://127.0.0.1:0",
+                                         "tcp://127.0.0.1:65536", "tcp://127.0.0.1:5x", "tcp://a;b:5", "tcp://[::1]:5" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        EXPECT(!bind_at(wrong[i]) && !connect_at(wrong[i]));
+        EXPECT_STR(why, "expected tcp://HOST:PORT, PORT from 1 to 65535");
+    }
+    EXPECT(!connect_at("tcp://*:5555") && !connect_at("tcp://127.0.0.1:*"));
     EXPECT(!bind_at("ipc://@limber")); /* abstract: nothing says who may connect */
     EXPECT(!bind_at("ipc://*") && !bind_at("ipc://"));
     EXPECT_STR(why, "expected a file");

@@ -15,17 +15,27 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "transport/auth.h"
+
 struct port {
-    void *context, *socket;
-    bool  router;
+    void        *context, *socket;
+    struct auth *auth; /* NULL: ipc, or not one that listens */
+    bool         router;
 };
 
 enum {
     ROBOT_QUEUE     = 8,   /* messages; newest wins, so a longer queue would only hold old ones */
     TELEMETRY_QUEUE = 256, /* messages a listener may lag behind                                */
+    TCP_BACKLOG     = 16,
+    CURVE_OVERHEAD  = 64,   /* bytes that CURVE adds to a message: 33, rounded up                */
+    HANDSHAKE_MS    = 1000, /* a connection that has not proved who it is by then ends           */
+    HEARTBEAT_MS    = 300,  /* a dead connection is noticed when the session notices, after      */
+    HEARD_MS        = SESSION_ALIVE_MS,
+    RECONNECT_MS    = 50,
+    RECONNECT_MOST_MS = 1000, /* on tcp, where a refused client would else knock 20 times a second  */
 };
 
-static const char ipc[] = "ipc://";
+static const char ipc[] = "ipc://", tcp[] = "tcp://";
 
 __attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size, const char *format, ...)
 {
@@ -39,18 +49,35 @@ __attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size
 
 /* ---- before ZeroMQ --------------------------------------------------------------------------------------------- */
 
-static bool endpoint_ok(const char *endpoint, char *why, size_t size)
+static bool is_tcp(const char *endpoint)
+{
+    return strncmp(endpoint, tcp, sizeof tcp - 1) == 0;
+}
+
+/* HOST:PORT; who listens may say * for either. */
+static bool tcp_ok(const char *endpoint, bool listens, char *why, size_t size)
+{
+    const char *host = endpoint + sizeof tcp - 1, *colon = strrchr(host, ':'), *number = colon ? colon + 1 : "";
+    char       *end;
+    long        n    = strtol(number, &end, 10);
+    bool        good = colon && colon > host && !strpbrk(host, ";[] ");
+
+    if (listens)
+        good = good && (strcmp(number, "*") == 0 || (number[0] >= '0' && number[0] <= '9' && !*end && n >= 1 && n <= 65535));
+    else
+        good = good && host[0] != '*' && number[0] >= '0' && number[0] <= '9' && !*end && n >= 1 && n <= 65535;
+    return good ? true : explain(why, size, "%s: expected tcp://%s:PORT, PORT from 1 to 65535", endpoint, listens ? "ADDRESS" : "HOST");
+}
+
+bool port_endpoint_ok(const char *endpoint, bool listens, char *why, size_t size)
 {
     const size_t most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
     const char  *path = endpoint + sizeof ipc - 1;
 
-    if (strncmp(endpoint, "tcp://", 6) == 0)
-        return explain(
-            why, size,
-            "%s: tcp is refused because nothing would say who is on the other end; use ipc:///path/to/socket",
-            endpoint);
+    if (is_tcp(endpoint))
+        return tcp_ok(endpoint, listens, why, size);
     if (strncmp(endpoint, ipc, sizeof ipc - 1) != 0)
-        return explain(why, size, "%s: not an endpoint; expected ipc:///path/to/socket", endpoint);
+        return explain(why, size, "%s: not an endpoint; expected ipc:///path/to/socket or tcp://HOST:PORT", endpoint);
     if (path[0] == 0 || path[0] == '@' || path[0] == '*')
         return explain(why, size, "%s: expected a file after ipc://, whose directory says who may connect", endpoint);
     if (strlen(path) > most)
@@ -141,7 +168,47 @@ static void set(struct port *p, int option, int value)
     zmq_setsockopt(p->socket, option, &value, sizeof value);
 }
 
-static struct port *port_new(const struct port_options *o, int type, char *why, size_t size)
+static bool set_key(struct port *p, int option, const char key[KEY_TEXT])
+{
+    return zmq_setsockopt(p->socket, option, key, KEY_TEXT) == 0;
+}
+
+/* What a connection over a network needs besides keys. */
+static void harden(struct port *p)
+{
+    int64_t most = CODEC_MAX_BYTES + CURVE_OVERHEAD;
+
+    zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    set(p, ZMQ_BACKLOG, TCP_BACKLOG);
+    set(p, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    set(p, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS);
+    set(p, ZMQ_HEARTBEAT_TIMEOUT, HEARD_MS);
+    set(p, ZMQ_HEARTBEAT_TTL, HEARD_MS);
+    set(p, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MOST_MS);
+}
+
+/* The options of every socket; those of its kind. */
+static void configure(struct port *p, int type, bool network)
+{
+    int64_t most = PORT_MAX_BYTES;
+
+    set(p, ZMQ_LINGER, 0);
+    set(p, ZMQ_SNDHWM, type == ZMQ_PUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
+    set(p, ZMQ_RCVHWM, type == ZMQ_SUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
+    zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    p->router = type == ZMQ_ROUTER;
+    if (p->router) /* port_send can say that the peer is gone; with DONTWAIT it never blocks */
+        set(p, ZMQ_ROUTER_MANDATORY, 1);
+    if (type == ZMQ_DEALER) { /* nothing is queued for a daemon that is not there */
+        set(p, ZMQ_IMMEDIATE, 1);
+        set(p, ZMQ_RECONNECT_IVL, RECONNECT_MS);
+    }
+    if (network)
+        harden(p);
+}
+
+/* The socket; where `role` is not 0, the handler that says who may connect to it is there before it. */
+static struct port *port_new(const struct port_options *o, int type, enum client_role role, char *why, size_t size)
 {
     struct port *p = calloc(1, sizeof *p);
 
@@ -149,6 +216,10 @@ static struct port *port_new(const struct port_options *o, int type, char *why, 
         p->context = zmq_ctx_new();
     if (p && p->context) {
         schedule_io(p->context, o, why, size);
+        if (role && !(p->auth = auth_new(p->context, o->keys.clients, role, why, size))) {
+            port_close(p);
+            return NULL;
+        }
         p->socket = zmq_socket(p->context, type);
     }
     if (!p || !p->socket) {
@@ -156,39 +227,45 @@ static struct port *port_new(const struct port_options *o, int type, char *why, 
         port_close(p);
         return NULL;
     }
-    set(p, ZMQ_LINGER, 0);
-    set(p, ZMQ_SNDHWM, type == ZMQ_PUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
-    set(p, ZMQ_RCVHWM, type == ZMQ_SUB ? TELEMETRY_QUEUE : ROBOT_QUEUE);
-    int64_t most = PORT_MAX_BYTES;
-    zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
-    p->router = type == ZMQ_ROUTER;
-    if (p->router) /* port_send can say that the peer is gone; with DONTWAIT it never blocks */
-        set(p, ZMQ_ROUTER_MANDATORY, 1);
-    if (type == ZMQ_DEALER) { /* nothing is queued for a daemon that is not there */
-        set(p, ZMQ_IMMEDIATE, 1);
-        set(p, ZMQ_RECONNECT_IVL, 50);
-    }
+    configure(p, type, is_tcp(o->endpoint));
     return p;
 }
 
-static struct port *port_listen(const struct port_options *o, int type, char *why, size_t size)
+/* Own keys, from their file. */
+static bool own_keys(const struct port_options *o, const char *other, struct key_pair *own, char *why, size_t size)
 {
-    struct port *p;
-    mode_t       mask;
-    int          rc;
+    if (!o->keys.key || !o->keys.key[0] || !other || !other[0])
+        return explain(why, size, "%s: tcp is refused without keys, as nothing would say who is on the other end; see docs/security.md", o->endpoint);
+    return keys_load(o->keys.key, own, why, size);
+}
+
+static struct port *port_listen(const struct port_options *o, int type, enum client_role role, char *why, size_t size)
+{
+    struct port    *p;
+    struct key_pair own;
+    mode_t          mask;
+    int             rc;
+    bool            network = is_tcp(o->endpoint);
 
     why[0] = 0;
-    if (!endpoint_ok(o->endpoint, why, size) || !free_path(o->endpoint, why, size))
+    if (!port_endpoint_ok(o->endpoint, true, why, size) ||
+        !(network ? own_keys(o, o->keys.clients, &own, why, size) : free_path(o->endpoint, why, size)))
         return NULL;
-    p = port_new(o, type, why, size);
+    p = port_new(o, type, network ? role : 0, why, size);
+    if (p && network && !auth_guard(p->auth, p->socket, &own, why, size)) {
+        port_close(p);
+        p = NULL;
+    }
+    explicit_bzero(&own, sizeof own);
     if (!p)
         return NULL;
     mask = umask(0117); /* the file is never there with other rights than 0660 */
     rc   = zmq_bind(p->socket, o->endpoint);
     umask(mask);
     if (rc != 0) {
-        explain(why, size, "%s: cannot listen there: %s; does the directory exist, and may this user write to it?",
-                o->endpoint, zmq_strerror(errno));
+        explain(why, size, "%s: cannot listen there: %s; %s", o->endpoint, zmq_strerror(errno),
+                network ? "is the address this machine's, and the port free?"
+                        : "does the directory exist, and may this user write to it?");
         port_close(p);
         return NULL;
     }
@@ -197,12 +274,26 @@ static struct port *port_listen(const struct port_options *o, int type, char *wh
 
 struct port *port_bind(const struct port_options *o, char *why, size_t why_size)
 {
-    return port_listen(o, ZMQ_ROUTER, why, why_size);
+    return port_listen(o, ZMQ_ROUTER, ROLE_ROBOT, why, why_size);
 }
 
 struct port *port_publish(const struct port_options *o, char *why, size_t why_size)
 {
-    return port_listen(o, ZMQ_PUB, why, why_size);
+    return port_listen(o, ZMQ_PUB, ROLE_LISTEN, why, why_size);
+}
+
+/* Makes the socket a CURVE client of exactly this server. */
+static bool trust(struct port *p, const struct port_options *o, char *why, size_t size)
+{
+    struct key_pair own;
+    char            server[KEY_TEXT];
+    bool            good = own_keys(o, o->keys.server, &own, why, size) && keys_load_public(o->keys.server, server, why, size);
+
+    if (good && !(set_key(p, ZMQ_CURVE_SERVERKEY, server) && set_key(p, ZMQ_CURVE_PUBLICKEY, own.public) &&
+                  set_key(p, ZMQ_CURVE_SECRETKEY, own.secret)))
+        good = explain(why, size, "%s: the keys cannot be used: %s", o->endpoint, zmq_strerror(errno));
+    explicit_bzero(&own, sizeof own);
+    return good;
 }
 
 static struct port *port_join(const struct port_options *o, int type, char *why, size_t why_size)
@@ -210,11 +301,15 @@ static struct port *port_join(const struct port_options *o, int type, char *why,
     struct port *p;
 
     why[0] = 0;
-    if (!endpoint_ok(o->endpoint, why, why_size))
+    if (!port_endpoint_ok(o->endpoint, false, why, why_size))
         return NULL;
-    p = port_new(o, type, why, why_size);
+    p = port_new(o, type, 0, why, why_size);
     if (p && type == ZMQ_SUB)
         zmq_setsockopt(p->socket, ZMQ_SUBSCRIBE, "", 0);
+    if (p && is_tcp(o->endpoint) && !trust(p, o, why, why_size)) {
+        port_close(p);
+        return NULL;
+    }
     if (p && zmq_connect(p->socket, o->endpoint) != 0) {
         explain(why, why_size, "%s: cannot connect: %s", o->endpoint, zmq_strerror(errno));
         port_close(p);
@@ -233,10 +328,29 @@ struct port *port_subscribe(const struct port_options *o, char *why, size_t why_
     return port_join(o, ZMQ_SUB, why, why_size);
 }
 
+void port_lock(struct port *p)
+{
+    auth_end(p->auth);
+    p->auth = NULL;
+}
+
+uint64_t port_refused(const struct port *p, char *last, size_t size)
+{
+    last[0] = 0;
+    return p->auth ? auth_refused(p->auth, last, size) : 0;
+}
+
+void port_where(const struct port *p, char *endpoint, size_t size)
+{
+    if (zmq_getsockopt(p->socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
+        endpoint[0] = 0;
+}
+
 void port_close(struct port *p)
 {
     if (!p)
         return;
+    auth_end(p->auth);
     if (p->socket)
         zmq_close(p->socket);
     if (p->context)
