@@ -401,6 +401,7 @@ static void record(const struct core *c, const struct core_input *in, uint32_t f
     r->plan_seed       = c->plan.seed;
     r->plan_iterations = c->plan.iterations;
     r->nj              = c->config->nj;
+    r->blame           = c->blame;
     memcpy(r->position, c->state.position, sizeof r->position);
     memcpy(r->velocity, c->state.velocity, sizeof r->velocity);
     memcpy(r->want, want, sizeof r->want);

@@ -2,6 +2,7 @@
  *
  *     core.c          the step itself, modes, stops, operations, command
  *     core_state.c    joint state in: plausibility, observation, pre-arm checks
+ *     core_blame.c    what is wrong with a rejected state, for people
  *     core_trial.c    trials, exploration, transitions
  *     core_plan.c     plan playback, gates, requests to the planner */
 #ifndef DAEMON_CORE_PARTS_H
@@ -18,6 +19,9 @@ uint32_t core_estimate(struct core *c, const struct core_input *in);
 void     core_prearm(struct core *c, const struct core_input *in);
 void     core_step_begins(struct core *c); /* at a boundary, after everything that looks back */
 bool     core_slow(const struct core *c);
+
+/* core_blame.c: `fault` is why it was rejected. */
+void core_blame_state(struct core *c, const struct joint_state *s, uint32_t fault);
 
 /* core_trial.c */
 void core_trial_advance(struct core *c, const struct core_input *in, struct core_output *out);

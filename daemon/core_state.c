@@ -185,7 +185,8 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     const struct joint_state *s     = in->state;
     uint32_t                  fault = 0, bad;
 
-    c->good = false;
+    c->good       = false;
+    c->blame.what = 0;
     if (s && s->session != c->session) {
         if (c->session && (mode_armed(c->mode) || c->mode == MODE_STOPPING))
             fault |= FAULT_SESSION;
@@ -198,6 +199,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         fault |= FAULT_STATE_MISSING;
     } else if ((bad = implausible(c, s))) {
         fault |= bad;
+        core_blame_state(c, s, bad);
         c->rejected++;
         c->count_nonfinite += bad == FAULT_STATE_NONFINITE;
         c->count_range += bad == FAULT_STATE_RANGE;

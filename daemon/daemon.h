@@ -6,6 +6,7 @@
 #include "daemon/http_server.h"
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
+#include "daemon/stops.h"
 
 enum { WAITERS = 16 };
 
@@ -59,6 +60,7 @@ struct daemon {
     struct journal      journal;
     struct learner      learner;
     struct experiment   experiment;
+    struct stops        stops;
 
     struct core         core;        /* newest copy               */
     struct hello        hello;       /* of the current session    */

@@ -17,6 +17,7 @@ static const struct verb verbs[] = {
     { "disarm", "controlled stop, then disarmed", verb_disarm },
     { "stop", "controlled stop, latched until reset", verb_stop },
     { "reset", "clear a latched stop whose cause is gone", verb_reset },
+    { "why", "what stopped the robot: cause, remedy, the last two seconds in words", verb_why },
     { "trial", "start, stop, ready or list trials", verb_trial },
     { "task", "set another task, show it, list what there is", verb_task },
     { "sim", "become the simulated robot of a daemon", verb_sim },
