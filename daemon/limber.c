@@ -21,6 +21,7 @@ static const struct verb verbs[] = {
     { "trial", "start, stop, ready or list trials", verb_trial },
     { "task", "set another task, show it, list what there is", verb_task },
     { "sim", "become the simulated robot of a daemon", verb_sim },
+    { "conform", "test a robot side against the receiver contract", verb_conform },
     { "plot", "learning curve of an experience store as PNG", verb_plot },
     { "doctor", "what this machine lacks for real time, and the remedy", verb_doctor },
     { "bench", "how fast planning and training are here; whether a robot.yaml's rate is held", verb_bench },
