@@ -9,8 +9,6 @@
 
 #include "daemon/rt/clock.h"
 
-enum { FAULT_LATCHED = 2 }; /* bit 1 of JointState.faults (proto/limber.proto) */
-
 enum conform_verdict conform_saw(struct conform *c, enum conform_verdict v, const char *format, ...)
 {
     va_list args;
@@ -230,7 +228,7 @@ bool conform_no_effort(const struct conform *c)
 
 bool conform_latched(const struct conform *c)
 {
-    return c->state.faults & FAULT_LATCHED;
+    return c->state.faults & ROBOT_FAULT_LATCHED;
 }
 
 /* ---- course ---- */

@@ -153,7 +153,7 @@ static const char *reset_refused(const struct core *c)
 {
     if (c->mode == MODE_FAULT && c->estop)
         return "the emergency stop is still pressed";
-    if (c->mode == MODE_FAULT && c->robot_fault)
+    if (c->mode == MODE_FAULT && c->robot_fault && !c->robot_latched)
         return "the robot side still reports a fault";
     if (c->mode != MODE_FAULT && c->mode != MODE_DISARMED)
         return "only a stopped robot can be reset";

@@ -241,6 +241,7 @@ struct core {
     bool               good;            /* this tick has a new good state          */
     struct core_blame  blame;           /* of this tick's state                    */
     bool               outside;         /* a joint beyond its limit and margin            */
+    bool               robot_latched;   /* its only fault is its latch, which IDLE ends: a reset may be   */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 

@@ -218,8 +218,9 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         observe(c, first);
     }
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
-        c->estop       = s->estop;
-        c->robot_fault = s->faults != 0;
+        c->estop         = s->estop;
+        c->robot_fault   = s->faults != 0;
+        c->robot_latched = s->faults == ROBOT_FAULT_LATCHED;
     }
     fault |= (in->state_new && c->estop) || in->estop_seen ? FAULT_ESTOP : 0;
     fault |= (in->state_new && c->robot_fault) || in->fault_seen ? FAULT_ROBOT : 0;
