@@ -14,6 +14,8 @@ int verb_arm(int argc, char **argv);
 int verb_disarm(int argc, char **argv);
 int verb_stop(int argc, char **argv);
 int verb_reset(int argc, char **argv);
+int verb_why(int argc, char **argv);
+int verb_conform(int argc, char **argv);
 int verb_trial(int argc, char **argv);
 int verb_task(int argc, char **argv);
 int verb_sim(int argc, char **argv);

@@ -184,7 +184,7 @@ static const char *reset_refused(const struct core *c)
 {
     if (c->mode == MODE_FAULT && c->estop)
         return "the emergency stop is still pressed";
-    if (c->mode == MODE_FAULT && c->robot_fault)
+    if (c->mode == MODE_FAULT && c->robot_fault && !c->robot_latched)
         return "the robot side still reports a fault";
     if (c->mode != MODE_FAULT && c->mode != MODE_DISARMED)
         return "only a stopped robot can be reset";
@@ -495,6 +495,7 @@ static void record(const struct core *c, const struct core_input *in, uint32_t f
     r->plan_seed       = c->plan.seed;
     r->plan_iterations = c->plan.iterations;
     r->nj              = c->config->nj;
+    r->blame           = c->blame;
     memcpy(r->position, c->state.position, sizeof r->position);
     memcpy(r->velocity, c->state.velocity, sizeof r->velocity);
     memcpy(r->want, want, sizeof r->want);

@@ -172,6 +172,13 @@ struct notice {
     char             text[120];
 };
 
+/* What is wrong with a state that was rejected: the first number of it that cannot be. */
+struct core_blame {
+    int    joint;        /* -1: none of a joint, an extra measurement      */
+    char   what;         /* 'q' position, 'v' velocity, 'e' applied effort, 'x' extra, 0: nothing was rejected */
+    double value, limit; /* limit: how far it may be from zero; 'q': from where it was, or its end */
+};
+
 /* One record a tick: telemetry, black box, replay input. */
 struct tick_record {
     uint64_t           tick, now_ns;
@@ -185,6 +192,7 @@ struct tick_record {
     int                nj;
     double             position[MAX_JOINTS], velocity[MAX_JOINTS];
     double             want[MAX_JOINTS], effort[MAX_JOINTS];
+    struct core_blame  blame;
     uint64_t           wake_ns, compute_ns; /* filled in by the thread that drives the core */
 };
 
@@ -278,10 +286,12 @@ struct core {
         double   extra[MAX_EXTRA];
     } step_start;
     bool               good;            /* this tick has a new good state          */
+    struct core_blame  blame;           /* of this tick's state                    */
     bool               outside;         /* a joint beyond its limit and margin            */
     struct stuck_watch stuck[MAX_JOINTS];
     int                stuck_ticks;     /* of the worst of them                           */
     uint64_t           late_bits[2];    /* last 128 ticks, newest in bit 0: came late     */
+    bool               robot_latched;   /* its only fault is its latch, which IDLE ends: a reset may be   */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 

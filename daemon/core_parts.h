@@ -2,6 +2,7 @@
  *
  *     core.c          the step itself, modes, stops, operations, command
  *     core_state.c    joint state in: plausibility, observation, pre-arm checks
+ *     core_blame.c    what is wrong with a rejected state, for people
  *     core_trial.c    trials, exploration, transitions
  *     core_sensors.c  sensors that stand still
  *     core_plan.c     plan playback, requests to the planner
@@ -24,6 +25,9 @@ bool     core_slow(const struct core *c);
 /* core_sensors.c: after a good state took the place of `before`, or (restart) has nothing before it.  Fault bits. */
 void     core_sensors(struct core *c, const struct joint_state *before, bool restart);
 uint32_t core_sensors_fault(const struct core *c);
+
+/* core_blame.c: `fault` is why it was rejected. */
+void core_blame_state(struct core *c, const struct joint_state *s, uint32_t fault);
 
 /* core_trial.c */
 void core_trial_advance(struct core *c, const struct core_input *in, struct core_output *out);

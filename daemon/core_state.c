@@ -185,7 +185,8 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     const struct joint_state *s     = in->state;
     uint32_t                  fault = 0, bad;
 
-    c->good = false;
+    c->good       = false;
+    c->blame.what = 0;
     if (s && s->session != c->session) {
         if (c->session && (mode_armed(c->mode) || c->mode == MODE_STOPPING))
             fault |= FAULT_SESSION;
@@ -198,6 +199,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         fault |= FAULT_STATE_MISSING;
     } else if ((bad = implausible(c, s))) {
         fault |= bad;
+        core_blame_state(c, s, bad);
         c->rejected++;
         c->count_nonfinite += bad == FAULT_STATE_NONFINITE;
         c->count_range += bad == FAULT_STATE_RANGE;
@@ -219,8 +221,9 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     }
     fault |= core_sensors_fault(c);
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
-        c->estop       = s->estop;
-        c->robot_fault = s->faults != 0;
+        c->estop         = s->estop;
+        c->robot_fault   = s->faults != 0;
+        c->robot_latched = s->faults == ROBOT_FAULT_LATCHED;
     }
     fault |= (in->state_new && c->estop) || in->estop_seen ? FAULT_ESTOP : 0;
     fault |= (in->state_new && c->robot_fault) || in->fault_seen ? FAULT_ROBOT : 0;

@@ -9,6 +9,7 @@
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
 #include "daemon/rt/sandbox.h"
+#include "daemon/stops.h"
 
 enum { WAITERS = 16 };
 
@@ -74,6 +75,7 @@ struct daemon {
     struct journal      journal;
     struct learner      learner;
     struct experiment   experiment;
+    struct stops        stops;
 
     struct core         core;        /* newest copy               */
     struct hello        hello;       /* of the current session    */

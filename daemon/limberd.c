@@ -405,6 +405,7 @@ static void take_reports(struct daemon *d)
                 take_task(d, n->ok);
             operate_answer(d, n);
             experiment_notice(&d->experiment, n);
+            stops_notice(&d->stops, n);
             if (n->kind == NOTICE_MODE)
                 mode_changed(d, n);
             else if (n->kind == NOTICE_GATE)
@@ -478,6 +479,7 @@ static void publish_telemetry(struct daemon *d)
 
     while (ring_peek(&s->record_ring, &slot)) {
         const struct tick_record *r = &s->record[slot];
+        stops_tick(&d->stops, r);
         struct telemetry          t = { .robot           = d->config.robot,
                                         .tick            = r->tick,
                                         .now_ns          = r->now_ns,
@@ -537,6 +539,7 @@ static void drain(struct daemon *d)
     take_refusals(d, &d->refused_robots, d->io.port);
     take_refusals(d, &d->refused_listeners, d->telemetry);
     publish_telemetry(d);
+    stops_settle(&d->stops, &d->core);
     if (!d->wanted.id)
         experiment_advance(&d->experiment, &d->core);
     operate_expire(d);
@@ -721,6 +724,7 @@ static void finish(struct daemon *d)
     uv_run(&d->loop, UV_RUN_NOWAIT);
     store_commit(d->store);
     store_close(d->store);
+    stops_close(&d->stops);
     port_close(d->io.port);
     port_close(d->telemetry);
 }
@@ -740,6 +744,7 @@ int main(int argc, char **argv)
     }
     d.started_ns = clock_now_ns();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, like a full disk */
     uv_loop_init(&d.loop);
     if ((bad = places(&d)))
         return bad;
@@ -754,6 +759,7 @@ int main(int argc, char **argv)
     journal_say(&d.journal, "daemon", "limberd %s controls %s (%s), planner %s on %s, in %s", LIMBER_VERSION, d.config.robot,
                 d.config.hardware == HARDWARE_SIM ? "simulated" : "real hardware", d.config.planner.name,
                 planner_isa(d.shared->planner), d.run_dir);
+    stops_open(&d.stops, &d.config, d.run_dir, &d.journal);
     d.resident_start_kb = resident_kb();
     sd_notify(0, "READY=1\nSTATUS=disarmed, waiting for the robot side");
     uv_run(&d.loop, UV_RUN_DEFAULT);

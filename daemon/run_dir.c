@@ -304,7 +304,15 @@ int run_dir_lookup(const char *flag, const char *from_config, const char *robot,
     return run_dir_lookup_in(&p, flag, from_config, robot, out, n, why, why_size);
 }
 
-void run_dir_each_in(const struct run_dir_places *p, void (*found)(void *ctx, const char *dir), void *ctx)
+static bool has_entry(const char *dir, const char *entry)
+{
+    char path[PATH_MAX + 64];
+
+    return (size_t)snprintf(path, sizeof path, "%s/%s", dir, entry) < sizeof path && access(path, F_OK) == 0;
+}
+
+/* Those with `entry`, or where it is NULL those whose daemon is alive. */
+static void each(const struct run_dir_places *p, const char *entry, void (*found)(void *ctx, const char *dir), void *ctx)
 {
     struct place w[PLACES];
 
@@ -319,12 +327,24 @@ void run_dir_each_in(const struct run_dir_places *p, void (*found)(void *ctx, co
             if (!run_dir_name_ok(e->d_name) ||
                 (size_t)snprintf(path, sizeof path, "%s/%s", w[i].parent, e->d_name) >= sizeof path)
                 continue;
-            if ((i == SYSTEM || is_our_dir(path, p->uid)) && run_dir_alive(path))
+            if ((i == SYSTEM || is_our_dir(path, p->uid)) && (entry ? has_entry(path, entry) : run_dir_alive(path)))
                 found(ctx, path);
         }
         if (d)
             closedir(d);
     }
+}
+
+void run_dir_each_in(const struct run_dir_places *p, void (*found)(void *ctx, const char *dir), void *ctx)
+{
+    each(p, NULL, found, ctx);
+}
+
+void run_dir_each_with(const char *entry, void (*found)(void *ctx, const char *dir), void *ctx)
+{
+    struct run_dir_places p = run_dir_places();
+
+    each(&p, entry, found, ctx);
 }
 
 void run_dir_each(void (*found)(void *ctx, const char *dir), void *ctx)

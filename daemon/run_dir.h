@@ -37,6 +37,9 @@ int run_dir_lookup(const char *flag, const char *from_config, const char *robot,
 /* Calls found() with every directory under the default places whose daemon accepts connections. */
 void run_dir_each(void (*found)(void *ctx, const char *dir), void *ctx);
 
+/* Calls found() with every directory under the default places that has an entry of that name, alive or not. */
+void run_dir_each_with(const char *entry, void (*found)(void *ctx, const char *dir), void *ctx);
+
 /* True if a daemon accepts connections at DIR/status.sock. */
 bool run_dir_alive(const char *dir);
 

@@ -349,6 +349,8 @@ char *status_json(const struct daemon *d)
                           "calls", (int)d->sandbox.calls, "missing", d->sandbox.why, "events", events_json(d));
 
     CHECK(o);
+    json_object_set_new(o, "before", json_string(d->stops.before));
+    json_object_set_new(o, "recording", json_integer(d->stops.last)); /* limber why N */
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(o);
     CHECK(text);

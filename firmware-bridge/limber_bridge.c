@@ -20,6 +20,13 @@ static void on_signal(int number)
     stop = 1;
 }
 
+static volatile sig_atomic_t estop;
+
+static void on_estop(int number)
+{
+    estop = number == SIGUSR1;
+}
+
 static const char help[] =
     "usage: limber-bridge sim --robot NAME --model FILE.xml --connect ENDPOINT [options]\n"
     "\n"
@@ -43,16 +50,22 @@ static const char help[] =
     "  --priority N       with --rt: SCHED_FIFO priority, 1 to 99 (default 60)\n"
     "  --core N           with --rt: core (default 0)\n"
     "  --picture FILE.png film strip of each trial\n"
+    "  --fault WHAT[=VALUE][:JOINT][@FROM[+FOR]]\n"
+    "                     goes wrong on purpose, FROM seconds after the session began, for FOR seconds; may be repeated:\n"
+    "                     lose-states=P lose-commands=P double-...=P damage-...=P delay-...=MS silent frozen restart\n"
+    "                     stuck:JOINT nan:JOINT offset=V:JOINT estop fault\n"
     "  --max-states N     end after N states of a session\n"
     "  --quiet            print trouble only\n"
     "  --help, --version\n"
     "\n"
+    "SIGUSR1 presses its emergency stop, SIGUSR2 releases it.\n"
     "exit codes: 0 ended as asked, 64 wrong usage, 65 a model that cannot be used, 69 refused by limberd,\n"
     "            73 picture not written, 78 limberd's rate does not fit the time step\n";
 
 struct arguments {
     struct sim_options      sim;
     struct sim_loop_options loop;
+    struct faulty          *faulty;
 };
 
 __attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
@@ -108,9 +121,26 @@ static const struct option flags[] = {
     { "lockstep", no_argument, NULL, 'l' },       { "rt", no_argument, NULL, 'R' },
     { "priority", required_argument, NULL, 'p' }, { "core", required_argument, NULL, 'c' },
     { "picture", required_argument, NULL, 'P' },  { "max-states", required_argument, NULL, 'n' },
+    { "fault", required_argument, NULL, 'f' },
     { "quiet", no_argument, NULL, 'q' },          { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'v' },        { NULL, 0, NULL, 0 },
 };
+
+static bool take_fault(struct arguments *a)
+{
+    char why[200];
+
+    if (!a->faulty)
+        a->loop.faulty = a->faulty = calloc(1, sizeof *a->faulty);
+    if (!a->faulty) {
+        usage("no memory");
+        return false;
+    }
+    if (faulty_add(a->faulty, optarg, why, sizeof why))
+        return true;
+    usage("%s", why);
+    return false;
+}
 
 /* One flag.  False: its value is wrong, which has been printed. */
 static bool take_flag(struct arguments *a, int flag)
@@ -127,6 +157,7 @@ static bool take_flag(struct arguments *a, int flag)
     case 'j': a->sim.joints = optarg; break;
     case 'x': a->sim.extra = optarg; break;
     case 'P': a->loop.picture = optarg; break;
+    case 'f': ok = take_fault(a); break;
     case 'l': a->loop.lockstep = true; break;
     case 'R': a->loop.rt = true; break;
     case 'q': a->loop.quiet = true; break;
@@ -151,7 +182,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 {
     int flag;
 
-    a->loop = (struct sim_loop_options){ .command_timeout_ms = 120, .priority = 60, .stop = &stop };
+    a->loop = (struct sim_loop_options){ .command_timeout_ms = 120, .priority = 60, .stop = &stop, .estop = &estop };
     opterr  = 0;
     while ((flag = getopt_long(argc, argv, ":", flags, NULL)) != -1) {
         if (flag == 'h') {
@@ -192,12 +223,17 @@ int main(int argc, char **argv)
         return code < 0 ? 0 : code;
     sigaction(SIGINT, &on, NULL);
     sigaction(SIGTERM, &on, NULL);
+    on.sa_handler = on_estop;
+    sigaction(SIGUSR1, &on, NULL);
+    sigaction(SIGUSR2, &on, NULL);
     sim = sim_open(&a.sim, why, sizeof why);
     if (!sim) {
         fprintf(stderr, "limber-bridge: %s\n", why);
         return EX_DATAERR;
     }
-    code = sim_loop(&a.loop, sim);
+    a.loop.fault_seed = a.sim.seed;
+    code              = sim_loop(&a.loop, sim);
     sim_close(sim);
+    free(a.faulty);
     return code;
 }

@@ -27,9 +27,6 @@
 
 enum receiver_mode { RECEIVER_OFF, RECEIVER_LIVE, RECEIVER_DAMP, RECEIVER_LATCH, RECEIVER_MODES };
 
-/* JointState.faults, bits every robot side shares (proto/limber.proto). */
-enum { ROBOT_FAULT_DIVERGED = 1, ROBOT_FAULT_LATCHED = 2 };
-
 /* What became of commands: the first is acceptance, the last three say more about accepted ones, the others refuse. */
 enum receiver_count {
     RECEIVER_ACCEPTED,

@@ -88,8 +88,11 @@ __attribute__((format(printf, 2, 3))) static void complain(const struct loop *l,
 static bool send_message(struct loop *l, const struct message *m)
 {
     uint8_t out[CODEC_MAX_BYTES];
+    size_t  n = codec_pack(m, out);
 
-    return port_send(l->port, NULL, 0, out, codec_pack(m, out));
+    if (l->o->faulty)
+        return faulty_send(l->o->faulty, l->port, out, n, m->kind == MESSAGE_STATE, clock_now_ns());
+    return port_send(l->port, NULL, 0, out, n);
 }
 
 /* Hello while there is no session, or no sign of life from the daemon. */
@@ -126,6 +129,9 @@ static void send_state(struct loop *l, uint64_t start_ns)
     m.state.session   = l->welcome.session;
     m.state.seq       = ++l->seq;
     m.state.sample_ns = start_ns;
+    m.state.estop     = l->plant.receiver.estop;
+    if (l->o->faulty)
+        faulty_state(l->o->faulty, &m.state, clock_now_ns());
     send_message(l, &m);
 }
 
@@ -165,6 +171,8 @@ static void on_welcome(struct loop *l, const struct welcome *w, uint64_t now_ns)
     l->restart      = true;
     l->seq          = 0;
     l->reset_wanted = l->in_trial = false;
+    if (l->o->faulty)
+        faulty_session(l->o->faulty, now_ns);
 }
 
 static void on_refusal(struct loop *l, const struct refusal *r, uint64_t now_ns)
@@ -201,13 +209,26 @@ static void on_request(struct loop *l, const struct trial_request *q)
     send_event(l, q->trial, TRIAL_ENDED);
 }
 
+static long next_message(struct loop *l)
+{
+    if (l->o->faulty)
+        return faulty_receive(l->o->faulty, l->port, l->bytes, sizeof l->bytes, clock_now_ns());
+    return port_receive(l->port, NULL, NULL, l->bytes, sizeof l->bytes);
+}
+
+/* How long to sleep at most; less where a message is held back on purpose. */
+static int patience_ms(const struct loop *l, int ms)
+{
+    return l->o->faulty && faulty_holds(l->o->faulty) ? 1 : ms;
+}
+
 /* All messages that wait.  In lockstep commands count from the start of the interval. */
 static void receive(struct loop *l)
 {
     struct message m;
     long           n;
 
-    while ((n = port_receive(l->port, NULL, NULL, l->bytes, sizeof l->bytes)) >= 0) {
+    while ((n = next_message(l)) >= 0) {
         uint64_t now_ns = clock_now_ns();
 
         if (codec_unpack(l->bytes, (size_t)n, &l->scratch, &m, NULL, 0) != CODEC_OK)
@@ -248,7 +269,7 @@ static void receive_until(struct loop *l, uint64_t until_ns)
         if (now_ns >= until_ns || l->restart || *l->o->stop || l->exit_code)
             return;
         greet(l, now_ns);
-        port_wait(l->port, l->timer, 1000);
+        port_wait(l->port, l->timer, patience_ms(l, 1000));
     }
 }
 
@@ -267,9 +288,40 @@ static bool receive_answer(struct loop *l)
             l->in_session = false;
             return false;
         }
-        port_wait(l->port, -1, 100);
+        port_wait(l->port, -1, patience_ms(l, 100));
     }
     return false;
+}
+
+static uint64_t new_boot_id(void)
+{
+    uint64_t id = 0;
+
+    while (id == 0)
+        if (getrandom(&id, sizeof id, 0) < 0)
+            id = clock_now_ns();
+    return id;
+}
+
+/* Between two intervals: the emergency stop as it is, and what was asked to go wrong with the robot side itself. */
+static void trouble_on_purpose(struct loop *l)
+{
+    struct faulty *f       = l->o->faulty;
+    uint64_t       now_ns  = clock_now_ns();
+    bool           pressed = (l->o->estop && *l->o->estop) || (f && faulty_estop(f, now_ns));
+    double         for_s;
+
+    receiver_estop(&l->plant.receiver, pressed);
+    if (f && faulty_happens(f, FAULTY_FROZEN, now_ns, &for_s))
+        clock_sleep_until(now_ns + (uint64_t)(for_s * 1e9));
+    if (f && faulty_happens(f, FAULTY_RESTART, now_ns, &for_s)) {
+        complain(l, "restarts, as it was told to");
+        plant_init(&l->plant, l->sim, l->o->command_timeout_ms);
+        l->hello.hello.boot_id = new_boot_id();
+        l->welcomed = l->in_session = false;
+        l->restart                  = true;
+        l->hello_due_ns             = 0;
+    }
 }
 
 /* The end of an interval: physics, and a start pose where one was asked for. */
@@ -297,6 +349,9 @@ static void run_in_real_time(struct loop *l)
     while (go_on(l) && !l->restart) {
         uint64_t end_ns = start_ns + l->plant.period_ns, now_ns;
 
+        trouble_on_purpose(l);
+        if (l->restart)
+            return;
         send_state(l, start_ns);
         plant_begin(&l->plant, start_ns, clock_now_ns(), l->in_session ? l->seq : 0);
         receive_until(l, end_ns);
@@ -315,6 +370,9 @@ static void run_in_lockstep(struct loop *l)
     l->restart = false;
     while (go_on(l) && !l->restart && l->in_session) {
         l->answered = false;
+        trouble_on_purpose(l);
+        if (l->restart)
+            return;
         send_state(l, l->sim_ns);
         plant_begin(&l->plant, l->sim_ns, l->sim_ns, l->seq);
         if (!receive_answer(l))
@@ -370,9 +428,7 @@ static void describe(struct loop *l)
     l->hello.kind = MESSAGE_HELLO;
     h->protocol   = LIMBER_PROTOCOL;
     snprintf(h->robot, sizeof h->robot, "%s", l->o->robot);
-    while (h->boot_id == 0)
-        if (getrandom(&h->boot_id, sizeof h->boot_id, 0) < 0)
-            h->boot_id = clock_now_ns();
+    h->boot_id = new_boot_id();
     sim_describe(l->sim, h);
     h->command_timeout_ms = l->o->command_timeout_ms;
     h->lockstep           = l->o->lockstep;
@@ -405,6 +461,10 @@ static int open_loop(struct loop *l)
         complain(l, "%s", why);
     plant_init(&l->plant, l->sim, l->o->command_timeout_ms);
     describe(l);
+    if (l->o->faulty && !faulty_begin(l->o->faulty, &l->hello.hello, l->o->fault_seed, why, sizeof why)) {
+        complain(l, "%s", why);
+        return EX_USAGE;
+    }
     return 0;
 }
 

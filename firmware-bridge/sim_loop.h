@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "firmware-bridge/faulty.h"
 #include "firmware-bridge/sim.h"
 
 struct sim_loop_options {
@@ -18,6 +19,9 @@ struct sim_loop_options {
     bool                         quiet;
     uint64_t                     max_states; /* end after so many, 0: never      */
     const volatile sig_atomic_t *stop;       /* set by a signal handler          */
+    const volatile sig_atomic_t *estop;      /* pressed, by a signal handler     */
+    struct faulty               *faulty;     /* faults on purpose, NULL: none    */
+    uint64_t                     fault_seed;
 };
 
 /* Runs until *stop or max_states.  Returns an exit code of sysexits.h; trouble has been printed. */

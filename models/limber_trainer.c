@@ -491,6 +491,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a failed write, like a full disk */
     if (!receive("the setup", &w.setup, sizeof w.setup))
         return 0;
     take_back_seat(w.setup.core);

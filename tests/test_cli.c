@@ -17,7 +17,7 @@
 #include "tests/fake_daemon.h"
 #include "tests/test.h"
 
-static const char *const VERBS[] = { "run",  "status", "top",  "arm",    "disarm", "stop",           "reset",   "trial",
+static const char *const VERBS[] = { "run",  "status", "top",  "arm",    "disarm", "stop",           "reset",   "why",  "conform", "trial",
                                      "task", "sim",    "plot", "doctor", "bench",  "bench-cartpole", "bench-rt" };
 
 /* --- the program ---------------------------------------------------------------------------------------------- */

@@ -1,0 +1,29 @@
+#include "daemon/fault_names.h"
+
+/* In the order of the bits. */
+const struct fault_text fault_texts[] = {
+    { "state_missing", "no new joint state" },
+    { "state_stale", "no good joint state for too long" },
+    { "state_nonfinite", "joint state rejected: a number is NaN or infinite" },
+    { "state_range", "joint state rejected: beyond what the joint can do" },
+    { "state_jump", "joint state rejected: further than velocity allows" },
+    { "state_rejected", "three joint states in a row rejected" },
+    { "position", "a joint beyond its position limit and margin" },
+    { "estop", "emergency stop pressed" },
+    { "robot", "the robot side reports a fault" },
+    { "session", "the robot side began a new session" },
+    { "plan_late", "no plan came in time" },
+    { "plan_bad", "the plan was not finite or out of bounds" },
+    { "effort", "the baseline's effort was not finite" },
+    { "gates", "five gate trips within ten seconds" },
+    { "stall", "the control thread did not run" },
+};
+const int fault_text_count = sizeof fault_texts / sizeof *fault_texts;
+
+const struct fault_text filter_texts[] = {
+    { "nonfinite", "torque filter: wanted effort not finite, the baseline's instead" },
+    { "absolute", "torque filter: clipped to the effort limit" },
+    { "rate", "torque filter: change clipped to the rate limit" },
+    { "damp", "torque filter: not even the baseline's effort was finite, damping" },
+};
+const int filter_text_count = sizeof filter_texts / sizeof *filter_texts;
