@@ -19,6 +19,7 @@
 #include "daemon/cli_terminal.h"
 #include "daemon/config.h"
 #include "daemon/run_dir.h"
+#include "daemon/syscalls.h"
 
 enum { LOCK_MB = 64, PRIORITY = 80, FREE_MB = 200 };
 
@@ -105,6 +106,26 @@ static void check_limits(struct doctor *d)
             "run limberd by its systemd unit, or add \"@limber - memlock unlimited\" to "
             "/etc/security/limits.d/limber.conf and log in again",
             lock ? "%d MB cannot be locked: %s" : "%d MB can be locked", LOCK_MB, strerror(lock));
+}
+
+/* As a real-time thread does. */
+static int try_restrict(void)
+{
+    int bad = syscalls_start();
+
+    if (bad == 0)
+        bad = syscalls_restrict(SYSCALLS_CONTROL, 0, "doctor", -1, NULL);
+    return -bad;
+}
+
+static void check_syscalls(struct doctor *d)
+{
+    int bad = in_child(try_restrict);
+
+    finding(d, "seccomp", bad ? d->serious : LEVEL_OK,
+            "run a kernel with CONFIG_SECCOMP_FILTER=y, and not under a tool that forbids filters",
+            bad ? "system calls of real-time threads cannot be restricted: %s" : "system calls of real-time threads can be restricted",
+            strerror(bad));
 }
 
 static void check_dma_latency(struct doctor *d)
@@ -340,6 +361,7 @@ int verb_doctor(int argc, char **argv)
         d.serious = c->hardware == HARDWARE_REAL ? LEVEL_BAD : LEVEL_WARN;
     check_kernel(&d);
     check_limits(&d);
+    check_syscalls(&d);
     check_dma_latency(&d);
     check_throttling(&d);
     check_cgroup(&d);

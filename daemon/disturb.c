@@ -59,6 +59,24 @@ static void trainer_may_run(const struct disturbance *d, bool may)
         kill(pid, may ? SIGCONT : SIGSTOP);
 }
 
+/* Processor time of the trainer so far, clock ticks. */
+static unsigned long trainer_time(const struct disturbance *d)
+{
+    char          path[64], line[600] = "";
+    unsigned long user = 0, system = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)trainer_of(d->daemon));
+    FILE *f = fopen(path, "re");
+    if (f) {
+        const char *end = fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL; /* of the name, the second field */
+
+        if (end && sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+            user = system = 0;
+        fclose(f);
+    }
+    return user + system;
+}
+
 void disturb_release(const struct disturbance *d)
 {
     trainer_may_run(d, true);
@@ -234,8 +252,10 @@ int disturb_begin(struct disturbance *d, enum disturbance_kind k)
     d->done = 0;
     atomic_store(&d->stop, false);
     trainer_may_run(d, k == DISTURB_TRAINER);
-    if (k == DISTURB_NOTHING || k == DISTURB_TRAINER)
+    if (k == DISTURB_NOTHING || k == DISTURB_TRAINER) {
+        d->trained = trainer_time(d);
         return 0;
+    }
     int bad    = pthread_create(&d->thread, NULL, run, d);
     d->running = !bad;
     return -bad;
@@ -244,6 +264,8 @@ int disturb_begin(struct disturbance *d, enum disturbance_kind k)
 void disturb_end(struct disturbance *d)
 {
     atomic_store(&d->stop, true);
+    if (d->kind == DISTURB_TRAINER)
+        d->done = trainer_time(d) - d->trained;
     if (d->running)
         pthread_join(d->thread, NULL);
     d->running = false;

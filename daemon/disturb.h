@@ -27,7 +27,8 @@ struct disturbance {
     _Atomic bool          stop;
     bool                  running;
     pthread_t             thread;
-    unsigned long         done; /* lines, answers, messages, bytes: that it did something */
+    unsigned long         trained; /* the trainer's processor time before */
+    unsigned long         done;    /* processor time, lines, answers, messages, bytes: that it did something */
 };
 
 /* Before limberd starts: mounts 64 MiB of memory on run_dir, seen by this process and its children only; false where that

@@ -37,6 +37,7 @@ static const int common[] = {
     SYS_rt_sigreturn,    /* the end of the handler below                                         */
     /* the thread's own end, in glibc */
     SYS_rt_sigprocmask, SYS_madvise, SYS_exit,
+    SYS_exit_group, /* the end of the process */
     /* abort of a broken invariant (and its words, by write to stderr) */
     SYS_getpid, SYS_gettid, SYS_tgkill,
 };
