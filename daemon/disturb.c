@@ -21,7 +21,8 @@ enum { CLIENTS = 1000, PEERS = 4, LOG_MAX = 16 << 20 };
 
 const char *disturbance_name(enum disturbance_kind k)
 {
-    static const char *const name[DISTURBANCES] = { "nothing", "trainer", "log storm", "1000 clients", "messages", "disk full" };
+    static const char *const name[DISTURBANCES] = { "nothing",      "trainer",  "log storm",
+                                                    "1000 clients", "messages", "disk full" };
 
     return name[k];
 }
@@ -91,8 +92,9 @@ static bool goes_on(struct disturbance *d)
 
 static void log_storm(struct disturbance *d)
 {
-    static const char line[] = "limber: a line of some length, as a program that is in trouble writes again and again and again\n";
-    char              path[600];
+    static const char line[] =
+        "limber: a line of some length, as a program that is in trouble writes again and again and again\n";
+    char path[600];
 
     snprintf(path, sizeof path, "%s/storm.log", d->run_dir);
     FILE *f = fopen(path, "we");
@@ -131,7 +133,8 @@ static int client_step(int fd, enum client_kind kind, bool fresh, unsigned long 
     static const char request[] = "GET /status HTTP/1.1\r\nHost: limber\r\n\r\n";
     char              text[16384];
 
-    if (fresh && send(fd, request, kind == CLIENT_HALF ? 9 : sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN) {
+    if (fresh && send(fd, request, kind == CLIENT_HALF ? 9 : sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+        errno != EAGAIN) {
         close(fd);
         return -1;
     }
@@ -237,10 +240,11 @@ static void fill_disk(struct disturbance *d)
 
 static void *run(void *arg)
 {
-    static void (*const work[DISTURBANCES])(struct disturbance *) = {
-        [DISTURB_LOG] = log_storm, [DISTURB_CLIENTS] = clients, [DISTURB_MESSAGES] = messages, [DISTURB_DISK] = fill_disk
-    };
-    struct disturbance *d = arg;
+    static void (*const work[DISTURBANCES])(struct disturbance *) = { [DISTURB_LOG]      = log_storm,
+                                                                      [DISTURB_CLIENTS]  = clients,
+                                                                      [DISTURB_MESSAGES] = messages,
+                                                                      [DISTURB_DISK]     = fill_disk };
+    struct disturbance *d                                         = arg;
 
     work[d->kind](d);
     return NULL;

@@ -22,7 +22,8 @@ const char *disturbance_name(enum disturbance_kind k);
 struct disturbance {
     const char *run_dir;
     pid_t       daemon;
-    bool        small_disk;    /* run_dir is a file system of its own that may be filled; else the daemon's file size is limited */
+    bool
+        small_disk; /* run_dir is a file system of its own that may be filled; else the daemon's file size is limited */
     enum disturbance_kind kind;
     _Atomic bool          stop;
     bool                  running;

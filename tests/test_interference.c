@@ -15,8 +15,9 @@ static int interference(const char *wrapper, const char *config)
     char command[1200];
     int  status = -1;
 
-    snprintf(command, sizeof command, "%s %s/limber bench interference --config %s --seconds 1 --rounds 1 --out %s/out >%s/log 2>&1",
-             wrapper, test_build_dir(), config, test_dir(), test_dir());
+    snprintf(command, sizeof command,
+             "%s %s/limber bench interference --config %s --seconds 1 --rounds 1 --out %s/out >%s/log 2>&1", wrapper,
+             test_build_dir(), config, test_dir(), test_dir());
     for (int i = 0; i < 3 && status != 0; i++)
         status = system(command);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -25,8 +26,8 @@ static int interference(const char *wrapper, const char *config)
 static void has_every_row(const char *wrapper, const char *disk)
 {
     static const char *const name[] = { "nothing", "trainer", "log storm", "1000 clients", "messages", "disk full" };
-    struct fixture f;
-    char           path[300];
+    struct fixture           f;
+    char                     path[300];
 
     fixture_init(&f, NULL);
     EXPECT(interference(wrapper, f.config) == 0);

@@ -44,7 +44,9 @@ static int probe(struct probe *p, enum syscall_list list, int (*try)(struct prob
 {
     pthread_t thread;
 
-    *p = (struct probe){ .list = list, .try = try, .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+    *p = (struct probe){ .list     = list,
+                         .try      = try,
+                         .wake_fd  = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
                          .other_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
     EXPECT(syscalls_start() == 0);
     if (pthread_create(&thread, NULL, probe_run, p))
@@ -121,10 +123,14 @@ TEST(a_call_that_is_not_listed_is_refused_and_noted_by_number)
         int (*try)(struct probe *);
         int number;
     } c[] = {
-        { SYSCALLS_CONTROL, map, SYS_mmap },              { SYSCALLS_PLANNER, map, SYS_mmap },
-        { SYSCALLS_CONTROL, open_file, SYS_openat },      { SYSCALLS_PLANNER, open_file, SYS_openat },
-        { SYSCALLS_IO, open_file, SYS_openat },           { SYSCALLS_CONTROL, write_elsewhere, SYS_write },
-        { SYSCALLS_PLANNER, write_elsewhere, SYS_write }, { SYSCALLS_CONTROL, wait_for_a_lock, SYS_futex },
+        { SYSCALLS_CONTROL, map, SYS_mmap },
+        { SYSCALLS_PLANNER, map, SYS_mmap },
+        { SYSCALLS_CONTROL, open_file, SYS_openat },
+        { SYSCALLS_PLANNER, open_file, SYS_openat },
+        { SYSCALLS_IO, open_file, SYS_openat },
+        { SYSCALLS_CONTROL, write_elsewhere, SYS_write },
+        { SYSCALLS_PLANNER, write_elsewhere, SYS_write },
+        { SYSCALLS_CONTROL, wait_for_a_lock, SYS_futex },
         { SYSCALLS_PLANNER, wait_for_a_lock, SYS_futex },
     };
     struct probe p;
@@ -187,6 +193,20 @@ static void expect_part(struct fixture *f, const char *path, const char *want)
     free(text);
 }
 
+/* What a person is told: limber status. */
+static void expect_told(const struct fixture *f, const char *want)
+{
+    char command[600], text[8192];
+
+    snprintf(command, sizeof command, "%s/limber status --run-dir %s 2>&1", test_build_dir(), f->dir);
+    FILE  *p = popen(command, "re");
+    size_t n = p ? fread(text, 1, sizeof text - 1, p) : 0;
+    text[n]  = 0;
+    if (p)
+        pclose(p);
+    EXPECT_STR(text, want);
+}
+
 static void refused_call_stops_the_robot(const char *thread, const char *deed)
 {
     struct fixture f;
@@ -195,6 +215,7 @@ static void refused_call_stops_the_robot(const char *thread, const char *deed)
     if (!intruded(&f, thread, deed, true))
         return;
     expect_part(&f, "realtime.syscalls.refused", "null");
+    expect_told(&f, "held to their lists");
     EXPECT(kill(f.daemon.pid, SIGUSR1) == 0);
     EXPECT(fixture_wait(&f, "mode", "FAULT", 10));
     EXPECT(fixture_wait(&f, "stop.code", "syscall", 1));
@@ -202,6 +223,8 @@ static void refused_call_stops_the_robot(const char *thread, const char *deed)
     expect_part(&f, "realtime.syscalls.refused", want);
     snprintf(want, sizeof want, "thread %s made system call ", thread);
     expect_part(&f, "events", want);
+    snprintf(want, sizeof want, "refused to thread %s: system call ", thread);
+    expect_told(&f, want);
 
     double ticks = fixture_number(&f, "control.ticks"); /* the loop goes on, and damps */
     snprintf(text, sizeof text, "%.0f", ticks + 5);
@@ -250,8 +273,10 @@ static bool learns_a_model(struct fixture *f)
 
 TEST(a_whole_session_in_real_time_needs_no_call_that_is_not_listed)
 {
-    static const char *const quick[] = { "steps: 200", "steps: 40", "recipe: steps", "recipe: steps\n  epochs: 5\n  min_steps: 100",
-                                         "count: 15", "count: 2", NULL };
+    static const char *const quick[] = {
+        "steps: 200", "steps: 40", "recipe: steps", "recipe: steps\n  epochs: 5\n  min_steps: 100", "count: 15",
+        "count: 2",   NULL
+    };
     struct fixture f;
 
     fixture_init(&f, quick);
@@ -279,11 +304,13 @@ static void arming_is_refused(struct fixture *f)
     uint64_t until = clock_now_ns() + 10 * NS_PER_S;
     char    *text  = part(f, "prearm");
 
-    while (!strstr(text, "\"numeric_env\", \"ok\": false") && clock_now_ns() < until) {
+    while (!(strstr(text, "\"state_fresh\", \"ok\": true") && strstr(text, "\"numeric_env\", \"ok\": false")) &&
+           clock_now_ns() < until) {
         free(text);
         usleep(50 * 1000);
         text = part(f, "prearm");
     }
+    EXPECT_STR(text, "\"state_fresh\", \"ok\": true");
     EXPECT_STR(text, "\"numeric_env\", \"ok\": false");
     EXPECT_STR(text, "start limberd again");
     free(text);
