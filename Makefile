@@ -6,7 +6,7 @@
 # make bench-learn  TASK= SEEDS= TRIALS=: learning curves of a robot, in lockstep; make bench-options: what the trainer's options do
 # make asan|tsan  the tests under a sanitizer
 # make rtsan      tests that run the real-time code, under the real-time sanitizer: allocations, locks, system calls in a tick
-# make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
+# make soak       the tests, those with random inputs a hundred times longer; those of make rtsan and of make aarch64
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors

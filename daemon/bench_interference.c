@@ -37,12 +37,12 @@ struct findings {
 };
 
 struct interference {
-    struct session     session;
-    struct terminal    terminal;
-    struct disturbance disturbance;
+    struct session      session;
+    struct terminal     terminal;
+    struct disturbance  disturbance;
     struct bench_ticks *ticks;
-    struct findings    found[DISTURBANCES];
-    long               before[COUNTERS];
+    struct findings     found[DISTURBANCES];
+    long                before[COUNTERS];
 };
 
 static bool keep(struct findings *f, double wake_us, double compute_us)
@@ -161,7 +161,8 @@ static json_t *ratios(const json_t *with, const json_t *alone)
     json_t *o = json_object();
 
     for (int q = 0; q < QUANTILES; q++)
-        json_object_set_new(o, QUANTILE_NAME[q], js_real(js_num(with, QUANTILE_NAME[q]) / js_num(alone, QUANTILE_NAME[q])));
+        json_object_set_new(o, QUANTILE_NAME[q],
+                            js_real(js_num(with, QUANTILE_NAME[q]) / js_num(alone, QUANTILE_NAME[q])));
     return o;
 }
 
@@ -170,10 +171,10 @@ static json_t *report(struct interference *b, double seconds, long rounds)
     json_t *rows = json_array(), *alone = NULL;
 
     for (int k = 0; k < DISTURBANCES; k++) {
-        struct findings *f   = &b->found[k];
-        json_t          *row = json_pack("{s:s, s:I, s:I, s:o, s:o}", "with", disturbance_name((enum disturbance_kind)k), "ticks",
-                                         (json_int_t)f->n, "done", (json_int_t)f->done, "wake_us", quantiles(f->wake, f->n),
-                                         "compute_us", quantiles(f->compute, f->n));
+        struct findings *f = &b->found[k];
+        json_t *row        = json_pack("{s:s, s:I, s:I, s:o, s:o}", "with", disturbance_name((enum disturbance_kind)k),
+                                       "ticks", (json_int_t)f->n, "done", (json_int_t)f->done, "wake_us",
+                                       quantiles(f->wake, f->n), "compute_us", quantiles(f->compute, f->n));
 
         for (int i = 0; i < COUNTERS; i++)
             json_object_set_new(row, COUNTER[i][0], json_integer(f->counter[i]));
@@ -184,9 +185,9 @@ static json_t *report(struct interference *b, double seconds, long rounds)
         json_array_append_new(rows, row);
     }
     return json_pack("{s:o, s:s, s:f, s:f, s:I, s:b, s:s, s:o}", "machine",
-                     machine_json(js_str(b->session.status, "planner.isa", NULL)), "robot", b->session.config.robot, "control_hz",
-                     b->session.config.control_hz, "seconds", seconds, "rounds", (json_int_t)rounds, "realtime_ok",
-                     (int)js_true(b->session.status, "realtime.ok"), "disk_full_by",
+                     machine_json(js_str(b->session.status, "planner.isa", NULL)), "robot", b->session.config.robot,
+                     "control_hz", b->session.config.control_hz, "seconds", seconds, "rounds", (json_int_t)rounds,
+                     "realtime_ok", (int)js_true(b->session.status, "realtime.ok"), "disk_full_by",
                      b->disturbance.small_disk ? "a full file system" : "a limit on file sizes", "rows", rows);
 }
 
@@ -195,14 +196,16 @@ static void print(const json_t *r)
     const json_t *rows = js_at(r, "rows"), *row;
     size_t        i;
 
-    printf("%s, %.0f Hz: control thread with and without, us, and ratio to nothing\n", js_str(r, "robot", "-"), js_num(r, "control_hz"));
-    printf("%-13s %8s  %-36s %-36s %6s %6s %8s\n", "with", "ticks", "wake-up p50 p99 p99.9", "compute p50 p99 p99.9", "misses", "late",
-           "missing");
+    printf("%s, %.0f Hz: control thread with and without, us, and ratio to nothing\n", js_str(r, "robot", "-"),
+           js_num(r, "control_hz"));
+    printf("%-13s %8s  %-36s %-36s %6s %6s %8s\n", "with", "ticks", "wake-up p50 p99 p99.9", "compute p50 p99 p99.9",
+           "misses", "late", "missing");
     json_array_foreach(rows, i, row)
     {
         printf("%-13s %8ld ", js_str(row, "with", "-"), js_int(row, "ticks"));
         for (int part = 0; part < 2; part++) {
-            const json_t *us = js_at(row, part ? "compute_us" : "wake_us"), *ratio = js_at(row, part ? "compute_ratio" : "wake_ratio");
+            const json_t *us    = js_at(row, part ? "compute_us" : "wake_us"),
+                         *ratio = js_at(row, part ? "compute_ratio" : "wake_ratio");
 
             for (int q = 0; q < QUANTILES; q++)
                 printf(" %6.1f %5.2f", js_num(us, QUANTILE_NAME[q]), js_num(ratio, QUANTILE_NAME[q]));
@@ -244,8 +247,10 @@ static int run(struct interference *b, const char *config, double seconds, long 
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    int rc = session_start(&b->session, &(struct session_options){ .config = config, .run_dir = dir, .seed = -1, .trials = TRIALS_MAX,
-                                                                   .train_flat_out = true });
+    int rc =
+        session_start(&b->session,
+                      &(struct session_options){
+                          .config = config, .run_dir = dir, .seed = -1, .trials = TRIALS_MAX, .train_flat_out = true });
     if (rc != EXIT_OK)
         return rc;
     b->ticks             = bench_ticks_open(b->session.run_dir);
@@ -271,17 +276,24 @@ int bench_interference(int argc, char **argv)
     long              rounds  = 5;
     const struct flag flags[] = {
         { .name = "config", .value = "FILE", .what = "robot.yaml of a simulated robot", .text = &config },
-        { .name = "seconds", .value = "S", .what = "of a phase (8)", .real = &seconds, .min = 1, .max = 10 }, /* a stopped trainer is given up after 60 s */
+        { .name  = "seconds",
+          .value = "S",
+          .what  = "of a phase (8)",
+          .real  = &seconds,
+          .min   = 1,
+          .max   = 10 }, /* a stopped trainer is given up after 60 s */
         { .name = "rounds", .value = "N", .what = "of six phases each (5)", .number = &rounds, .min = 1, .max = 1000 },
         { .name = "out", .value = "D", .what = "directory for the run and the report (build/bench)", .text = &out },
         { 0 }
     };
-    const struct usage usage = { .line  = "bench interference --config FILE [--seconds 8] [--rounds 5] [--out D]",
-                                 .text  = "The control thread's latencies with and without: the trainer flat out, a storm of log lines, 1,000 "
-                                          "status clients, garbage on the robot's socket, a full disk.  In turn, in one session; writes "
-                                          "interference.json.",
-                                 .flags = flags };
-    int                n, rc = args_read(argc, argv, &usage, NULL, &n);
+    const struct usage usage = {
+        .line  = "bench interference --config FILE [--seconds 8] [--rounds 5] [--out D]",
+        .text  = "The control thread's latencies with and without: the trainer flat out, a storm of log lines, 1,000 "
+                 "status clients, garbage on the robot's socket, a full disk.  In turn, in one session; writes "
+                 "interference.json.",
+        .flags = flags
+    };
+    int n, rc = args_read(argc, argv, &usage, NULL, &n);
 
     if (rc >= 0)
         return rc;

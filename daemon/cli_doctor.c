@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/rt/sandbox.h"
 #include "daemon/run_dir.h"
+#include "daemon/syscalls.h"
 
 enum { LOCK_MB = 64, PRIORITY = 80, FREE_MB = 200 };
 
@@ -110,16 +111,32 @@ static void check_limits(struct doctor *d)
 
 static void check_sandbox(struct doctor *d)
 {
-    int  version = sandbox_landlock();
-    bool calls   = sandbox_seccomp();
+    int version = sandbox_landlock();
 
     finding(d, "landlock", version ? LEVEL_OK : LEVEL_WARN,
             "a kernel of 5.13 or newer with CONFIG_SECURITY_LANDLOCK, booted with landlock in lsm=; without it limberd and its trainer "
             "can reach all files of their user",
             version ? "version %d: limberd and its trainer fence themselves in" : "not there", version);
-    finding(d, "seccomp", calls ? LEVEL_OK : LEVEL_WARN,
-            "a kernel with CONFIG_SECCOMP_FILTER; without it limberd and its trainer may make any system call",
-            calls ? "limberd and its trainer give up system calls they do not need" : "not there");
+}
+
+/* As a real-time thread does. */
+static int try_restrict(void)
+{
+    int bad = syscalls_start();
+
+    if (bad == 0)
+        bad = syscalls_restrict(SYSCALLS_CONTROL, 0, "doctor", -1, NULL);
+    return -bad;
+}
+
+static void check_syscalls(struct doctor *d)
+{
+    int bad = in_child(try_restrict);
+
+    finding(d, "seccomp", bad ? d->serious : LEVEL_OK,
+            "run a kernel with CONFIG_SECCOMP_FILTER=y, and not under a tool that forbids filters",
+            bad ? "system calls of real-time threads cannot be restricted: %s" : "system calls of real-time threads can be restricted",
+            strerror(bad));
 }
 
 static void check_dma_latency(struct doctor *d)
@@ -356,6 +373,7 @@ int verb_doctor(int argc, char **argv)
     check_kernel(&d);
     check_limits(&d);
     check_sandbox(&d);
+    check_syscalls(&d);
     check_dma_latency(&d);
     check_throttling(&d);
     check_cgroup(&d);

@@ -225,6 +225,18 @@ void view_live(struct screen *s, const json_t *status)
     part_events(s, status, 3);
 }
 
+/* Are the real-time threads held to their lists of system calls? */
+static void part_syscalls(struct screen *s, const json_t *status)
+{
+    const char *refused = js_str(status, "realtime.syscalls.refused", "");
+
+    if (*refused)
+        screen_line(s, "syscalls  " BAD "refused to thread %s", refused);
+    else if (js_at(status, "realtime.syscalls"))
+        screen_line(s, "syscalls  %s",
+                    js_true(status, "realtime.syscalls.restricted") ? "real-time threads held to their lists" : WARN "not restricted");
+}
+
 void view_status(struct screen *s, const json_t *status)
 {
     const json_t *warnings = js_at(status, "realtime.warnings");
@@ -244,6 +256,7 @@ void view_status(struct screen *s, const json_t *status)
     screen_line(s, "memory    %s MB  page faults %ld since %s",
                 figure(js_num(status, "memory.resident_kb") / 1024, 1, "").text, js_int(status, "control.page_faults"),
                 js_str(status, "control.since", "start"));
+    part_syscalls(s, status);
     for (size_t i = 0; i < json_array_size(warnings); i++)
         screen_wrap(s, 10, WARN "%s" PLAIN "%s", i ? "          " : "real time ",
                     json_string_value(json_array_get(warnings, i)) ?: "-");

@@ -21,7 +21,8 @@ enum { CLIENTS = 1000, PEERS = 4, LOG_MAX = 16 << 20 };
 
 const char *disturbance_name(enum disturbance_kind k)
 {
-    static const char *const name[DISTURBANCES] = { "nothing", "trainer", "log storm", "1000 clients", "messages", "disk full" };
+    static const char *const name[DISTURBANCES] = { "nothing",      "trainer",  "log storm",
+                                                    "1000 clients", "messages", "disk full" };
 
     return name[k];
 }
@@ -59,6 +60,24 @@ static void trainer_may_run(const struct disturbance *d, bool may)
         kill(pid, may ? SIGCONT : SIGSTOP);
 }
 
+/* Processor time of the trainer so far, clock ticks. */
+static unsigned long trainer_time(const struct disturbance *d)
+{
+    char          path[64], line[600] = "";
+    unsigned long user = 0, system = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)trainer_of(d->daemon));
+    FILE *f = fopen(path, "re");
+    if (f) {
+        const char *end = fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL; /* of the name, the second field */
+
+        if (end && sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+            user = system = 0;
+        fclose(f);
+    }
+    return user + system;
+}
+
 void disturb_release(const struct disturbance *d)
 {
     trainer_may_run(d, true);
@@ -73,8 +92,9 @@ static bool goes_on(struct disturbance *d)
 
 static void log_storm(struct disturbance *d)
 {
-    static const char line[] = "limber: a line of some length, as a program that is in trouble writes again and again and again\n";
-    char              path[600];
+    static const char line[] =
+        "limber: a line of some length, as a program that is in trouble writes again and again and again\n";
+    char path[600];
 
     snprintf(path, sizeof path, "%s/storm.log", d->run_dir);
     FILE *f = fopen(path, "we");
@@ -113,7 +133,8 @@ static int client_step(int fd, enum client_kind kind, bool fresh, unsigned long 
     static const char request[] = "GET /status HTTP/1.1\r\nHost: limber\r\n\r\n";
     char              text[16384];
 
-    if (fresh && send(fd, request, kind == CLIENT_HALF ? 9 : sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN) {
+    if (fresh && send(fd, request, kind == CLIENT_HALF ? 9 : sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+        errno != EAGAIN) {
         close(fd);
         return -1;
     }
@@ -219,10 +240,11 @@ static void fill_disk(struct disturbance *d)
 
 static void *run(void *arg)
 {
-    static void (*const work[DISTURBANCES])(struct disturbance *) = {
-        [DISTURB_LOG] = log_storm, [DISTURB_CLIENTS] = clients, [DISTURB_MESSAGES] = messages, [DISTURB_DISK] = fill_disk
-    };
-    struct disturbance *d = arg;
+    static void (*const work[DISTURBANCES])(struct disturbance *) = { [DISTURB_LOG]      = log_storm,
+                                                                      [DISTURB_CLIENTS]  = clients,
+                                                                      [DISTURB_MESSAGES] = messages,
+                                                                      [DISTURB_DISK]     = fill_disk };
+    struct disturbance *d                                         = arg;
 
     work[d->kind](d);
     return NULL;
@@ -234,8 +256,10 @@ int disturb_begin(struct disturbance *d, enum disturbance_kind k)
     d->done = 0;
     atomic_store(&d->stop, false);
     trainer_may_run(d, k == DISTURB_TRAINER);
-    if (k == DISTURB_NOTHING || k == DISTURB_TRAINER)
+    if (k == DISTURB_NOTHING || k == DISTURB_TRAINER) {
+        d->trained = trainer_time(d);
         return 0;
+    }
     int bad    = pthread_create(&d->thread, NULL, run, d);
     d->running = !bad;
     return -bad;
@@ -244,6 +268,8 @@ int disturb_begin(struct disturbance *d, enum disturbance_kind k)
 void disturb_end(struct disturbance *d)
 {
     atomic_store(&d->stop, true);
+    if (d->kind == DISTURB_TRAINER)
+        d->done = trainer_time(d) - d->trained;
     if (d->running)
         pthread_join(d->thread, NULL);
     d->running = false;

@@ -22,12 +22,14 @@ const char *disturbance_name(enum disturbance_kind k);
 struct disturbance {
     const char *run_dir;
     pid_t       daemon;
-    bool        small_disk;    /* run_dir is a file system of its own that may be filled; else the daemon's file size is limited */
+    bool
+        small_disk; /* run_dir is a file system of its own that may be filled; else the daemon's file size is limited */
     enum disturbance_kind kind;
     _Atomic bool          stop;
     bool                  running;
     pthread_t             thread;
-    unsigned long         done; /* lines, answers, messages, bytes: that it did something */
+    unsigned long         trained; /* the trainer's processor time before */
+    unsigned long         done;    /* processor time, lines, answers, messages, bytes: that it did something */
 };
 
 /* Before limberd starts: mounts 64 MiB of memory on run_dir, seen by this process and its children only; false where that

@@ -29,19 +29,23 @@ static void latency(FILE *f, const char *what, const struct hist *h)
 
 static void threads(FILE *f, const struct daemon *d)
 {
-    family(f, "limber_thread_page_faults", "gauge", "Page faults of a real-time thread since arming was last asked for.");
+    family(f, "limber_thread_page_faults", "gauge",
+           "Page faults of a real-time thread since arming was last asked for.");
     for (int i = 0; i < THREAD_PLANNER + d->workers; i++) {
         struct usage u = threads_usage(d, i);
 
         fprintf(f, "limber_thread_page_faults{thread=\"%s\",kind=\"minor\"} %" PRIu64 "\n", rt_thread_name(i), u.minor);
         fprintf(f, "limber_thread_page_faults{thread=\"%s\",kind=\"major\"} %" PRIu64 "\n", rt_thread_name(i), u.major);
     }
-    family(f, "limber_thread_switches", "gauge", "Context switches of a real-time thread since arming was last asked for.");
+    family(f, "limber_thread_switches", "gauge",
+           "Context switches of a real-time thread since arming was last asked for.");
     for (int i = 0; i < THREAD_PLANNER + d->workers; i++) {
         struct usage u = threads_usage(d, i);
 
-        fprintf(f, "limber_thread_switches{thread=\"%s\",kind=\"voluntary\"} %" PRIu64 "\n", rt_thread_name(i), u.voluntary);
-        fprintf(f, "limber_thread_switches{thread=\"%s\",kind=\"involuntary\"} %" PRIu64 "\n", rt_thread_name(i), u.involuntary);
+        fprintf(f, "limber_thread_switches{thread=\"%s\",kind=\"voluntary\"} %" PRIu64 "\n", rt_thread_name(i),
+                u.voluntary);
+        fprintf(f, "limber_thread_switches{thread=\"%s\",kind=\"involuntary\"} %" PRIu64 "\n", rt_thread_name(i),
+                u.involuntary);
     }
 }
 
@@ -58,14 +62,16 @@ char *metrics_text(const struct daemon *d)
     one(f, "limber_ticks_total", "counter", "Ticks of the control thread.", atomic_load(&s->ticks));
     one(f, "limber_misses_total", "counter", "Commands late or never sent, ticks lost.", atomic_load(&s->misses));
     one(f, "limber_plans_total", "counter", "Plans.", atomic_load(&s->plans));
-    one(f, "limber_plans_late_total", "counter", "Plans after the step they were for had begun.", atomic_load(&s->plans_late));
+    one(f, "limber_plans_late_total", "counter", "Plans after the step they were for had begun.",
+        atomic_load(&s->plans_late));
     one(f, "limber_model_version", "gauge", "Model in use, 0: none.", atomic_load(&s->model_version));
     one(f, "limber_resident_bytes", "gauge", "Resident memory.", resident_kb() * 1024);
     one(f, "limber_syscalls_restricted", "gauge", "1 where every real-time thread is held to its list of system calls.",
         threads_restricted(d));
     one(f, "limber_syscalls_refused", "gauge", "1 where one of them made another.", atomic_load(&s->refused) != 0);
-    family(f, "limber_latency_seconds", "summary", "Since the daemon started: control thread's wake-up and computation, state "
-                                                   "received to command sent, planning.");
+    family(f, "limber_latency_seconds", "summary",
+           "Since the daemon started: control thread's wake-up and computation, state "
+           "received to command sent, planning.");
     latency(f, "wake", &s->wake);
     latency(f, "compute", &s->compute);
     latency(f, "loop", &s->loop);

@@ -36,9 +36,14 @@ static const int common[] = {
     SYS_clock_gettime,   /* in user space, except where the machine's clock source cannot be read there */
     SYS_rt_sigreturn,    /* the end of the handler below                                         */
     /* the thread's own end, in glibc */
-    SYS_rt_sigprocmask, SYS_madvise, SYS_exit,
+    SYS_rt_sigprocmask,
+    SYS_madvise,
+    SYS_exit,
+    SYS_exit_group, /* the end of the process */
     /* abort of a broken invariant (and its words, by write to stderr) */
-    SYS_getpid, SYS_gettid, SYS_tgkill,
+    SYS_getpid,
+    SYS_gettid,
+    SYS_tgkill,
 };
 
 static const int control_also[] = {
@@ -50,10 +55,10 @@ static const int io_also[] = {
 #ifdef SYS_poll
     SYS_poll,
 #endif
-    SYS_ppoll,                     /* zmq_poll: waiting for a message or the control thread               */
-    SYS_read, SYS_write,           /* eventfds of ZeroMQ's mailboxes and ours, whose numbers are not known here */
-    SYS_brk, SYS_mmap, SYS_munmap, /* the heap; realtime.c keeps it from shrinking, so growth is all there is */
-    SYS_futex,                     /* the locks of heap and mailboxes, shared with ZeroMQ's own thread    */
+    SYS_ppoll,                        /* zmq_poll: waiting for a message or the control thread               */
+    SYS_read,  SYS_write,             /* eventfds of ZeroMQ's mailboxes and ours, whose numbers are not known here */
+    SYS_brk,   SYS_mmap,  SYS_munmap, /* the heap; realtime.c keeps it from shrinking, so growth is all there is */
+    SYS_futex,                        /* the locks of heap and mailboxes, shared with ZeroMQ's own thread    */
 };
 
 /* No other futex: to wait for a contended lock (FUTEX_WAIT) is refused as well. */
@@ -66,10 +71,12 @@ const char *syscalls_name(int number)
         const char *name;
     } known[] = {
 #define CALL(name) { SYS_##name, #name }
-        CALL(read), CALL(write), CALL(openat), CALL(close), CALL(fstat), CALL(lseek), CALL(mmap), CALL(munmap), CALL(mprotect),
-        CALL(mremap), CALL(brk), CALL(futex), CALL(clone), CALL(clone3), CALL(execve), CALL(ioctl), CALL(socket), CALL(connect),
-        CALL(sendto), CALL(recvfrom), CALL(sendmsg), CALL(recvmsg), CALL(fsync), CALL(writev), CALL(ppoll), CALL(nanosleep),
-        CALL(clock_nanosleep), CALL(sched_yield), CALL(getrusage), CALL(getrandom), CALL(prctl), CALL(kill),
+        CALL(read),   CALL(write),     CALL(openat),          CALL(close),       CALL(fstat),     CALL(lseek),
+        CALL(mmap),   CALL(munmap),    CALL(mprotect),        CALL(mremap),      CALL(brk),       CALL(futex),
+        CALL(clone),  CALL(clone3),    CALL(execve),          CALL(ioctl),       CALL(socket),    CALL(connect),
+        CALL(sendto), CALL(recvfrom),  CALL(sendmsg),         CALL(recvmsg),     CALL(fsync),     CALL(writev),
+        CALL(ppoll),  CALL(nanosleep), CALL(clock_nanosleep), CALL(sched_yield), CALL(getrusage), CALL(getrandom),
+        CALL(prctl),  CALL(kill),
 #undef CALL
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -119,7 +126,7 @@ static void say(int number)
 
 static void on_refused(int signum, siginfo_t *info, void *context)
 {
-    ucontext_t *c = context;
+    ucontext_t *c     = context;
     int         saved = errno;
     uint32_t    none  = 0;
 
@@ -158,10 +165,11 @@ static void op(struct program *p, uint16_t code, uint32_t k, uint8_t yes, uint8_
     p->op[p->n++] = (struct sock_filter){ .code = code, .k = k, .jt = yes, .jf = no };
 }
 
-#define LOAD (BPF_LD | BPF_W | BPF_ABS)
-#define EQUAL (BPF_JMP | BPF_JEQ | BPF_K)
+#define LOAD   (BPF_LD | BPF_W | BPF_ABS)
+#define EQUAL  (BPF_JMP | BPF_JEQ | BPF_K)
 #define RETURN (BPF_RET | BPF_K)
-#define LOW_HALF(argument) (offsetof(struct seccomp_data, args) + 8 * (argument)) /* both processors are little-endian */
+#define LOW_HALF(argument) \
+    (offsetof(struct seccomp_data, args) + 8 * (argument)) /* both processors are little-endian */
 
 static void allow(struct program *p, const int *call, size_t n)
 {

@@ -52,7 +52,8 @@ void threads_refused(struct daemon *d)
         return;
     d->refused_said = refused;
     journal_say(&d->journal, "syscall", "thread %s made system call %d (%s), which is not on its list: refused",
-                rt_thread_name(syscalls_thread(refused)), syscalls_number(refused), syscalls_name(syscalls_number(refused)));
+                rt_thread_name(syscalls_thread(refused)), syscalls_number(refused),
+                syscalls_name(syscalls_number(refused)));
 }
 
 void threads_count_from_here(struct daemon *d)
@@ -93,12 +94,13 @@ json_t *threads_json(const struct daemon *d)
     for (int i = 0; i < threads(d); i++) {
         struct usage u = threads_usage(d, i);
 
-        json_array_append_new(
-            list, json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I}", "name", rt_thread_name(i), "tid", get(&thread(d, i)->tid),
-                            "fifo", sched_getscheduler(get(&thread(d, i)->tid)) == SCHED_FIFO, "restricted",
-                            get(&thread(d, i)->restricted) == 1, "minor_faults", (json_int_t)u.minor, "major_faults",
-                            (json_int_t)u.major, "voluntary_switches", (json_int_t)u.voluntary, "involuntary_switches",
-                            (json_int_t)u.involuntary));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I}", "name", rt_thread_name(i), "tid",
+                                        get(&thread(d, i)->tid), "fifo",
+                                        sched_getscheduler(get(&thread(d, i)->tid)) == SCHED_FIFO, "restricted",
+                                        get(&thread(d, i)->restricted) == 1, "minor_faults", (json_int_t)u.minor,
+                                        "major_faults", (json_int_t)u.major, "voluntary_switches",
+                                        (json_int_t)u.voluntary, "involuntary_switches", (json_int_t)u.involuntary));
     }
     return list;
 }

@@ -10,9 +10,24 @@
 const char *rt_thread_name(int thread)
 {
     static const char *const name[RT_THREADS] = {
-        [THREAD_IO] = "io", [THREAD_CONTROL] = "control", [THREAD_PLANNER] = "planner",
-        "planner-1", "planner-2", "planner-3", "planner-4", "planner-5", "planner-6", "planner-7", "planner-8",
-        "planner-9", "planner-10", "planner-11", "planner-12", "planner-13", "planner-14", "planner-15",
+        [THREAD_IO]      = "io",
+        [THREAD_CONTROL] = "control",
+        [THREAD_PLANNER] = "planner",
+        "planner-1",
+        "planner-2",
+        "planner-3",
+        "planner-4",
+        "planner-5",
+        "planner-6",
+        "planner-7",
+        "planner-8",
+        "planner-9",
+        "planner-10",
+        "planner-11",
+        "planner-12",
+        "planner-13",
+        "planner-14",
+        "planner-15",
     };
     return name[thread];
 }
@@ -58,7 +73,8 @@ bool usage_of(int tid, struct usage *u)
     const char *end;
 
     memset(u, 0, sizeof *u);
-    if (tid <= 0 || !slurp(tid, "stat", text, sizeof text) || !(end = strrchr(text, ')')) || /* of the name, the second field */
+    if (tid <= 0 || !slurp(tid, "stat", text, sizeof text) ||
+        !(end = strrchr(text, ')')) || /* of the name, the second field */
         sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %" SCNu64 " %*u %" SCNu64, &u->minor, &u->major) != 2)
         return false;
     return slurp(tid, "status", text, sizeof text) && number_after(text, "\nvoluntary_ctxt_switches:", &u->voluntary) &&

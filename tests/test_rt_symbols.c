@@ -40,7 +40,9 @@ TEST(a_malloc_a_lock_or_a_file_planted_in_a_real_time_object_is_found)
         const char *thread, *code, *symbol;
     } c[] = {
         { "control", "#include <stdlib.h>\nvoid *planted(void); void *planted(void) { return malloc(8); }", "malloc" },
-        { "planner", "#include <pthread.h>\nint planted(pthread_mutex_t *m); int planted(pthread_mutex_t *m) { return pthread_mutex_lock(m); }",
+        { "planner",
+          "#include <pthread.h>\nint planted(pthread_mutex_t *m); int planted(pthread_mutex_t *m) { return "
+          "pthread_mutex_lock(m); }",
           "pthread_mutex_lock" },
         { "io", "#include <stdio.h>\nint planted(void); int planted(void) { return printf(\"%d\", 1); }", "printf" },
     };
@@ -52,11 +54,12 @@ TEST(a_malloc_a_lock_or_a_file_planted_in_a_real_time_object_is_found)
         FILE *f = fopen(path, "we");
         if (!f || fprintf(f, "%s\n", c[i].code) < 0 || fclose(f) != 0)
             abort();
-        snprintf(command, sizeof command, "gcc -c -fno-builtin -o %s/planted.o %s && %s/../tests/rt_symbols.sh %s %s %s/planted.o 2>&1",
+        snprintf(command, sizeof command,
+                 "gcc -c -fno-builtin -o %s/planted.o %s && %s/../tests/rt_symbols.sh %s %s %s/planted.o 2>&1",
                  test_dir(), path, test_build_dir(), test_build_dir(), c[i].thread, test_dir());
         EXPECT(run(command) == 1);
-        snprintf(want, sizeof want, "planted.o: needs %s, which tests/rt_symbols.txt does not allow thread %s", c[i].symbol,
-                 c[i].thread);
+        snprintf(want, sizeof want, "planted.o: needs %s, which tests/rt_symbols.txt does not allow thread %s",
+                 c[i].symbol, c[i].thread);
         EXPECT_STR(output, want);
     }
 }

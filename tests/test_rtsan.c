@@ -59,7 +59,9 @@ static void asks(void)
     sink = getenv("HOME");
 }
 
-static void nothing(void) {}
+static void nothing(void)
+{
+}
 
 /* Exit status of a child that does `deed` in a real-time body; what it said is in `report`. */
 static int child(void (*deed)(void), bool permit)
@@ -97,8 +99,10 @@ TEST(what_must_not_happen_in_a_real_time_body_is_reported_and_ends_the_process)
     static const struct {
         void (*deed)(void);
         const char *name;
-    } c[] = { { allocates, "malloc" }, { locks, "pthread_mutex_lock" }, { opens, "open" },   { writes, "write" },
-              { maps, "mmap" },        { calls, "syscall" },            { prints, "printf" }, { asks, "getenv" } };
+    } c[] = { { allocates, "malloc" }, { locks, "pthread_mutex_lock" },
+              { opens, "open" },       { writes, "write" },
+              { maps, "mmap" },        { calls, "syscall" },
+              { prints, "printf" },    { asks, "getenv" } };
 
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
         EXPECT(child(c[i].deed, false) == 43);

@@ -50,7 +50,7 @@ static void watch(const char *function)
 {
     static const char before[] = "ERROR: RealtimeSanitizer (tests/rtsan/wrap.c): call to unsafe function `";
 
-    void             *frame[FRAMES];
+    void *frame[FRAMES];
 
     if (!body || permitted)
         return;
@@ -72,14 +72,15 @@ static void watch(const char *function)
 
 WRAP(ssize_t, write, (int fd, const void *buf, size_t n), (fd, buf, n))
 WRAP(ssize_t, read, (int fd, void *buf, size_t n), (fd, buf, n))
-WRAP(int, poll, (struct pollfd *fds, nfds_t n, int timeout), (fds, n, timeout))
+WRAP(int, poll, (struct pollfd * fds, nfds_t n, int timeout), (fds, n, timeout))
 WRAP(void *, mmap, (void *addr, size_t n, int prot, int flags, int fd, off_t at), (addr, n, prot, flags, fd, at))
 WRAP(int, munmap, (void *addr, size_t n), (addr, n))
 WRAP(int, mprotect, (void *addr, size_t n, int prot), (addr, n, prot))
 WRAP(int, madvise, (void *addr, size_t n, int advice), (addr, n, advice))
 WRAP(int, sem_wait, (sem_t * s), (s))
 WRAP(int, sem_post, (sem_t * s), (s))
-WRAP(int, clock_nanosleep, (clockid_t clock, int flags, const struct timespec *t, struct timespec *left), (clock, flags, t, left))
+WRAP(int, clock_nanosleep, (clockid_t clock, int flags, const struct timespec *t, struct timespec *left),
+     (clock, flags, t, left))
 WRAP(int, vprintf, (const char *format, va_list args), (format, args))
 WRAP(int, vfprintf, (FILE * f, const char *format, va_list args), (f, format, args))
 WRAP(char *, getenv, (const char *name), (name))
