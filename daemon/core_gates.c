@@ -2,9 +2,10 @@
  *
  * Calibration is split conformal prediction (Vovk et al. 2005): where scores of good operation are exchangeable, the next
  * one exceeds the ceil(0.999 (n + 1))-th smallest of n with a probability of at most 0.1 %.  With n = 999 that is the
- * largest, so the largest of the newest finished trials that have 999 together is the threshold.  The trial under way is
- * judged by those before it, whose states no model in force was trained on when it met them; what tripped enters at
- * no more than 1.25 times the threshold, so that a fault cannot make itself the rule. */
+ * largest, so it is the largest of the newest finished trials that have 999 together.  One false trip in a thousand would be
+ * one in 40 s at 25 Hz, and two in a minute cost the model its place: the threshold is half as much again.  The trial under
+ * way is judged by those before it, whose states no model in force was trained on when it met them; what trips enters as
+ * the threshold, so that a fault cannot make itself the rule at once. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ enum {
 
 static const double DRIFT_SLACK    = 2;    /* an error of twice the usual is not drift yet ... */
 static const double DRIFT_ERROR    = 4;    /* ... and one of many times the usual is for the gate residual */
-static const double SCORE_RATCHET  = 1.25;
+static const double SCORE_SLACK    = 1.5;  /* threshold, in quantiles */
 static const double RECOVERABLE_SD = 3;    /* of the nets' disagreement, added to where the plan leads */
 
 const char *gate_name(enum gate g)
@@ -44,9 +45,9 @@ const char *gate_unit(enum gate g)
 
 /* ---- calibration ---- */
 
-static void score(struct score_log *log, double value, double threshold)
+static void score(struct score_log *log, double value)
 {
-    double most = SCORE_RATCHET * threshold;
+    double most = SCORE_SLACK * core_gates_quantile(log);
 
     value          = value <= most ? value : most;
     log->live_sum += value;
@@ -237,7 +238,7 @@ static void shadow_watch(struct core *c, uint64_t model, int index, bool fits)
 static void calibrated_gate(struct core *c, enum gate g, const struct gate_config *cfg, const struct score_log *log,
                             double value)
 {
-    c->gate[g].threshold = cfg->calibrated ? core_gates_quantile(log) : cfg->threshold;
+    c->gate[g].threshold = cfg->calibrated ? SCORE_SLACK * core_gates_quantile(log) : cfg->threshold;
     c->gate[g].off       = (cfg->off || c->transitions < (uint64_t)c->config->gates.min_transitions ||
                       !isfinite(c->gate[g].threshold)) &&
                      isfinite(value);
@@ -262,9 +263,9 @@ static void model_gates(struct core *c, int index)
     if (predicted)
         drift_on(c, error);
     if (driving && index == 0 && isfinite(spread))
-        score(&c->spread_log, spread, core_gates_quantile(&c->spread_log));
+        score(&c->spread_log, spread);
     if (driving && predicted && isfinite(error))
-        score(&c->residual_log, error, core_gates_quantile(&c->residual_log));
+        score(&c->residual_log, error);
     c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(usual(&c->residual_log) > 0);
     gate_set(c, GATE_DRIFT, c->drift <= cfg->gates.drift.threshold, c->drift);
 }
@@ -276,7 +277,8 @@ void core_gates_judge(struct core *c, const struct core_input *in, int index, ui
     bool                       fits = index >= 0 && plan_fits(c, c->plan.action[index]);
     int                        bad  = unrecoverable(c, index);
 
-    gate_set(c, GATE_MODEL, in->model_version != 0, (double)in->model_version);
+    /* An unfit model waits for another to take its place, or for an operator's reset. */
+    gate_set(c, GATE_MODEL, in->model_version != 0 && in->model_version != c->unfit_model, (double)in->model_version);
     gate_set(c, GATE_PLAN_AGE, age <= cfg->gates.plan_age.threshold, age);
     gate_set(c, GATE_FINITE, fits, fits);
     shadow_watch(c, in->model_version, index, fits);

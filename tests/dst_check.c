@@ -96,6 +96,8 @@ static void check_reactions(struct world *w)
         violated(w, "a bad plan drives (M3)");
     if (m == MODE_ADVANCED && w->tick - w->g_plan_tick > 4 * (uint64_t)cfg->plan_every && w->state_new)
         violated(w, "a plan drives %llu ticks after it came (M1)", (unsigned long long)(w->tick - w->g_plan_tick));
+    if (m == MODE_ADVANCED && w->model == w->g_unfit)
+        violated(w, "a model drives that was called unfit (M4)");
     if ((double)w->g_gap / cfg->control_hz > cfg->timeouts.state_stale_s * 1.001 && mode_armed(w->g_mode) &&
         mode_armed(m))
         violated(w, "armed after %llu ticks that did not happen (M2)", (unsigned long long)w->g_gap);

@@ -7,7 +7,7 @@
 
 #include "tests/dst.h"
 
-#define VERB(name, rate, bit) { #name, offsetof(struct dst_faults, name), rate, bit }
+#define VERB(name, rate, bits) { #name, offsetof(struct dst_faults, name), rate, bits }
 
 const struct dst_verb dst_verbs[] = {
     VERB(state_lost, 0.05, FAULT_STATE_MISSING),
@@ -20,7 +20,7 @@ const struct dst_verb dst_verbs[] = {
     VERB(sensor_stuck, 0.01, FAULT_SENSOR_STUCK),
     VERB(velocity_stuck, 0.01, FAULT_SENSOR_STUCK),
     VERB(sensor_slow, 0.01, FAULT_DRIFT),
-    VERB(sensor_garbage, 0.002, FAULT_MISPREDICTED),
+    VERB(sensor_garbage, 0.002, FAULT_DRIFT | FAULT_MISPREDICTED),
     VERB(sender_clock, 0.05, 0),
     VERB(silence, 0.005, FAULT_STATE_STALE),
     VERB(command_lost, 0.05, 0),

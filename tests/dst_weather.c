@@ -115,6 +115,7 @@ void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
         cheap_plan(req, w->o->config, &plan);
     else
         planner_step(w->planner, 0, req, NULL, NULL, &plan);
+    plan.model_version = w->model;
     bool nan = happens(w, f->plan_nan), wild = happens(w, f->plan_wild);
     for (int h = 0; h < plan.horizon && (nan || wild); h++)
         plan.action[h][0] = nan ? (float)NAN : 1e9f;

@@ -46,6 +46,7 @@ struct world {
     uint64_t                  late_asked;         /* when it was asked for             */
     bool                      have_plan;
     uint64_t                  foretold_seed;
+    uint64_t                  model, model_tick;  /* in use; when one that was called unfit gives way */
     struct {                                      /* what a sensor does until a tick   */
         uint64_t until[DST_SENSORS];
         int      joint[DST_SENSORS];
@@ -67,6 +68,7 @@ struct world {
     uint64_t                  g_command_tick;     /* when a valid, new command last reached the motors */
     uint64_t                  g_command_seq;
     uint64_t                  g_heavy_tick;       /* good states since the plant changed while a plan drove */
+    uint64_t                  g_unfit;            /* model that may not fly, 0: none   */
     uint64_t                  g_counts;           /* sum of all counters before        */
     enum mode                 g_mode;             /* before this tick                  */
 };
