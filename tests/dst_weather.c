@@ -28,13 +28,6 @@ void weather_sensors(struct world *w, struct joint_state *s)
 {
     const struct dst_faults *f = &w->o->faults;
 
-    if (happens(w, f->state_nan))
-        s->position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
-    if (happens(w, f->state_range))
-        s->velocity[0] = 1e6;
-    /* Not with the first believable state after a reset, which may be anywhere. */
-    if (w->g_before.session == s->session && w->g_before.ready_count == s->ready_count && happens(w, f->state_jump))
-        s->position[1] += 1000;
     if (episode(w, 0, f->sensor_stuck, s->position))
         s->position[w->sensor.joint[0]] = w->sensor.value[0];
     if (episode(w, 1, f->velocity_stuck, s->velocity))
@@ -47,6 +40,13 @@ void weather_sensors(struct world *w, struct joint_state *s)
     }
     if (episode(w, 3, f->sensor_garbage, s->position))
         s->position[w->sensor.joint[3]] += 0.3 * rng_normal(&w->rng);
+    if (happens(w, f->state_nan))
+        s->position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
+    if (happens(w, f->state_range))
+        s->velocity[0] = 1e6;
+    /* Not with the first believable state after a reset, which may be anywhere. */
+    if (w->g_before.session == s->session && w->g_before.ready_count == s->ready_count && happens(w, f->state_jump))
+        s->position[1] += 1000;
     if (happens(w, f->sender_clock))
         s->sample_ns = rng_next(&w->rng);
 }
