@@ -77,10 +77,10 @@ void check_input(struct world *w, const struct core_input *in)
 /* Faults by their bounds, in ticks of this core. */
 static void check_reactions(struct world *w)
 {
-    const struct robot_config *cfg      = w->o->config;
-    enum mode                  m        = w->core.mode;
-    int                        still    = w->g_still[0] > w->g_still[1] ? w->g_still[0] : w->g_still[1];
-    uint64_t                   late     = 0;
+    const struct robot_config *cfg   = w->o->config;
+    enum mode                  m     = w->core.mode;
+    int                        still = w->g_still[0] > w->g_still[1] ? w->g_still[0] : w->g_still[1];
+    uint64_t                   late  = 0;
 
     for (int i = 0; i < 100; i++)
         late += w->g_late[i];
@@ -108,7 +108,7 @@ static void check_reactions(struct world *w)
 /* Counters never fall, and every change of mode is told (I11). */
 static void check_told(struct world *w, enum mode before)
 {
-    uint64_t sum = 0;
+    uint64_t sum  = 0;
     int      told = 0;
 
     for (int i = 0; i < FAULT_COUNT; i++)

@@ -70,7 +70,8 @@ void weather_link(struct world *w, const struct joint_state *s)
     if (happens(w, f->silence))
         w->silent_until = w->tick + 1 + rng_below(&w->rng, 20);
     bool silent = w->tick < w->silent_until || (w->o->silent_from && w->tick >= w->o->silent_from);
-    if (silent || happens(w, f->state_lost) || happens(w, f->state_late)) /* a late one is none: the next is there then */
+    if (silent || happens(w, f->state_lost) ||
+        happens(w, f->state_late)) /* a late one is none: the next is there then */
         return;
     if (happens(w, f->state_old)) {
         deliver(w, &w->sent[(s->seq - 1 - rng_below(&w->rng, HISTORY - 1)) % HISTORY]);
@@ -84,13 +85,23 @@ void weather_link(struct world *w, const struct joint_state *s)
 /* A plan whose predictions are those of the healthy plant, from the observation the core gave. */
 static void cheap_plan(const struct plan_request *req, const struct robot_config *cfg, struct plan *plan)
 {
-    struct plant p = { .q = { (double)req->x[0], (double)req->x[1] }, .v = { (double)req->x[2], (double)req->x[3] }, .load = 1 };
+    struct plant p = { .q    = { (double)req->x[0], (double)req->x[1] },
+                       .v    = { (double)req->x[2], (double)req->x[3] },
+                       .load = 1 };
     struct rng   r;
     double       dt = cfg->plan_every / cfg->control_hz, scale = cfg->action[0].scale;
 
     rng_seed(&r, req->seed);
-    *plan = (struct plan){ .id = req->id, .trial = req->trial, .step = req->step, .seed = req->seed, .model_version = 1,
-                           .horizon = 5, .na = 1, .iterations = 1, .candidates = 1, .final = true };
+    *plan = (struct plan){ .id            = req->id,
+                           .trial         = req->trial,
+                           .step          = req->step,
+                           .seed          = req->seed,
+                           .model_version = 1,
+                           .horizon       = 5,
+                           .na            = 1,
+                           .iterations    = 1,
+                           .candidates    = 1,
+                           .final         = true };
     for (int h = 0; h < plan->horizon; h++)
         plan->action[h][0] = (float)(1.5 * (2 * rng_uniform(&r) - 1));
     if (req->delayed)
@@ -142,8 +153,8 @@ void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
 /* Carries the core's command to the robot side, or not; and what else may be on the line.  True: it was accepted. */
 bool weather_command(struct world *w)
 {
-    const struct dst_faults   *f = &w->o->faults;
-    const struct joint_command c = w->out.command;
+    const struct dst_faults   *f   = &w->o->faults;
+    const struct joint_command c   = w->out.command;
     bool                       got = false;
 
     if (w->out.has_command && !happens(w, f->command_lost)) {

@@ -171,8 +171,8 @@ TEST(a_plan_that_leads_where_no_brake_helps_is_not_flown)
     core.plan.predicted[0] = (float)NAN;
     EXPECT(!judged(GATE_RECOVERABLE));
     core.plan.predicted[0] = core.plan.predicted[2] = 0;
-    core.state.position[0] = -2.9;
-    core.state.velocity[0] = -3; /* now already */
+    core.state.position[0]                          = -2.9;
+    core.state.velocity[0]                          = -3; /* now already */
     EXPECT(!judged(GATE_RECOVERABLE));
     config.joint[0].brake = 0;
     driving();
@@ -238,9 +238,9 @@ static int unfit_after(double s1, double s2, bool by_model)
     dst_config(&config);
     driving();
     for (int i = 0; i < 2; i++) {
-        core.mode   = MODE_ADVANCED;
-        core.now_ns = (uint64_t)((1000 + (i ? s2 : s1)) * 1e9);
-        core.outside = !by_model;
+        core.mode              = MODE_ADVANCED;
+        core.now_ns            = (uint64_t)((1000 + (i ? s2 : s1)) * 1e9);
+        core.outside           = !by_model;
         core.plan.action[0][0] = by_model ? (float)NAN : 0;
         out.nnotice            = 0;
         fault                  = 0;

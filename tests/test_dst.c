@@ -44,7 +44,8 @@ TEST(every_fault_alone_is_seen_and_answered_in_time)
         for (int b = 0; b < FAULT_COUNT; b++)
             seen |= dst_verbs[i].bits >> b & 1 && r.fault[b] > 0;
         if (!seen || r.driven_ticks < ticks / 50)
-            printf("    %s: seen %d, driven in %" PRIu64 " of %" PRIu64 " ticks\n", dst_verbs[i].name, seen, r.driven_ticks, ticks);
+            printf("    %s: seen %d, driven in %" PRIu64 " of %" PRIu64 " ticks\n", dst_verbs[i].name, seen,
+                   r.driven_ticks, ticks);
         EXPECT(seen);
         EXPECT(r.driven_ticks >= ticks / 50); /* it did not spend the time stopped */
     }
@@ -80,7 +81,7 @@ TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_ten_thousand_plans)
 {
     struct dst_result r;
 
-    uint64_t          ticks = (uint64_t)test_rounds(100000, 1000000);
+    uint64_t ticks = (uint64_t)test_rounds(100000, 1000000);
 
     EXPECT(holds(3, ticks, 0, &r));
     EXPECT(r.advanced_ticks > ticks / 2);
