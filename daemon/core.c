@@ -253,6 +253,7 @@ static void operate(struct core *c, const struct core_input *in, struct core_out
             core_mode(c, out, EVENT_RESET, STOP_NONE);
             c->latched = false;
             c->trips   = 0;
+            c->unfit_model = 0;
             done       = "reset; disarmed";
         }
         break;

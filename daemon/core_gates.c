@@ -2,9 +2,10 @@
  *
  * Calibration is split conformal prediction (Vovk et al. 2005): where scores of good operation are exchangeable, the next
  * one exceeds the ceil(0.999 (n + 1))-th smallest of n with a probability of at most 0.1 %.  With n = 999 that is the
- * largest, so the largest of the newest finished trials that have 999 together is the threshold.  The trial under way is
- * judged by those before it, whose states no model in force was trained on when it met them; what tripped enters at
- * no more than 1.25 times the threshold, so that a fault cannot make itself the rule. */
+ * largest, so it is the largest of the newest finished trials that have 999 together.  One false trip in a thousand would be
+ * one in 40 s at 25 Hz, and two in a minute cost the model its place: the threshold is half as much again.  The trial under
+ * way is judged by those before it, whose states no model in force was trained on when it met them; what trips enters as
+ * the threshold, so that a fault cannot make itself the rule at once. */
 #include <math.h>
 #include <string.h>
 
@@ -22,33 +23,34 @@ enum {
     SCORES_LUMP    = 32,  /* shorter trials are taken together */
 };
 
-static const double DRIFT_SLACK    = 2;    /* an error of twice the usual is not drift yet ... */
-static const double DRIFT_ERROR    = 4;    /* ... and one of many times the usual is for the gate residual */
-static const double SCORE_RATCHET  = 1.25;
-static const double RECOVERABLE_SD = 3;    /* of the nets' disagreement, added to where the plan leads */
+static const double DRIFT_SLACK    = 2;   /* an error of twice the usual is not drift yet ... */
+static const double DRIFT_ERROR    = 4;   /* ... and one of many times the usual is for the gate residual */
+static const double SCORE_SLACK    = 1.5; /* threshold, in quantiles */
+static const double RECOVERABLE_SD = 3;   /* of the nets' disagreement, added to where the plan leads */
 
 const char *gate_name(enum gate g)
 {
-    static const char *const name[GATE_COUNT] = { "model",    "plan_age", "plan_finite", "shadow",   "spread",
+    static const char *const name[GATE_COUNT] = { "model",    "plan_age", "plan_finite", "shadow",      "spread",
                                                   "residual", "position", "drift",       "recoverable", "baseline" };
     return name[g];
 }
 
 const char *gate_unit(enum gate g)
 {
-    static const char *const unit[GATE_COUNT] = { "",            "planner steps",  "",             "plans",
-                                                  "target std",  "target std",     "share of range", "usual errors",
-                                                  "joints",      "control ticks" };
+    static const char *const unit[GATE_COUNT] = {
+        "",       "planner steps", "", "plans", "target std", "target std", "share of range", "usual errors",
+        "joints", "control ticks"
+    };
     return unit[g];
 }
 
 /* ---- calibration ---- */
 
-static void score(struct score_log *log, double value, double threshold)
+static void score(struct score_log *log, double value)
 {
-    double most = SCORE_RATCHET * threshold;
+    double most = SCORE_SLACK * core_gates_quantile(log);
 
-    value          = value <= most ? value : most;
+    value = value <= most ? value : most;
     log->live_sum += value;
     log->live_worst = value > log->live_worst ? value : log->live_worst;
     log->live_n++;
@@ -64,7 +66,7 @@ static void scores_close(struct score_log *log)
         memmove(log->n, log->n + 1, sizeof log->n - sizeof log->n[0]);
         memmove(log->worst, log->worst + 1, sizeof log->worst - sizeof log->worst[0]);
         memmove(log->sum, log->sum + 1, sizeof log->sum - sizeof log->sum[0]);
-        log->n[last] = 0;
+        log->n[last]     = 0;
         log->worst[last] = log->sum[last] = 0;
     }
     log->n[last] += log->live_n;
@@ -111,14 +113,14 @@ void core_gates_init(struct core *c)
 {
     const struct robot_config *cfg = c->config;
 
-    c->gate[GATE_PLAN_AGE].threshold    = cfg->gates.plan_age.threshold;
-    c->gate[GATE_POSITION].threshold    = cfg->gates.position.threshold;
-    c->gate[GATE_POSITION].off          = cfg->gates.position.off;
-    c->gate[GATE_DRIFT].threshold       = cfg->gates.drift.threshold;
-    c->gate[GATE_RECOVERABLE].off       = cfg->gates.recoverable.off;
-    c->gate[GATE_SPREAD].threshold      = cfg->gates.spread.threshold;
-    c->gate[GATE_RESIDUAL].threshold    = cfg->gates.residual.threshold;
-    c->gate[GATE_BASELINE].threshold    = cfg->gates.baseline.threshold;
+    c->gate[GATE_PLAN_AGE].threshold = cfg->gates.plan_age.threshold;
+    c->gate[GATE_POSITION].threshold = cfg->gates.position.threshold;
+    c->gate[GATE_POSITION].off       = cfg->gates.position.off;
+    c->gate[GATE_DRIFT].threshold    = cfg->gates.drift.threshold;
+    c->gate[GATE_RECOVERABLE].off    = cfg->gates.recoverable.off;
+    c->gate[GATE_SPREAD].threshold   = cfg->gates.spread.threshold;
+    c->gate[GATE_RESIDUAL].threshold = cfg->gates.residual.threshold;
+    c->gate[GATE_BASELINE].threshold = cfg->gates.baseline.threshold;
     for (int j = 0; j < cfg->nj; j++)
         c->obs_position[j] = c->obs_velocity[j] = -1;
     for (int i = 0; i < cfg->nx; i++) {
@@ -183,7 +185,8 @@ static int unrecoverable(const struct core *c, int index)
         if (c->limits.brake[j] >= (double)INFINITY)
             continue;
         int    iq = index == 0 ? c->obs_position[j] : -1, iv = index == 0 ? c->obs_velocity[j] : -1;
-        double q = c->state.position[j], v = c->state.velocity[j], sd = index >= 0 ? RECOVERABLE_SD * c->plan.spread : 0;
+        double q = c->state.position[j], v = c->state.velocity[j],
+               sd     = index >= 0 ? RECOVERABLE_SD * c->plan.spread : 0;
         double next_v = iv >= 0 ? (double)c->plan.predicted[iv] : v;
         double next_q = iq >= 0 ? (double)c->plan.predicted[iq] : q + step_s * v;
 
@@ -237,10 +240,10 @@ static void shadow_watch(struct core *c, uint64_t model, int index, bool fits)
 static void calibrated_gate(struct core *c, enum gate g, const struct gate_config *cfg, const struct score_log *log,
                             double value)
 {
-    c->gate[g].threshold = cfg->calibrated ? core_gates_quantile(log) : cfg->threshold;
-    c->gate[g].off       = (cfg->off || c->transitions < (uint64_t)c->config->gates.min_transitions ||
-                      !isfinite(c->gate[g].threshold)) &&
-                     isfinite(value);
+    c->gate[g].threshold = cfg->calibrated ? SCORE_SLACK * core_gates_quantile(log) : cfg->threshold;
+    c->gate[g].off =
+        (cfg->off || c->transitions < (uint64_t)c->config->gates.min_transitions || !isfinite(c->gate[g].threshold)) &&
+        isfinite(value);
     gate_set(c, g, value <= c->gate[g].threshold, value);
 }
 
@@ -262,21 +265,22 @@ static void model_gates(struct core *c, int index)
     if (predicted)
         drift_on(c, error);
     if (driving && index == 0 && isfinite(spread))
-        score(&c->spread_log, spread, core_gates_quantile(&c->spread_log));
+        score(&c->spread_log, spread);
     if (driving && predicted && isfinite(error))
-        score(&c->residual_log, error, core_gates_quantile(&c->residual_log));
+        score(&c->residual_log, error);
     c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(usual(&c->residual_log) > 0);
     gate_set(c, GATE_DRIFT, c->drift <= cfg->gates.drift.threshold, c->drift);
 }
 
 void core_gates_judge(struct core *c, const struct core_input *in, int index, uint32_t *fault)
 {
-    const struct robot_config *cfg  = c->config;
-    double                     age  = index >= 0 ? (double)index : (double)INFINITY, ticks = to_baseline(c, index);
+    const struct robot_config *cfg = c->config;
+    double                     age = index >= 0 ? (double)index : (double)INFINITY, ticks = to_baseline(c, index);
     bool                       fits = index >= 0 && plan_fits(c, c->plan.action[index]);
     int                        bad  = unrecoverable(c, index);
 
-    gate_set(c, GATE_MODEL, in->model_version != 0, (double)in->model_version);
+    /* An unfit model waits for another to take its place, or for an operator's reset. */
+    gate_set(c, GATE_MODEL, in->model_version != 0 && in->model_version != c->unfit_model, (double)in->model_version);
     gate_set(c, GATE_PLAN_AGE, age <= cfg->gates.plan_age.threshold, age);
     gate_set(c, GATE_FINITE, fits, fits);
     shadow_watch(c, in->model_version, index, fits);

@@ -16,8 +16,8 @@ static const double MISMATCH = 0.05; /* likewise; above what rounding of a measu
 
 static void watch(struct core *c, int j, const struct joint_state *before)
 {
-    struct stuck_watch *w    = &c->stuck[j];
-    double              q    = c->state.position[j], v = c->state.velocity[j];
+    struct stuck_watch *w = &c->stuck[j];
+    double              q = c->state.position[j], v = c->state.velocity[j];
     double              slow = MOVES * c->config->joint[j].velocity;
     double              dt   = c->tick_s * (double)(c->state.seq - before->seq);
 
@@ -30,7 +30,8 @@ static void watch(struct core *c, int j, const struct joint_state *before)
     }
     w->way += v * dt;
     w->velocity++;
-    if (w->velocity >= STUCK_TICKS && !(fabs(q - w->start - w->way) > MISMATCH * c->config->joint[j].velocity * c->tick_s * w->velocity))
+    if (w->velocity >= STUCK_TICKS &&
+        !(fabs(q - w->start - w->way) > MISMATCH * c->config->joint[j].velocity * c->tick_s * w->velocity))
         w->velocity = STUCK_TICKS - 1; /* it does go as evenly as it says */
 }
 

@@ -7,7 +7,8 @@ static const double WINDOW_S = 0.25;
 
 const char *filter_stage_name(enum filter_stage s)
 {
-    static const char *const name[FILTER_STAGES] = { "nonfinite", "envelope", "absolute", "rate", "window", "power", "damp" };
+    static const char *const name[FILTER_STAGES] = { "nonfinite", "envelope", "absolute", "rate",
+                                                     "window",    "power",    "damp" };
 
     return name[s];
 }
@@ -37,7 +38,8 @@ bool filter_can_stop(double distance, double v, double brake, double tick_s)
     return v * v <= 2 * brake * (distance - 2 * tick_s * v);
 }
 
-static double envelope(const struct filter_limits *lim, const struct filter_input *in, int j, double tau, uint32_t *bits)
+static double envelope(const struct filter_limits *lim, const struct filter_input *in, int j, double tau,
+                       uint32_t *bits)
 {
     double q = in->position[j], v = in->velocity[j], inf = (double)INFINITY;
 
@@ -59,7 +61,8 @@ static double rate(const struct filter_limits *lim, const struct filter_input *i
     return in->last[j] < 0 ? stage(tau, -most, -least, FILTER_RATE, bits) : stage(tau, least, most, FILTER_RATE, bits);
 }
 
-static double windowed(const struct filter_limits *lim, const struct filter_window *w, int j, double tau, uint32_t *bits)
+static double windowed(const struct filter_limits *lim, const struct filter_window *w, int j, double tau,
+                       uint32_t *bits)
 {
     double least = (double)INFINITY, most = -(double)INFINITY;
 
@@ -69,7 +72,8 @@ static double windowed(const struct filter_limits *lim, const struct filter_wind
         least = w->least[p][j] < least ? w->least[p][j] : least;
         most  = w->most[p][j] > most ? w->most[p][j] : most;
     }
-    return stage(tau, (most < 0 ? most : 0) - lim->growth[j], (least > 0 ? least : 0) + lim->growth[j], FILTER_WINDOW, bits);
+    return stage(tau, (most < 0 ? most : 0) - lim->growth[j], (least > 0 ? least : 0) + lim->growth[j], FILTER_WINDOW,
+                 bits);
 }
 
 static double powered(const struct filter_limits *lim, const struct filter_input *in, int j, double tau, uint32_t *bits)
@@ -85,8 +89,8 @@ static double powered(const struct filter_limits *lim, const struct filter_input
     return stage(tau, -most, most, FILTER_POWER, bits);
 }
 
-static double joint(const struct filter_limits *lim, const struct filter_window *w, const struct filter_input *in, int j,
-                    uint32_t *bits)
+static double joint(const struct filter_limits *lim, const struct filter_window *w, const struct filter_input *in,
+                    int j, uint32_t *bits)
 {
     double effort = lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
     double tau    = in->want[j];
@@ -113,8 +117,8 @@ static double joint(const struct filter_limits *lim, const struct filter_window 
     return tau;
 }
 
-uint32_t filter_effort(const struct filter_limits *lim, const struct filter_window *window, const struct filter_input *in,
-                       double *out)
+uint32_t filter_effort(const struct filter_limits *lim, const struct filter_window *window,
+                       const struct filter_input *in, double *out)
 {
     uint32_t bits = 0;
 

@@ -54,20 +54,20 @@ struct filter_limits {
     int    nj;
     double tick_s;
     bool   actuated[MAX_JOINTS];
-    double effort[MAX_JOINTS];       /* N m or N                                          */
-    double up[MAX_JOINTS];           /* N m or N per tick, away from zero                 */
-    double down[MAX_JOINTS];         /* the same towards zero; at least `up`              */
-    double low[MAX_JOINTS];          /* position limits, rad or m                         */
+    double effort[MAX_JOINTS]; /* N m or N                                          */
+    double up[MAX_JOINTS];     /* N m or N per tick, away from zero                 */
+    double down[MAX_JOINTS];   /* the same towards zero; at least `up`              */
+    double low[MAX_JOINTS];    /* position limits, rad or m                         */
     double high[MAX_JOINTS];
-    double brake[MAX_JOINTS];        /* rad/s^2 or m/s^2 that the joint can surely brake with */
-    double growth[MAX_JOINTS];       /* N m or N within 250 ms                            */
-    double power[MAX_JOINTS];        /* W                                                 */
+    double brake[MAX_JOINTS];  /* rad/s^2 or m/s^2 that the joint can surely brake with */
+    double growth[MAX_JOINTS]; /* N m or N within 250 ms                            */
+    double power[MAX_JOINTS];  /* W                                                 */
 };
 
 /* Least and greatest effort sent in each eighth of the last 250 ms, and in the one under way. */
 enum { WINDOW_PARTS = 9 };
 struct filter_window {
-    int    part, ticks;              /* under way; ticks in it so far                     */
+    int    part, ticks; /* under way; ticks in it so far                     */
     double least[WINDOW_PARTS][MAX_JOINTS], most[WINDOW_PARTS][MAX_JOINTS];
 };
 
@@ -82,8 +82,8 @@ bool filter_can_stop(double distance, double v, double brake, double tick_s);
 
 /* Writes nj efforts that are finite and within limits, whatever came in; returns the bits of the stages that changed any.
  * `window` must be of the last ticks: filter_sent() after every one of them. */
-uint32_t filter_effort(const struct filter_limits *lim, const struct filter_window *window, const struct filter_input *in,
-                       double *out);
+uint32_t filter_effort(const struct filter_limits *lim, const struct filter_window *window,
+                       const struct filter_input *in, double *out);
 
 /* This tick sent these efforts (zeros where it was no torque). */
 void filter_sent(const struct filter_limits *lim, struct filter_window *window, const double *sent);

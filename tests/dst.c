@@ -94,6 +94,7 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
 
     w->o       = o;
     w->r       = r;
+    w->model   = 1;
     w->tick_ns = (uint64_t)(1e9 / cfg->control_hz);
     w->now_ns  = 1000 * NS_PER_S;
     w->plant.load = 1;
@@ -231,12 +232,13 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
     r->hash = 0xcbf29ce484222325ull;
     world_init(w, o, r);
     for (w->tick = 1; w->tick <= o->ticks; w->tick++) {
-        struct core_input in = { .host = UINT32_MAX, .timing_clean = true, .model_version = 1, .aborted_trial = -1 };
+        struct core_input in = { .host = UINT32_MAX, .timing_clean = true, .model_version = w->model, .aborted_trial = -1 };
 
         if (chance(w, o->faults.estop) || (o->estop_at && w->tick == o->estop_at))
             w->estop = true;
         else if (w->estop && chance(w, 0.05))
             w->estop = false;
+        w->model += w->tick == w->model_tick;
         weather_clock(w);
         world_state(w);
         in.now_ns    = w->now_ns + 1;
@@ -261,7 +263,13 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
             if (n->kind == NOTICE_TRIAL_END)
                 check_end(w, n);
             r->gate_trips += n->kind == NOTICE_GATE;
-            r->unfit += n->kind == NOTICE_UNFIT;
+            if (n->kind == NOTICE_ANSWER && n->ok && in.op.kind == OP_RESET)
+                w->g_unfit = 0;
+            if (n->kind == NOTICE_UNFIT) {
+                r->unfit++;
+                w->g_unfit = n->model;
+                w->model_tick = w->tick + 1 + rng_below(&w->rng, 50); /* the main thread takes its time */
+            }
         }
     }
     memcpy(r->fault, w->core.count_fault, sizeof r->fault);

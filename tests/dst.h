@@ -64,13 +64,13 @@ void dst_config(struct robot_config *c);
 
 void dst_run(const struct dst_options *o, struct dst_result *r);
 
-/* The faults by name, with the rate that runs by name use and the fault bit that the core must raise (0: none, the link or
- * the robot side deals with it). */
+/* The faults by name, with the rate that runs by name use and the fault bits of which the core must raise one (0: none, the
+ * link or the robot side deals with it). */
 struct dst_verb {
     const char *name;
     size_t      at; /* of its probability in struct dst_faults */
     double      rate;
-    uint32_t    bit;
+    uint32_t    bits;
 };
 extern const struct dst_verb dst_verbs[];
 int                          dst_verb_count(void);

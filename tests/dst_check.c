@@ -77,10 +77,10 @@ void check_input(struct world *w, const struct core_input *in)
 /* Faults by their bounds, in ticks of this core. */
 static void check_reactions(struct world *w)
 {
-    const struct robot_config *cfg      = w->o->config;
-    enum mode                  m        = w->core.mode;
-    int                        still    = w->g_still[0] > w->g_still[1] ? w->g_still[0] : w->g_still[1];
-    uint64_t                   late     = 0;
+    const struct robot_config *cfg   = w->o->config;
+    enum mode                  m     = w->core.mode;
+    int                        still = w->g_still[0] > w->g_still[1] ? w->g_still[0] : w->g_still[1];
+    uint64_t                   late  = 0;
 
     for (int i = 0; i < 100; i++)
         late += w->g_late[i];
@@ -96,6 +96,8 @@ static void check_reactions(struct world *w)
         violated(w, "a bad plan drives (M3)");
     if (m == MODE_ADVANCED && w->tick - w->g_plan_tick > 4 * (uint64_t)cfg->plan_every && w->state_new)
         violated(w, "a plan drives %llu ticks after it came (M1)", (unsigned long long)(w->tick - w->g_plan_tick));
+    if (m == MODE_ADVANCED && w->model == w->g_unfit)
+        violated(w, "a model drives that was called unfit (M4)");
     if ((double)w->g_gap / cfg->control_hz > cfg->timeouts.state_stale_s * 1.001 && mode_armed(w->g_mode) &&
         mode_armed(m))
         violated(w, "armed after %llu ticks that did not happen (M2)", (unsigned long long)w->g_gap);
@@ -106,7 +108,7 @@ static void check_reactions(struct world *w)
 /* Counters never fall, and every change of mode is told (I11). */
 static void check_told(struct world *w, enum mode before)
 {
-    uint64_t sum = 0;
+    uint64_t sum  = 0;
     int      told = 0;
 
     for (int i = 0; i < FAULT_COUNT; i++)

@@ -7,7 +7,10 @@
 
 #include "tests/dst.h"
 
-#define VERB(name, rate, bit) { #name, offsetof(struct dst_faults, name), rate, bit }
+#define VERB(name, rate, bits)                               \
+    {                                                        \
+#name, offsetof(struct dst_faults, name), rate, bits \
+    }
 
 const struct dst_verb dst_verbs[] = {
     VERB(state_lost, 0.05, FAULT_STATE_MISSING),
@@ -20,7 +23,7 @@ const struct dst_verb dst_verbs[] = {
     VERB(sensor_stuck, 0.01, FAULT_SENSOR_STUCK),
     VERB(velocity_stuck, 0.01, FAULT_SENSOR_STUCK),
     VERB(sensor_slow, 0.01, FAULT_DRIFT),
-    VERB(sensor_garbage, 0.002, FAULT_MISPREDICTED),
+    VERB(sensor_garbage, 0.002, FAULT_DRIFT | FAULT_MISPREDICTED),
     VERB(sender_clock, 0.05, 0),
     VERB(silence, 0.005, FAULT_STATE_STALE),
     VERB(command_lost, 0.05, 0),
@@ -49,13 +52,17 @@ int dst_verb_count(void)
 void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r)
 {
     static struct robot_config c;
-    struct dst_options o = { .seed = seed, .ticks = ticks, .config = &c, .cheap = true, .operator_arms = true,
-                             .faults = { .arm = 0.05, .reset = 0.05 } };
+    struct dst_options         o = { .seed          = seed,
+                                     .ticks         = ticks,
+                                     .config        = &c,
+                                     .cheap         = true,
+                                     .operator_arms = true,
+                                     .faults        = { .arm = 0.05, .reset = 0.05 } };
 
     dst_config(&c);
-    c.gates.spread         = (struct gate_config){ .calibrated = true };
-    c.gates.residual       = (struct gate_config){ .calibrated = true };
-    c.gates.drift          = (struct gate_config){ .threshold = 5 };
+    c.gates.spread   = (struct gate_config){ .calibrated = true };
+    c.gates.residual = (struct gate_config){ .calibrated = true };
+    c.gates.drift    = (struct gate_config){ .threshold = 5 };
     for (int i = 0; i < dst_verb_count(); i++)
         if (verbs >> i & 1)
             *(double *)((char *)&o.faults + dst_verbs[i].at) = dst_verbs[i].rate;

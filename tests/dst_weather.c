@@ -28,13 +28,6 @@ void weather_sensors(struct world *w, struct joint_state *s)
 {
     const struct dst_faults *f = &w->o->faults;
 
-    if (happens(w, f->state_nan))
-        s->position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
-    if (happens(w, f->state_range))
-        s->velocity[0] = 1e6;
-    /* Not with the first believable state after a reset, which may be anywhere. */
-    if (w->g_before.session == s->session && w->g_before.ready_count == s->ready_count && happens(w, f->state_jump))
-        s->position[1] += 1000;
     if (episode(w, 0, f->sensor_stuck, s->position))
         s->position[w->sensor.joint[0]] = w->sensor.value[0];
     if (episode(w, 1, f->velocity_stuck, s->velocity))
@@ -47,6 +40,13 @@ void weather_sensors(struct world *w, struct joint_state *s)
     }
     if (episode(w, 3, f->sensor_garbage, s->position))
         s->position[w->sensor.joint[3]] += 0.3 * rng_normal(&w->rng);
+    if (happens(w, f->state_nan))
+        s->position[rng_below(&w->rng, 2)] = rng_below(&w->rng, 2) ? (double)NAN : (double)INFINITY;
+    if (happens(w, f->state_range))
+        s->velocity[0] = 1e6;
+    /* Not with the first believable state after a reset, which may be anywhere. */
+    if (w->g_before.session == s->session && w->g_before.ready_count == s->ready_count && happens(w, f->state_jump))
+        s->position[1] += 1000;
     if (happens(w, f->sender_clock))
         s->sample_ns = rng_next(&w->rng);
 }
@@ -70,7 +70,8 @@ void weather_link(struct world *w, const struct joint_state *s)
     if (happens(w, f->silence))
         w->silent_until = w->tick + 1 + rng_below(&w->rng, 20);
     bool silent = w->tick < w->silent_until || (w->o->silent_from && w->tick >= w->o->silent_from);
-    if (silent || happens(w, f->state_lost) || happens(w, f->state_late)) /* a late one is none: the next is there then */
+    if (silent || happens(w, f->state_lost) ||
+        happens(w, f->state_late)) /* a late one is none: the next is there then */
         return;
     if (happens(w, f->state_old)) {
         deliver(w, &w->sent[(s->seq - 1 - rng_below(&w->rng, HISTORY - 1)) % HISTORY]);
@@ -84,13 +85,23 @@ void weather_link(struct world *w, const struct joint_state *s)
 /* A plan whose predictions are those of the healthy plant, from the observation the core gave. */
 static void cheap_plan(const struct plan_request *req, const struct robot_config *cfg, struct plan *plan)
 {
-    struct plant p = { .q = { (double)req->x[0], (double)req->x[1] }, .v = { (double)req->x[2], (double)req->x[3] }, .load = 1 };
+    struct plant p = { .q    = { (double)req->x[0], (double)req->x[1] },
+                       .v    = { (double)req->x[2], (double)req->x[3] },
+                       .load = 1 };
     struct rng   r;
     double       dt = cfg->plan_every / cfg->control_hz, scale = cfg->action[0].scale;
 
     rng_seed(&r, req->seed);
-    *plan = (struct plan){ .id = req->id, .trial = req->trial, .step = req->step, .seed = req->seed, .model_version = 1,
-                           .horizon = 5, .na = 1, .iterations = 1, .candidates = 1, .final = true };
+    *plan = (struct plan){ .id            = req->id,
+                           .trial         = req->trial,
+                           .step          = req->step,
+                           .seed          = req->seed,
+                           .model_version = 1,
+                           .horizon       = 5,
+                           .na            = 1,
+                           .iterations    = 1,
+                           .candidates    = 1,
+                           .final         = true };
     for (int h = 0; h < plan->horizon; h++)
         plan->action[h][0] = (float)(1.5 * (2 * rng_uniform(&r) - 1));
     if (req->delayed)
@@ -115,6 +126,7 @@ void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
         cheap_plan(req, w->o->config, &plan);
     else
         planner_step(w->planner, 0, req, NULL, NULL, &plan);
+    plan.model_version = w->model;
     bool nan = happens(w, f->plan_nan), wild = happens(w, f->plan_wild);
     for (int h = 0; h < plan.horizon && (nan || wild); h++)
         plan.action[h][0] = nan ? (float)NAN : 1e9f;
@@ -141,8 +153,8 @@ void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
 /* Carries the core's command to the robot side, or not; and what else may be on the line.  True: it was accepted. */
 bool weather_command(struct world *w)
 {
-    const struct dst_faults   *f = &w->o->faults;
-    const struct joint_command c = w->out.command;
+    const struct dst_faults   *f   = &w->o->faults;
+    const struct joint_command c   = w->out.command;
     bool                       got = false;
 
     if (w->out.has_command && !happens(w, f->command_lost)) {

@@ -27,11 +27,11 @@ struct world {
     uint64_t                  session, seq;
     int64_t                   ready_trial;
     uint32_t                  ready_count;
-    bool                      reset_wanted;       /* the robot side takes a few ticks to get there */
+    bool                      reset_wanted; /* the robot side takes a few ticks to get there */
     uint64_t                  reset_tick;
     uint32_t                  reset_trial;
-    struct joint_state        sent[HISTORY];      /* recent states, for repetition     */
-    struct joint_state        state;              /* what the core's io thread holds   */
+    struct joint_state        sent[HISTORY]; /* recent states, for repetition     */
+    struct joint_state        state;         /* what the core's io thread holds   */
     bool                      state_new;
     uint64_t                  silent_until;
     bool                      estop;
@@ -42,33 +42,35 @@ struct world {
     struct planner           *planner;
     void                     *block;
     struct plan               plan, late_plan;
-    uint64_t                  late_until;         /* late_plan comes then, 0: there is none */
-    uint64_t                  late_asked;         /* when it was asked for             */
+    uint64_t                  late_until; /* late_plan comes then, 0: there is none */
+    uint64_t                  late_asked; /* when it was asked for             */
     bool                      have_plan;
     uint64_t                  foretold_seed;
-    struct {                                      /* what a sensor does until a tick   */
+    uint64_t                  model, model_tick; /* in use; when one that was called unfit gives way */
+    struct {                                     /* what a sensor does until a tick   */
         uint64_t until[DST_SENSORS];
         int      joint[DST_SENSORS];
         double   value[DST_SENSORS];
     } sensor;
-    struct joint_command      commands[HISTORY];  /* recent ones, for repetition       */
+    struct joint_command commands[HISTORY]; /* recent ones, for repetition       */
     /* ghosts: kept here, never read by the code under test */
-    bool                      g_armed, g_latched;
-    uint64_t                  g_last_good;        /* tick                              */
-    double                    g_last_effort[2];
-    bool                      g_last_torque;
-    uint64_t                  g_gap;              /* ticks of time since the last tick */
-    uint64_t                  g_late[100];        /* ticks that came late, newest last */
-    int                       g_bad_states;       /* implausible in a row              */
-    int                       g_still[2];         /* states with the same position although it moves, in a row */
-    struct joint_state        g_before;           /* last plausible state              */
-    int                       g_bad_plan;         /* good states in a row that met a bad plan */
-    uint64_t                  g_plan_tick;        /* when the newest plan that came was asked for */
-    uint64_t                  g_command_tick;     /* when a valid, new command last reached the motors */
-    uint64_t                  g_command_seq;
-    uint64_t                  g_heavy_tick;       /* good states since the plant changed while a plan drove */
-    uint64_t                  g_counts;           /* sum of all counters before        */
-    enum mode                 g_mode;             /* before this tick                  */
+    bool               g_armed, g_latched;
+    uint64_t           g_last_good; /* tick                              */
+    double             g_last_effort[2];
+    bool               g_last_torque;
+    uint64_t           g_gap;          /* ticks of time since the last tick */
+    uint64_t           g_late[100];    /* ticks that came late, newest last */
+    int                g_bad_states;   /* implausible in a row              */
+    int                g_still[2];     /* states with the same position although it moves, in a row */
+    struct joint_state g_before;       /* last plausible state              */
+    int                g_bad_plan;     /* good states in a row that met a bad plan */
+    uint64_t           g_plan_tick;    /* when the newest plan that came was asked for */
+    uint64_t           g_command_tick; /* when a valid, new command last reached the motors */
+    uint64_t           g_command_seq;
+    uint64_t           g_heavy_tick; /* good states since the plant changed while a plan drove */
+    uint64_t           g_unfit;      /* model that may not fly, 0: none   */
+    uint64_t           g_counts;     /* sum of all counters before        */
+    enum mode          g_mode;       /* before this tick                  */
 };
 
 __attribute__((format(printf, 2, 3))) void violated(struct world *w, const char *format, ...);

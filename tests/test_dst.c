@@ -39,12 +39,13 @@ TEST(every_fault_alone_is_seen_and_answered_in_time)
 
     for (int i = 0; i < dst_verb_count(); i++) {
         EXPECT(holds(40 + (uint64_t)i, ticks, (uint64_t)1 << i, &r));
-        bool seen = dst_verbs[i].bit == 0;
+        bool seen = dst_verbs[i].bits == 0;
 
         for (int b = 0; b < FAULT_COUNT; b++)
-            seen |= dst_verbs[i].bit >> b & 1 && r.fault[b] > 0;
+            seen |= dst_verbs[i].bits >> b & 1 && r.fault[b] > 0;
         if (!seen || r.driven_ticks < ticks / 50)
-            printf("    %s: seen %d, driven in %" PRIu64 " of %" PRIu64 " ticks\n", dst_verbs[i].name, seen, r.driven_ticks, ticks);
+            printf("    %s: seen %d, driven in %" PRIu64 " of %" PRIu64 " ticks\n", dst_verbs[i].name, seen,
+                   r.driven_ticks, ticks);
         EXPECT(seen);
         EXPECT(r.driven_ticks >= ticks / 50); /* it did not spend the time stopped */
     }
@@ -76,15 +77,15 @@ TEST(all_faults_at_once_break_no_invariant)
         EXPECT(holds(seed, (uint64_t)test_rounds(40000, 1000000), ((uint64_t)1 << dst_verb_count()) - 1, &r));
 }
 
-TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_a_thousand_plans)
+TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_ten_thousand_plans)
 {
     struct dst_result r;
 
-    uint64_t          ticks = (uint64_t)test_rounds(100000, 1000000);
+    uint64_t ticks = (uint64_t)test_rounds(100000, 1000000);
 
     EXPECT(holds(3, ticks, 0, &r));
     EXPECT(r.advanced_ticks > ticks / 2);
-    EXPECT(r.gate_trips < 2 * r.advanced_ticks / 1000); /* two gates of 99.9 % each */
+    EXPECT(r.gate_trips <= r.advanced_ticks / 10000);
     EXPECT(r.fault[4] + r.fault[15] + r.fault[11] == 0);
 }
 
@@ -97,7 +98,7 @@ TEST(a_changed_plant_is_noticed_within_ten_ticks)
         heavy |= strcmp(dst_verbs[i].name, "plant_heavy") == 0 ? (uint64_t)1 << i : 0;
     EXPECT(heavy && holds(5, 100000, heavy, &r));
     EXPECT(r.heavy > 50 && r.heavy_seen >= r.heavy * 99 / 100);
-    EXPECT(r.unfit == 1); /* the model, there is but one, is said to be unfit once */
+    EXPECT(r.unfit > 10);
 }
 
 /* LIMBER_DST="seed=.. ticks=.. faults=..": that run.  Without it: a run and the line it is reported by are the same. */

@@ -12,21 +12,45 @@ enum { NJ = 3, KEPT = 64 };
 
 /* Stages all on at 200 Hz, those that can be off all off at 200 Hz, all on at 25 Hz with slack rates. */
 static const struct filter_limits limits[] = {
-    { .nj = NJ, .tick_s = 0.005, .actuated = { true, true, false }, .effort = { 300, 0.5, 0 }, .up = { 40, 0.01, 0 },
-      .down = { 100, 0.01, 0 }, .low = { -3, -1, 0 }, .high = { 3, 1, 0 }, .brake = { 5, 20, NONE },
-      .growth = { 150, 0.2, NONE }, .power = { 200, 0.4, NONE } },
-    { .nj = NJ, .tick_s = 0.005, .actuated = { true, true, false }, .effort = { 300, 0.5, 0 }, .up = { 600, 0.01, 0 },
-      .down = { 600, 0.01, 0 }, .low = { -NONE, -1, 0 }, .high = { NONE, 1, 0 }, .brake = { NONE, NONE, NONE },
-      .growth = { NONE, NONE, NONE }, .power = { NONE, NONE, NONE } },
-    { .nj = NJ, .tick_s = 0.04, .actuated = { true, true, false }, .effort = { 300, 0.5, 0 }, .up = { 600, 0.3, 0 },
-      .down = { 600, 0.4, 0 }, .low = { -3, -1, 0 }, .high = { 3, 1, 0 }, .brake = { 5, 20, NONE },
-      .growth = { 150, 0.2, NONE }, .power = { 200, 0.4, NONE } },
+    { .nj       = NJ,
+      .tick_s   = 0.005,
+      .actuated = { true, true, false },
+      .effort   = { 300, 0.5, 0 },
+      .up       = { 40, 0.01, 0 },
+      .down     = { 100, 0.01, 0 },
+      .low      = { -3, -1, 0 },
+      .high     = { 3, 1, 0 },
+      .brake    = { 5, 20, NONE },
+      .growth   = { 150, 0.2, NONE },
+      .power    = { 200, 0.4, NONE } },
+    { .nj       = NJ,
+      .tick_s   = 0.005,
+      .actuated = { true, true, false },
+      .effort   = { 300, 0.5, 0 },
+      .up       = { 600, 0.01, 0 },
+      .down     = { 600, 0.01, 0 },
+      .low      = { -NONE, -1, 0 },
+      .high     = { NONE, 1, 0 },
+      .brake    = { NONE, NONE, NONE },
+      .growth   = { NONE, NONE, NONE },
+      .power    = { NONE, NONE, NONE } },
+    { .nj       = NJ,
+      .tick_s   = 0.04,
+      .actuated = { true, true, false },
+      .effort   = { 300, 0.5, 0 },
+      .up       = { 600, 0.3, 0 },
+      .down     = { 600, 0.4, 0 },
+      .low      = { -3, -1, 0 },
+      .high     = { 3, 1, 0 },
+      .brake    = { 5, 20, NONE },
+      .growth   = { 150, 0.2, NONE },
+      .power    = { 200, 0.4, NONE } },
 };
 
 static double hostile(struct rng *r, double limit)
 {
-    static const double special[] = { 0, -0.0, (double)NAN, -(double)NAN, NONE, -NONE, DBL_MAX, -DBL_MAX, DBL_MIN, -DBL_MIN,
-                                      5e-324, -5e-324, 2e-310, 1e300 };
+    static const double special[] = { 0,        -0.0,    (double)NAN, -(double)NAN, NONE,    -NONE,  DBL_MAX,
+                                      -DBL_MAX, DBL_MIN, -DBL_MIN,    5e-324,       -5e-324, 2e-310, 1e300 };
     switch (rng_below(r, 4)) {
     case 0: return special[rng_below(r, sizeof special / sizeof *special)];
     case 1: return limit * (rng_below(r, 2) ? 1 : -1) * (1 + (double)rng_below(r, 3) * DBL_EPSILON - DBL_EPSILON);
@@ -67,13 +91,14 @@ static bool stops_in_time(const struct filter_limits *lim, int j, double q, doub
 }
 
 /* Number of rules that this effort breaks. */
-static int broken(const struct filter_limits *lim, const struct sent *h, const struct filter_input *in, int j, double out)
+static int broken(const struct filter_limits *lim, const struct sent *h, const struct filter_input *in, int j,
+                  double out)
 {
     double last = in->last[j], size = fabs(out), eps = 1e-9 * lim->effort[j];
     bool   same = out * last >= 0;
     /* It falls as fast as it may: whatever wants less has to wait. */
-    bool   falls = fabs(last) > lim->down[j] && fabs(last - out) >= lim->down[j] - eps && size < fabs(last);
-    int    n = 0;
+    bool falls = fabs(last) > lim->down[j] && fabs(last - out) >= lim->down[j] - eps && size < fabs(last);
+    int  n     = 0;
 
     if (!lim->actuated[j])
         return out != 0 || signbit(out);
@@ -93,9 +118,9 @@ static int broken(const struct filter_limits *lim, const struct sent *h, const s
 /* A wish within all rules must come through as it is: the filter does not limit for nothing. */
 static int hindered(const struct filter_limits *lim, const struct filter_input *in, int j, double out)
 {
-    double want = in->want[j], last = in->last[j];
+    double      want = in->want[j], last = in->last[j];
     struct sent none = { .n = 0 };
-    bool   plain = lim->actuated[j] && isfinite(want) && fabs(want) <= lim->effort[j] && fabs(want) <= lim->growth[j] &&
+    bool plain = lim->actuated[j] && isfinite(want) && fabs(want) <= lim->effort[j] && fabs(want) <= lim->growth[j] &&
                  fabs(want - last) <= 0.999 * lim->up[j] && (want == 0 || broken(lim, &none, in, j, want) == 0) &&
                  (lim->brake[j] >= NONE || stops_in_time(lim, j, in->position[j], 1.001 * in->velocity[j], want)) &&
                  (lim->power[j] >= NONE || fabs(want * in->velocity[j]) <= 0.999 * lim->power[j]) &&
@@ -133,10 +158,10 @@ static void sent(struct bench *b, const struct filter_limits *lim)
 
 static int tick(struct bench *b, const struct filter_limits *lim)
 {
-    struct filter_input in = { b->want, b->base, b->last, b->q, b->v };
+    struct filter_input in              = { b->want, b->base, b->last, b->q, b->v };
     double              out[MAX_JOINTS] = { 0 };
-    uint32_t            bits = filter_effort(lim, &b->window, &in, out);
-    int                 bad  = 0;
+    uint32_t            bits            = filter_effort(lim, &b->window, &in, out);
+    int                 bad             = 0;
 
     for (int j = 0; j < NJ; j++) {
         bad += broken(lim, &b->sent, &in, j, out[j]) + hindered(lim, &in, j, out[j]);
@@ -190,7 +215,7 @@ TEST(hostile_efforts_break_no_rule_of_the_filter_and_what_keeps_them_passes)
 static double one(const struct filter_limits *lim, double want, double last, double q, double v, uint32_t *bits)
 {
     static const struct filter_window window;
-    double base = 0, out = 0;
+    double                            base = 0, out = 0;
 
     *bits = filter_effort(lim, &window, &(struct filter_input){ &want, &base, &last, &q, &v }, &out);
     return out;
@@ -198,8 +223,17 @@ static double one(const struct filter_limits *lim, double want, double last, dou
 
 static struct filter_limits single(void)
 {
-    return (struct filter_limits){ .nj = 1, .tick_s = 0.01, .actuated = { true }, .effort = { 300 }, .up = { 600 }, .down = { 600 },
-                                   .low = { -1 }, .high = { 1 }, .brake = { NONE }, .growth = { NONE }, .power = { NONE } };
+    return (struct filter_limits){ .nj       = 1,
+                                   .tick_s   = 0.01,
+                                   .actuated = { true },
+                                   .effort   = { 300 },
+                                   .up       = { 600 },
+                                   .down     = { 600 },
+                                   .low      = { -1 },
+                                   .high     = { 1 },
+                                   .brake    = { NONE },
+                                   .growth   = { NONE },
+                                   .power    = { NONE } };
 }
 
 TEST(what_is_within_limits_passes_unchanged_and_unflagged)
@@ -215,8 +249,8 @@ TEST(nan_wish_becomes_the_baseline_effort)
     struct filter_limits lim  = single();
     double               want = (double)NAN, base = 12.5, zero = 0, out;
 
-    EXPECT(filter_effort(&lim, &(struct filter_window){ 0 }, &(struct filter_input){ &want, &base, &zero, &zero, &zero }, &out) ==
-           FILTER_NONFINITE);
+    EXPECT(filter_effort(&lim, &(struct filter_window){ 0 },
+                         &(struct filter_input){ &want, &base, &zero, &zero, &zero }, &out) == FILTER_NONFINITE);
     EXPECT(out == 12.5);
 }
 
@@ -272,8 +306,8 @@ TEST(power_is_capped_by_speed)
 
 TEST(slow_pumping_ends_at_the_growth_that_250_ms_allow)
 {
-    struct filter_limits lim = single();
-    struct filter_window w   = { 0 };
+    struct filter_limits lim  = single();
+    struct filter_window w    = { 0 };
     double               want = 300, zero = 0, last = 0, out, at[60];
 
     lim.up[0]     = 20;

@@ -689,6 +689,46 @@ TEST(only_published_models_fly_even_where_trials_do_not_wait_for_them_and_their_
         EXPECT(!flown.flown[v] || flown.good[v]);
 }
 
+static bool event_told(struct fixture *f, const char *part)
+{
+    json_t *status = fixture_status(f);
+    bool    told   = false;
+
+    for (size_t i = 0; i < json_array_size(js_at(status, "events")); i++) {
+        const char *text = js_str(json_array_get(js_at(status, "events"), i), "text", "");
+
+        told |= strstr(text, "rolled back to") && strstr(text, part);
+    }
+    json_decref(status);
+    return told;
+}
+
+/* A threshold that no prediction keeps: every flight trips it. */
+TEST(a_model_whose_plans_trip_gates_again_and_again_is_rolled_back_and_trips_are_told_by_trial)
+{
+    static const char *const edits[] = { "steps: 200", "steps: 60", "count: 15", "count: 6", "recipe: steps",
+                                         "recipe: steps\n  epochs: 5\n  min_steps: 100",
+                                         "residual: {off: \"simulated robot; prediction errors are judged per trial\"}",
+                                         "residual: 0.000001\n  min_transitions: 1\n  promote_s: 0.1", NULL };
+    struct fixture           f;
+
+    if (!begin(&f, edits))
+        return;
+    bool told = false;
+    for (int i = 0; i < 600 && !told; i++, usleep(100000))
+        told = event_told(&f, "it tripped gates twice within a minute");
+    EXPECT(told && fixture_number(&f, "model.rolled_back") >= 1);
+    json_t *status = fixture_status(&f);
+    double  most   = 0;
+    for (size_t i = 0; i < json_array_size(js_at(status, "trials.history")); i++)
+        most = fmax(most, js_num(json_array_get(js_at(status, "trials.history"), i), "gate_trips"));
+    EXPECT(most >= 1);
+    EXPECT(js_num(status, "faults.mispredicted") >= 2 && js_num(status, "faults.drift") == 0);
+    EXPECT_STR(js_str(status, "filter.off.envelope", ""), "joints[].brake is not given");
+    json_decref(status);
+    fixture_end(&f);
+}
+
 /* ---- systemd's protocol, and who may run ---- */
 
 TEST(systemd_hears_ready_and_a_watchdog_that_follows_the_control_thread)
