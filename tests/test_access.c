@@ -191,6 +191,28 @@ TEST(rude_clients_on_the_status_socket_leave_the_operator_alone_and_lose_their_p
     fixture_end(&f);
 }
 
+/* A header line of a megabyte: answered by an error or by hanging up, long before its end. */
+static bool line_refused(const char *path)
+{
+    static char block[65536];
+    char        head[100] = "GET /status HTTP/1.1\r\nHost: x\r\nX: ";
+    int         fd = connect_to(path), sent = 0;
+
+    memset(block, 'y', sizeof block);
+    EXPECT(fd >= 0 && send(fd, head, strlen(head), MSG_NOSIGNAL) > 0);
+    for (int i = 0; i < 100 && sent < 1 << 20; i++) {
+        ssize_t n = send(fd, block, sizeof block, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            break;
+        sent += n > 0 ? (int)n : 0;
+        if (n < 0)
+            doze();
+    }
+    ssize_t n = recv(fd, block, 12, 0);
+    close(fd);
+    return sent < 1 << 20 && (n <= 0 || memcmp(block, "HTTP/1.1 4", 10) == 0);
+}
+
 TEST(lines_and_bodies_beyond_their_size_are_refused)
 {
     struct fixture f;
@@ -202,11 +224,7 @@ TEST(lines_and_bodies_beyond_their_size_are_refused)
                  socket_of(&f, "control.sock"), "", "") == 0);
     EXPECT_STR(output, "the body may have 4096 bytes");
     EXPECT(fixture_wait(&f, "latched", "false", 1));
-    shell("(printf 'GET /status HTTP/1.1\\r\\nHost: x\\r\\nX: '; head -c 1000000 /dev/zero | tr '\\0' y; printf "
-          "'\\r\\n\\r\\n') | "
-          "curl -sS -m 30 --unix-socket %s telnet://limber%s%s 2>&1 || true",
-          socket_of(&f, "status.sock"), "", "");
-    EXPECT(strstr(output, "\"mode\"") == NULL);
+    EXPECT(line_refused(socket_of(&f, "status.sock")));
     EXPECT(fixture_wait(&f, "mode", "DISARMED", 5)); /* it is still there */
     fixture_end(&f);
 }

@@ -497,6 +497,10 @@ TEST(limberd_and_the_simulated_robot_talk_over_tcp_and_a_stranger_is_an_event)
     EXPECT(n > 0);
     peer_end(&p);
     fixture_end(&f);
+    char command[800];
+    snprintf(command, sizeof command, "cd %s && ! grep -lF -e '%s' -e '%s' *.log", test_dir(), daemon_key.secret,
+             robot_key.secret);
+    EXPECT(system(command) == 0); /* no secret in what either program says */
 }
 
 TEST(limberd_does_not_start_on_tcp_with_a_key_that_others_can_read)
