@@ -76,8 +76,13 @@ $B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
-$B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
+$B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a | $B/tests/failing.so
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
+
+# Preloaded by tests: makes calls fail, or writes down what becomes of files.  Not for programs under a sanitizer.
+$B/tests/failing.so: tests/shim/failing.c tests/shim/record.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -I. -fPIC -shared -fno-builtin -o $@ $< -ldl
 
 $B/liblimber.a: $(OBJ)
 	@rm -f $@

@@ -140,7 +140,7 @@ void *io_loop_run(void *arg)
     struct io            *io   = calloc(1, sizeof *io);
     struct usage          base;
 
-    CHECK(io);
+    NEED(io);
     io->s    = loop->s;
     io->port = loop->port;
     realtime_thread_begin();
