@@ -118,7 +118,9 @@ __attribute__((noinline)) static void touch_stack(void)
         page[i] = 0;
 }
 
-/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more. */
+/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more.  But the thread's
+ * own record, at its end, has to be in the child: there glibc walks over those of all threads (reclaim_stacks), and the
+ * trainer would be dead before it is one. */
 static void keep_stack(void)
 {
     pthread_attr_t attr;
@@ -126,8 +128,12 @@ static void keep_stack(void)
     size_t         size;
 
     if (pthread_getattr_np(pthread_self(), &attr) == 0) {
-        if (pthread_attr_getstack(&attr, &base, &size) == 0)
-            madvise(base, size, MADV_DONTFORK);
+        if (pthread_attr_getstack(&attr, &base, &size) == 0) {
+            uintptr_t from = (uintptr_t)base, record = (uintptr_t)pthread_self() & ~(uintptr_t)4095;
+
+            if (record > from && record < from + size)
+                madvise(base, record - from, MADV_DONTFORK);
+        }
         pthread_attr_destroy(&attr);
     }
 }

@@ -178,3 +178,25 @@ TEST(daemon_bridge_and_trainer_killed_at_random_moments_leave_everything_in_orde
     fixture_end(&f);
     EXPECT(committed(&f) > 0);
 }
+
+/* Its second start is a fork of a process with real-time threads, unlike the first. */
+TEST(a_trainer_that_is_killed_is_started_again_and_makes_the_model)
+{
+    struct fixture f;
+
+    fixture_init(&f, quick);
+    EXPECT(fixture_daemon(&f, NULL));
+    pid_t first = child_of(f.daemon.pid, "limber-trainer"), second = 0;
+    EXPECT(first > 0);
+    kill(first, SIGKILL);
+    for (int i = 0; i < 100 && (second <= 0 || second == first); i++) {
+        usleep(50000);
+        second = child_of(f.daemon.pid, "limber-trainer");
+    }
+    usleep(500000);
+    EXPECT(second > 0 && second != first && child_of(f.daemon.pid, "limber-trainer") == second);
+    static const char *const lockstep[] = { "--lockstep", "--seed", "3", NULL };
+    EXPECT(fixture_bridge(&f, lockstep) && fixture_arm(&f, 20));
+    EXPECT(fixture_wait(&f, "model.version", "1", 30));
+    fixture_end(&f);
+}
