@@ -91,7 +91,7 @@ $B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
-$B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
+$B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a | $B/tests/failing.so
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 
 # Loaded into limberd by tests: a real-time thread that does what it must not.
@@ -99,6 +99,11 @@ $B/tests/intruder.so: tests/intruder/intruder.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 $B/tests/run: | $B/tests/intruder.so
+
+# Preloaded by tests: makes calls fail, or writes down what becomes of files.  Not for programs under a sanitizer.
+$B/tests/failing.so: tests/shim/failing.c tests/shim/record.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -I. -fPIC -shared -fno-builtin -o $@ $< -ldl
 
 $B/liblimber.a: $(OBJ)
 	@rm -f $@

@@ -482,7 +482,7 @@ int config_load_with(const char *path, const struct config_changes *with, struct
     locale_t        before, plain     = plain_locale(&before);
     char (*origin)[SET_SIZE] = calloc((size_t)with->sets + 1, SET_SIZE);
 
-    CHECK(origin);
+    NEED(origin);
     why[0] = dropped[0] = 0;
     *text  = NULL;
     int rc = document_read(&d, path, why, why_size);
@@ -493,7 +493,7 @@ int config_load_with(const char *path, const struct config_changes *with, struct
     if (rc == 0) {
         settle_paths(&d, with, c);
         *text = strdup(d.text);
-        CHECK(*text);
+        NEED(*text);
     }
     one_line(why);
     document_free(&d);

@@ -11,7 +11,7 @@ static char *duplicate(const char *text, size_t n)
 {
     char *copy = strndup(text, n);
 
-    CHECK(copy);
+    NEED(copy);
     return copy;
 }
 
@@ -44,7 +44,7 @@ static struct node *add_child(struct node *parent, const char *key, size_t len)
 {
     struct node *n = calloc(1, sizeof *n), **end = &parent->child;
 
-    CHECK(n);
+    NEED(n);
     while (*end)
         end = &(*end)->next;
     *end      = n;
@@ -190,7 +190,7 @@ static int take_bytes(void *ctx, unsigned char *bytes, size_t n)
     if (t->n + n + 1 > t->room) {
         t->room  = 2 * (t->n + n + 1);
         t->bytes = realloc(t->bytes, t->room);
-        CHECK(t->bytes);
+        NEED(t->bytes);
     }
     memcpy(t->bytes + t->n, bytes, n);
     t->n += n;

@@ -205,7 +205,7 @@ static struct node *node_new(struct node *parent, enum node_kind kind, size_t li
 {
     struct node *n = calloc(1, sizeof *n);
 
-    CHECK(n);
+    NEED(n);
     n->kind   = kind;
     n->line   = (int)line;
     n->parent = parent;
@@ -235,7 +235,7 @@ static char *copy(const yaml_event_t *e)
 {
     char *s = strndup((const char *)e->data.scalar.value, e->data.scalar.length);
 
-    CHECK(s);
+    NEED(s);
     return s;
 }
 
@@ -378,7 +378,7 @@ static int read_file(struct document *d)
         return -1;
     }
     d->text = malloc(FILE_SIZE_MAX + 1);
-    CHECK(d->text);
+    NEED(d->text);
     d->size = fread(d->text, 1, FILE_SIZE_MAX + 1, f);
     int bad = ferror(f) ? errno : 0;
     fclose(f);
@@ -399,7 +399,7 @@ int document_parse(struct document *d, char *text, size_t size)
 
     d->text = text;
     d->size = size;
-    CHECK(yaml_parser_initialize(&p));
+    NEED(yaml_parser_initialize(&p));
     yaml_parser_set_input_string(&p, (const unsigned char *)d->text, d->size);
     int rc = parse_document(d, &p);
     yaml_parser_delete(&p);

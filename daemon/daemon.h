@@ -100,7 +100,7 @@ struct daemon {
     double              stop_unix_s;   /* of the last stop        */
 };
 
-/* status.c: the document of docs/status.md; the caller frees it. */
+/* status.c: the document of docs/status.md; the caller frees it.  NULL: no memory. */
 char *status_json(const struct daemon *d);
 
 /* metrics.c: GET /metrics; the caller frees it. */

@@ -73,7 +73,7 @@ int experiment_start(struct experiment *e)
 {
     e->best    = (double)NAN;
     e->history = calloc(HISTORY_MAX, sizeof *e->history);
-    CHECK(e->history);
+    NEED(e->history);
     int aborted = store_recover(e->store);
     if (aborted < 0 || store_trials(e->store, take_row, e) < 0)
         return -1;

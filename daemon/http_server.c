@@ -106,12 +106,13 @@ static void on_poll(uv_poll_t *p, int status, int events)
 
 static enum MHD_Result respond(struct http_request *r)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(r->json), r->json, MHD_RESPMEM_MUST_COPY);
+    static char          none[]   = "{\"ok\": false, \"error\": \"no memory\"}";
+    char                *json     = r->json ? r->json : none;
+    struct MHD_Response *response = MHD_create_response_from_buffer(strlen(json), json, MHD_RESPMEM_MUST_COPY);
     if (!response)
         return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", r->plain ? "text/plain; version=0.0.4" : "application/json");
-    enum MHD_Result result = MHD_queue_response(r->connection, r->status, response);
+    MHD_add_response_header(response, "Content-Type", r->plain && r->json ? "text/plain; version=0.0.4" : "application/json");
+    enum MHD_Result result = MHD_queue_response(r->connection, r->json ? r->status : 503, response);
     MHD_destroy_response(response);
     return result;
 }
@@ -121,9 +122,7 @@ void http_answer(struct http_request *r, unsigned status, const char *json)
     if (r->status)
         return;
     r->status = status;
-    r->json   = strdup(json);
-    if (!r->json)
-        abort();
+    r->json   = json ? strdup(json) : NULL;
     if (r->suspended) {
         r->suspended = false;
         MHD_resume_connection(r->connection);

@@ -139,7 +139,7 @@ void *io_loop_run(void *arg)
     const struct io_loop *loop = arg;
     struct io            *io   = calloc(1, sizeof *io);
 
-    CHECK(io);
+    NEED(io);
     io->s    = loop->s;
     io->port = loop->port;
     realtime_thread_begin();

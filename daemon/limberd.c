@@ -626,7 +626,7 @@ static void status_request(void *ctx, struct http_request *r, const char *method
         http_answer(r, 404, "{\"ok\": false, \"error\": \"GET /status and GET /metrics are what there is\"}");
     } else {
         char *json = status_json(ctx);
-        http_answer(r, 200, json);
+        http_answer(r, json ? 200 : 503, json);
         free(json);
     }
 }

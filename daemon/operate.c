@@ -153,7 +153,7 @@ void operate_request(void *ctx, struct http_request *r, const char *method, cons
 
     if (strcmp(path, "/status") == 0) {
         char *json = status_json(d);
-        http_answer(r, 200, json);
+        http_answer(r, json ? 200 : 503, json);
         free(json);
     } else if (strcmp(method, "POST") != 0) {
         answer(r, 405, false, "operator verbs are POST requests");

@@ -63,8 +63,10 @@ void realtime_start(struct realtime *r)
     }
 }
 
-/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more.  Not by the
- * thread itself: pthread_getattr_np allocates, and a thread that ever did takes the heap's lock when it ends. */
+/* A fork (the trainer's start) would make every page of this stack copy-on-write, that is, fault once more.  But the thread's
+ * own record, at its end, has to be in the child: there glibc walks over those of all threads (reclaim_stacks), and the
+ * trainer would be dead before it is one.  Not by the thread itself: pthread_getattr_np allocates, and a thread that ever did
+ * takes the heap's lock when it ends. */
 static void keep_stack(pthread_t thread)
 {
     pthread_attr_t attr;
@@ -72,8 +74,12 @@ static void keep_stack(pthread_t thread)
     size_t         size;
 
     if (pthread_getattr_np(thread, &attr) == 0) {
-        if (pthread_attr_getstack(&attr, &base, &size) == 0)
-            madvise(base, size, MADV_DONTFORK);
+        if (pthread_attr_getstack(&attr, &base, &size) == 0) {
+            uintptr_t from = (uintptr_t)base, record = (uintptr_t)thread & ~(uintptr_t)4095;
+
+            if (record > from && record < from + size)
+                madvise(base, record - from, MADV_DONTFORK);
+        }
         pthread_attr_destroy(&attr);
     }
 }

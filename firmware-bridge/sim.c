@@ -51,7 +51,7 @@ static _Thread_local struct guard *guard; /* of the call being made; MuJoCo's ha
 
 static void on_error(const char *text)
 {
-    CHECK(guard);
+    NEED(guard);
     snprintf(guard->text, sizeof guard->text, "%s", text);
     longjmp(guard->back, 1);
 }
@@ -233,7 +233,7 @@ static bool read_noise(const struct sim *s, const char *file, const char *name, 
 
     *q  = calloc(nv + 1, sizeof **q);
     *dq = calloc(nv + 1, sizeof **dq);
-    CHECK(*q && *dq);
+    NEED(*q && *dq);
     if (!read_numeric(s, file, name, (int)nv, *q, &there, why, size))
         return false;
     memcpy(*dq, *q, sizeof **q * nv);
@@ -283,7 +283,7 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
         return false;
     s->kept_qpos       = calloc((size_t)s->model->nq + 1, sizeof *s->kept_qpos);
     s->kept_warm_start = calloc((size_t)s->model->nv + 1, sizeof *s->kept_warm_start);
-    CHECK(s->kept_qpos && s->kept_warm_start);
+    NEED(s->kept_qpos && s->kept_warm_start);
     s->data = mj_makeData(s->model);
     return s->data || explain(why, size, "%s: not enough memory to simulate it", file);
 }
@@ -306,7 +306,7 @@ struct sim *sim_open(const struct sim_options *o, char *why, size_t why_size)
 {
     struct sim *s = calloc(1, sizeof *s);
 
-    CHECK(s);
+    NEED(s);
     mju_user_error   = on_error;
     mju_user_warning = on_warning;
     s->seed          = o->seed;

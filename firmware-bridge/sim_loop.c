@@ -486,7 +486,7 @@ int sim_loop(const struct sim_loop_options *o, struct sim *sim)
     struct loop *l = calloc(1, sizeof *l);
     int          code;
 
-    CHECK(l);
+    NEED(l);
     l->o   = o;
     l->sim = sim;
     code   = open_loop(l);

@@ -14,4 +14,14 @@ __attribute__((cold)) _Noreturn void check_failed(const char *file, int line, co
             check_failed(__FILE__, __LINE__, #cond);   \
     } while (0)
 
+/* Memory without which a program cannot start, or cannot do the one thing it is there for: no bug, but its end, in words
+ * (exit code EX_OSERR). */
+#define NEED(memory)                                                                                       \
+    do {                                                                                                   \
+        if (!(memory)) {                                                                                   \
+            fprintf(stderr, "no memory (%s:%d): free some, then start again\n", __FILE__, __LINE__);       \
+            exit(71);                                                                                      \
+        }                                                                                                  \
+    } while (0)
+
 #endif
