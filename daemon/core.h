@@ -233,6 +233,7 @@ struct core {
     bool               good;            /* this tick has a new good state          */
     bool               outside;         /* a joint beyond its limit and margin            */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
+    uint32_t           robot_faults;    /* its fault bits, with robot_fault               */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 
     /* planner steps */
