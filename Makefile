@@ -6,6 +6,7 @@
 # make bench-learn  TASK= SEEDS= TRIALS=: learning curves of a robot, in lockstep; make bench-options: what the trainer's options do
 # make asan|tsan  the tests under a sanitizer
 # make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
+# make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
@@ -23,7 +24,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan soak aarch64 format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan soak spin fuzz cover mutate aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -35,7 +36,7 @@ LINK = $(CFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 MAINS = daemon/limberd.c daemon/limber.c models/limber_trainer.c firmware-bridge/limber_bridge.c
 LANES = $(wildcard planner/lanes.c planner/gradient.c models/kernels.c)
 LIBS  = $(filter-out $(MAINS) $(LANES),$(wildcard daemon/*.c daemon/rt/*.c models/*.c planner/*.c transport/*.c firmware-bridge/*.c))
-TESTS = $(wildcard tests/*.c)
+TESTS = $(wildcard tests/*.c tests/spin/*.c tests/fuzz/*.c)
 OBJ   = $(LIBS:%.c=$B/%.o) $B/proto/limber.pb-c.o
 PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/limber.c),$B/limber) \
         $(if $(wildcard models/limber_trainer.c),$B/limber-trainer) \
@@ -163,6 +164,11 @@ tsan:
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@LIMBER_SOAK=1 $(MAKE) aarch64
+
+spin:
+	@./deps.sh spin
+	@./tests/spin/run.sh $B/spin
+	@./tests/spin/run.sh $B/spin mutants
 
 ARM = aarch64-linux-gnu
 aarch64:
