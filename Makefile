@@ -7,6 +7,7 @@
 # make asan|tsan  the tests under a sanitizer
 # make soak       the tests, those with random inputs a hundred times longer; and those of make aarch64
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
+# make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
@@ -164,6 +165,14 @@ tsan:
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@LIMBER_SOAK=1 $(MAKE) aarch64
+
+FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+$B/fuzz: $B/tests/fuzz/targets.o $B/tests/fuzz/libfuzzer.o $B/liblimber.a
+	$(CC) $(LINK) -fsanitize=fuzzer -o $@ $^ $(MUJOCO) $(SYSLIBS)
+fuzz:
+	@./deps.sh test
+	@B=build-fuzz ./build.sh $(MAKE) CC=clang B=build-fuzz CFLAGS="$(FUZZ_FLAGS)" build-fuzz/fuzz
+	@./tests/fuzz/fuzz.sh build-fuzz/fuzz $(or $(SECONDS),60) $(TARGETS)
 
 spin:
 	@./deps.sh spin

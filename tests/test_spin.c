@@ -67,8 +67,9 @@ struct replay {
 
 static void replay_begin(struct replay *p)
 {
-    struct receiver_limits l = { .nj = 1, .actuated = { true }, .effort_max = { 10 }, .damp_kd = { 2 },
-                                 .command_timeout_ms = FT * TICK_MS };
+    struct receiver_limits l = {
+        .nj = 1, .actuated = { true }, .effort_max = { 10 }, .damp_kd = { 2 }, .command_timeout_ms = FT * TICK_MS
+    };
 
     receiver_init(&p->r, &l);
     p->now_ns  = NS_PER_S;
@@ -90,13 +91,13 @@ static void physics(struct replay *p, int what)
 /* kind + 1, session, seq relative to the last accepted one, ticks since the state it answers, spoilt on the way */
 static void deliver(struct replay *p, int kind, int session, int rank, int age, int bad)
 {
-    struct joint_command c = { .session   = session == CURRENT ? p->session : p->session - 1,
-                               .seq       = p->r.seq,
-                               .state_seq = age < FT ? p->state_seq - (uint64_t)age : 0,
-                               .valid_ms  = 1000,
-                               .mode      = (enum command_mode)(kind - 1),
-                               .nj        = 1,
-                               .torque    = { bad ? (double)NAN : 3 } };
+    struct joint_command c      = { .session   = session == CURRENT ? p->session : p->session - 1,
+                                    .seq       = p->r.seq,
+                                    .state_seq = age < FT ? p->state_seq - (uint64_t)age : 0,
+                                    .valid_ms  = 1000,
+                                    .mode      = (enum command_mode)(kind - 1),
+                                    .nj        = 1,
+                                    .torque    = { bad ? (double)NAN : 3 } };
     uint64_t             before = 0, after = 0;
 
     if (rank == NEWER)

@@ -83,7 +83,7 @@ bool g_torque;
 
 /* ghosts */
 byte g_age = DT, g_noval = LT, g_stopping, g_trips, g_since;
-bool g_arm, g_estop, g_lat, g_new, g_silenced;
+bool g_arm, g_session, g_estop, g_lat, g_new, g_silenced;
 
 /* within a tick; 0 between ticks */
 byte phys, st, op, link, dp, fp, to, tk, ta, ts, k, s, r, a;
@@ -408,7 +408,7 @@ inline physics()
     :: phys = CRASH; d = BOOT; age = DT; rej = 0; trips = 0; timer = 0; dsess = NONE; latched = 0; stop_latches = 0;
        ramp = 0; seen_estop = 0; seen_fault = 0; seen_latch = 0; trial = 0; agreed = 0;
        g_age = DT; g_arm = 0; g_lat = 0; g_stopping = 0; g_trips = 0
-    :: phys = WELCOME; agreed = 1; dsess = (dsess == CURRENT -> OLD : dsess); hs = (hk != 0 -> OLD : 0);
+    :: phys = WELCOME; agreed = 1; g_session = 0; dsess = (dsess == CURRENT -> OLD : dsess); hs = (hk != 0 -> OLD : 0);
        since = FT; g_since = FT; g_silenced = 0; becomes(R_AFTER_IDLE(f), 0);
 #ifdef CHAOS
        g_estop = estop
@@ -472,6 +472,7 @@ inline daemon_is_safe()
     :: else -> up(g_age, DT)
     fi;
     g_arm = (op == ARM && dp == DISARMED -> 1 : g_arm);
+    g_session = g_arm && (g_session || op == ARM);
     g_lat = (op == RESET && (dp == DISARMED || dp == FAULT || dp == BOOT) -> 0 : g_lat);
     if
     :: (armed(dp) || dp == STOPPING) && (g_age >= DT || op == STOP || phys == OUTSIDE || d == FAULT) ->
@@ -491,6 +492,7 @@ inline daemon_is_safe()
     assert(!(agreed && (st == FRESH || st == BAD) && mfault && tk == C_TORQUE + 1)); /* I2 */
     assert(!(armed(d) && g_age >= DT));                                              /* I4 */
     assert(!(tk == C_TORQUE + 1 && !g_arm));                                         /* I5 */
+    assert(!(tk == C_TORQUE + 1 && ts == CURRENT && !g_session));                    /* I5: in this session */
     assert(!(armed(d) && g_lat));                                                    /* I6: in the daemon */
     assert(!(dp == FAULT && d != FAULT && op != RESET));                             /* I6 */
     assert(!(dp == FAULT && d != FAULT && told && (estop || mfault)));               /* I6: cause gone */
@@ -511,6 +513,7 @@ inline daemon_is_safe()
     g_sent   = (g_torque -> sent : 0);
 #endif
     g_arm = (d == DISARMED || d == FAULT -> 0 : g_arm);
+    g_session = g_session && g_arm;
     g_estop = (!estop && op == ARM && dp == DISARMED && armed(d) -> 0 : g_estop)
 }
 

@@ -11,8 +11,8 @@
 #include "daemon/rt/clock.h"
 #include "firmware-bridge/receiver.h"
 
-static const char *const event_name[EVENT_COUNT] = { "READY",  "ARM",  "PROMOTE", "EXPLORE", "DEMOTE",
-                                                     "STOP", "STOPPED", "FAULT",   "RESET" };
+static const char *const event_name[EVENT_COUNT] = { "READY", "ARM",     "PROMOTE", "EXPLORE", "DEMOTE",
+                                                     "STOP",  "STOPPED", "FAULT",   "RESET" };
 
 enum { SEE_IDLE, SEE_TORQUE, SEE_DAMP, SEE_EXPIRED, SEE_SILENT, SEE_ESTOP, SEE_COUNT };
 
@@ -22,7 +22,9 @@ enum { TIMEOUT_MS = 40, SILENT_MS = 200 };
 
 static void tell(struct receiver *r, enum command_mode mode, uint64_t now_ns)
 {
-    struct joint_command c = { .session = 1, .seq = r->seq + 1, .state_seq = 1, .valid_ms = TIMEOUT_MS, .mode = mode, .nj = 1 };
+    struct joint_command c = {
+        .session = 1, .seq = r->seq + 1, .state_seq = 1, .valid_ms = TIMEOUT_MS, .mode = mode, .nj = 1
+    };
 
     receiver_state_sent(r, 1, now_ns);
     if (!receiver_command(r, &c, now_ns))
@@ -113,7 +115,8 @@ void tables_print(FILE *f, enum mode (*next)(enum mode m, enum mode_event e))
     names(f, "", daemon_name, MODE_COUNT);
     names(f, "EV_", happening, EVENT_COUNT);
     names(f, "", receiver_name, RECEIVER_MODES);
-    fprintf(f, "#define C_IDLE %d\n#define C_TORQUE %d\n#define C_DAMP %d\n\n", COMMAND_IDLE, COMMAND_TORQUE, COMMAND_DAMP);
+    fprintf(f, "#define C_IDLE %d\n#define C_TORQUE %d\n#define C_DAMP %d\n\n", COMMAND_IDLE, COMMAND_TORQUE,
+            COMMAND_DAMP);
     for (int e = 0; e < EVENT_COUNT; e++) {
         int to[MODE_COUNT];
 
