@@ -7,6 +7,8 @@
 # make asan|tsan  the tests under a sanitizer
 # make rtsan      tests that run the real-time code, under the real-time sanitizer: allocations, locks, system calls in a tick
 # make soak       the tests, those with random inputs a hundred times longer; those of make rtsan and of make aarch64
+# make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
+# make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
@@ -24,7 +26,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak aarch64 format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak spin fuzz cover mutate aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -50,7 +52,7 @@ comma := ,
 MAINS = daemon/limberd.c daemon/limber.c models/limber_trainer.c firmware-bridge/limber_bridge.c
 LANES = $(wildcard planner/lanes.c planner/gradient.c models/kernels.c)
 LIBS  = $(filter-out $(MAINS) $(LANES),$(wildcard daemon/*.c daemon/rt/*.c models/*.c planner/*.c transport/*.c firmware-bridge/*.c))
-TESTS = $(wildcard tests/*.c)
+TESTS = $(wildcard tests/*.c tests/spin/*.c tests/fuzz/*.c)
 OBJ   = $(LIBS:%.c=$B/%.o) $B/proto/limber.pb-c.o $(RTSAN_OBJ)
 PROGS = $(if $(wildcard daemon/limberd.c),$B/limberd) $(if $(wildcard daemon/limber.c),$B/limber) \
         $(if $(wildcard models/limber_trainer.c),$B/limber-trainer) \
@@ -197,6 +199,19 @@ soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@$(MAKE) rtsan
 	@LIMBER_SOAK=1 $(MAKE) aarch64
+
+FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+$B/fuzz: $B/tests/fuzz/targets.o $B/tests/fuzz/libfuzzer.o $B/liblimber.a
+	$(CC) $(LINK) -fsanitize=fuzzer -o $@ $^ $(MUJOCO) $(SYSLIBS)
+fuzz:
+	@./deps.sh test
+	@B=build-fuzz ./build.sh $(MAKE) CC=clang B=build-fuzz CFLAGS="$(FUZZ_FLAGS)" build-fuzz/fuzz
+	@./tests/fuzz/fuzz.sh build-fuzz/fuzz $(or $(SECONDS),60) $(TARGETS)
+
+spin:
+	@./deps.sh spin
+	@./tests/spin/run.sh $B/spin
+	@./tests/spin/run.sh $B/spin mutants
 
 ARM = aarch64-linux-gnu
 aarch64:

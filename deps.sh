@@ -7,13 +7,15 @@ cd "$(dirname "$0")" || exit 1
 run="gcc libc6-dev make libuv1-dev libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libcyaml-dev
      libyaml-dev libmicrohttpd-dev libsystemd-dev libjansson-dev libcurl4-openssl-dev libcairo2-dev zlib1g-dev
      libmujoco-dev fonts-dejavu-core"
-test="bash clang curl locales sqlite3 systemd"
+test="bash clang curl locales spin sqlite3 systemd"
 rtsan="libclang-rt-19-dev"
+spin="gcc libc6-dev make spin"
 aarch64="make protobuf-c-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 wanted=$(echo $run)
 [ "${1:-}" = test ] && wanted=$(echo $run $test)
 [ "${1:-}" = rtsan ] && wanted=$(echo $run $rtsan)
+[ "${1:-}" = spin ] && wanted=$(echo $spin)
 [ "${1:-}" = aarch64 ] && wanted=$(echo $aarch64)
 
 if ! command -v dpkg-query >/dev/null; then

@@ -184,8 +184,11 @@ static const char *reset_refused(const struct core *c)
 {
     if (c->mode == MODE_FAULT && c->estop)
         return "the emergency stop is still pressed";
-    if (c->mode == MODE_FAULT && c->robot_fault && !c->robot_latched)
+    /* Its latch is what the reset is to end: IDLE does, and FAULT sends none. */
+    if (c->mode == MODE_FAULT && c->robot_faults & ~(uint32_t)ROBOT_FAULT_LATCHED)
         return "the robot side still reports a fault";
+    if (c->mode == MODE_FAULT && c->stop_tick == c->tick)
+        return "a fault has only just come up; look at it first";
     if (c->mode != MODE_FAULT && c->mode != MODE_DISARMED)
         return "only a stopped robot can be reset";
     return NULL;

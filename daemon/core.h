@@ -291,8 +291,8 @@ struct core {
     struct stuck_watch stuck[MAX_JOINTS];
     int                stuck_ticks;     /* of the worst of them                           */
     uint64_t           late_bits[2];    /* last 128 ticks, newest in bit 0: came late     */
-    bool               robot_latched;   /* its only fault is its latch, which IDLE ends: a reset may be   */
     bool               estop, robot_fault; /* as the newest state said, however implausible the rest */
+    uint32_t           robot_faults;    /* its fault bits, with robot_fault               */
     double             hold[MAX_JOINTS]; /* positions at arming or last demotion    */
 
     /* planner steps */

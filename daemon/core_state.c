@@ -146,6 +146,7 @@ static void new_session(struct core *c, uint64_t session, bool lockstep)
     c->phase_step                       = 0;
     c->estop                            = false;
     c->robot_fault                      = false;
+    c->robot_faults                     = 0;
     memset(c->sent, 0, sizeof c->sent);
 }
 
@@ -221,9 +222,9 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     }
     fault |= core_sensors_fault(c);
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
-        c->estop         = s->estop;
-        c->robot_fault   = s->faults != 0;
-        c->robot_latched = s->faults == ROBOT_FAULT_LATCHED;
+        c->estop        = s->estop;
+        c->robot_fault  = s->faults != 0;
+        c->robot_faults = s->faults;
     }
     fault |= (in->state_new && c->estop) || in->estop_seen ? FAULT_ESTOP : 0;
     fault |= (in->state_new && c->robot_fault) || in->fault_seen ? FAULT_ROBOT : 0;

@@ -13,13 +13,13 @@ const char *filter_stage_name(enum filter_stage s)
     return name[s];
 }
 
-/* Comparisons that a NaN fails, so that it ends up where the last stage sees it; not fmin and fmax, which turn NaN into a
- * limit, that is, into full torque. */
+/* Not a number where any of the three is not, so that the last stage sees it; fmin, fmax or a comparison that a NaN fails
+ * would turn it into a limit, that is, into full torque. */
 static double clip(double x, double lo, double hi)
 {
-    if (!(x >= lo))
-        x = lo;
-    return !(x <= hi) ? hi : x;
+    if (isnan(x) || !(lo <= hi))
+        return (double)NAN;
+    return x < lo ? lo : x > hi ? hi : x;
 }
 
 /* clip, and `bit` where that changed anything. */

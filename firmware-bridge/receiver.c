@@ -54,6 +54,8 @@ static void happen(struct receiver *r, enum event e)
         r->count[RECEIVER_HELD_BACK]++;
     if (r->estop && r->mode != RECEIVER_LATCH) /* nothing leaves the latch while it is pressed */
         r->mode = RECEIVER_LATCH, r->estop_latch = true;
+    if (r->mode == RECEIVER_LATCH && was != RECEIVER_LATCH)
+        r->latch_state = r->newest_state;
 }
 
 void receiver_session(struct receiver *r, uint64_t session)
@@ -63,6 +65,7 @@ void receiver_session(struct receiver *r, uint64_t session)
     r->valid_until_ns = 0;
     memset(&r->command, 0, sizeof r->command);
     memset(r->state_seq, 0, sizeof r->state_seq);
+    r->newest_state = r->latch_state = 0;
     happen(r, EVENT_IDLE);
 }
 
@@ -70,10 +73,13 @@ void receiver_state_sent(struct receiver *r, uint64_t state_seq, uint64_t now_ns
 {
     r->state_seq[state_seq % RECEIVER_STATES] = state_seq;
     r->state_ns[state_seq % RECEIVER_STATES]  = now_ns;
+    r->newest_state                           = state_seq;
 }
 
 void receiver_estop(struct receiver *r, bool pressed)
 {
+    if (pressed && !r->estop)
+        r->latch_state = r->newest_state;
     r->estop = pressed;
     if (pressed)
         happen(r, EVENT_ESTOP);
@@ -104,6 +110,12 @@ static bool answers_a_fresh_state(const struct receiver *r, uint64_t state_seq, 
 
     return state_seq != 0 && r->state_seq[i] == state_seq &&
            now_ns - r->state_ns[i] < ns_of_ms(r->limits.command_timeout_ms);
+}
+
+/* An IDLE that was under way when the latch began does not end it: its sender may have armed since, and not know. */
+static bool knows_of_latch(const struct receiver *r, uint64_t state_seq, uint64_t now_ns)
+{
+    return state_seq > r->latch_state && answers_a_fresh_state(r, state_seq, now_ns);
 }
 
 static enum receiver_count judge(const struct receiver *r, const struct joint_command *c, uint64_t now_ns)
@@ -154,7 +166,10 @@ bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_
     r->heard_ns       = now_ns;
     r->valid_until_ns = now_ns + ns_of_ms(valid_ms);
     r->command        = *c;
-    happen(r, event_of[c->mode]);
+    if (c->mode == COMMAND_IDLE && r->mode == RECEIVER_LATCH && !knows_of_latch(r, c->state_seq, now_ns))
+        r->count[RECEIVER_HELD_BACK]++;
+    else
+        happen(r, event_of[c->mode]);
     return true;
 }
 

@@ -10,7 +10,8 @@
  *     OFF    no torque: a session began, or the daemon sent an IDLE heartbeat
  *     LIVE   the newest accepted TORQUE command is applied
  *     DAMP   -damp_kd dq: the daemon asked for it, or no valid new command came in time
- *     LATCH  as DAMP, but only an IDLE command or a new session ends it (and then only into OFF)
+ *     LATCH  as DAMP, but only a new session ends it, or an IDLE command that answers a state younger than
+ *            command_timeout_ms and sent after the latch began (and then only into OFF)
  *
  *               IDLE   TORQUE  DAMP   expired  silent   e-stop      expired: min(valid_ms, command_timeout_ms) after
  *     OFF       OFF    LIVE    DAMP   -        -        LATCH                the last accepted command
@@ -36,7 +37,7 @@ enum receiver_count {
     RECEIVER_NONFINITE,  /* NaN or infinite anywhere, or a negative gain                 */
     RECEIVER_VALIDITY,   /* valid_ms not finite and positive                             */
     RECEIVER_STALE,      /* TORQUE for a state older than command_timeout_ms, or unknown */
-    RECEIVER_HELD_BACK,  /* TORQUE or DAMP while latched: taken note of, not applied     */
+    RECEIVER_HELD_BACK,  /* TORQUE, DAMP or an IDLE from before, while latched: taken note of, not applied */
     RECEIVER_UNACTUATED, /* wanted torque on an unactuated joint: 0                      */
     RECEIVER_CLAMPED,    /* evaluations in which the effort limit clipped                */
     RECEIVER_COUNTS,
@@ -62,6 +63,8 @@ struct receiver {
     uint64_t               valid_until_ns;
     struct joint_command   command; /* what LIVE applies                            */
     uint64_t               state_seq[RECEIVER_STATES], state_ns[RECEIVER_STATES];
+    uint64_t               newest_state; /* last one sent in this session                */
+    uint64_t               latch_state;  /* last one sent before the latch               */
     uint64_t               count[RECEIVER_COUNTS];
 };
 

@@ -21,6 +21,9 @@ enum joint_type { JOINT_REVOLUTE = 1, JOINT_CONTINUOUS = 2, JOINT_PRISMATIC = 3 
 enum timeout_action { TIMEOUT_DAMP = 1, TIMEOUT_HOLD = 2, TIMEOUT_BRAKE = 3, TIMEOUT_OFF = 4 };
 enum command_mode { COMMAND_IDLE = 0, COMMAND_TORQUE = 1, COMMAND_DAMP = 2 };
 
+/* joint_state.faults, bits every robot side shares (limber.proto). */
+enum { ROBOT_FAULT_DIVERGED = 1, ROBOT_FAULT_LATCHED = 2 };
+
 struct joint_info {
     char            name[NAME_SIZE];
     enum joint_type type;
