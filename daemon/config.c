@@ -513,3 +513,11 @@ void config_store_schema(const struct robot_config *c, struct store_schema *s)
     for (int i = 0; i < c->na; i++)
         snprintf(s->action[i], sizeof s->action[i], "%s", c->joint[c->action[i].joint].name);
 }
+
+bool config_gravity_terms(const struct robot_config *c)
+{
+    for (int j = 0; j < c->nj; j++)
+        if (c->joint[j].ngravity)
+            return true;
+    return false;
+}

@@ -211,4 +211,7 @@ int config_planner(const char *name, int na, struct planner_config *c);
 struct store_schema;
 void config_store_schema(const struct robot_config *c, struct store_schema *s);
 
+/* robot.yaml says how gravity loads the joints, so the baseline compensates it. */
+bool config_gravity_terms(const struct robot_config *c);
+
 #endif

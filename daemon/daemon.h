@@ -133,8 +133,6 @@ void daemon_shutdown(struct daemon *d);
 /* Since the robot side was last heard. */
 uint64_t daemon_silent_ns(const struct daemon *d);
 
-/* robot.yaml says how gravity loads the joints, so the baseline compensates it. */
-bool daemon_gravity_terms(const struct daemon *d);
 
 uint64_t resident_kb(void);
 

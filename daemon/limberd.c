@@ -503,21 +503,13 @@ static void publish_telemetry(struct daemon *d)
     }
 }
 
-bool daemon_gravity_terms(const struct daemon *d)
-{
-    for (int j = 0; j < d->config.nj; j++)
-        if (d->config.joint[j].ngravity)
-            return true;
-    return false;
-}
-
 /* What only the host can vouch for before arming. */
 static uint32_t host_prearm(const struct daemon *d)
 {
     bool sim     = d->config.hardware == HARDWARE_SIM;
     bool learner = atomic_load(&d->shared->model_version) || d->config.exploration.kind != EXPLORE_NONE;
 
-    bool gravity = d->hello.gravity_compensated ? !daemon_gravity_terms(d) : !d->config.gravity_by_robot;
+    bool gravity = d->hello.gravity_compensated ? !config_gravity_terms(&d->config) : !d->config.gravity_by_robot;
 
     return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |

@@ -200,10 +200,10 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p)
     case PREARM_BASELINE: return "what the baseline would do now is within every joint's effort";
     case PREARM_GRAVITY:
         return !d->has_hello                   ? "no robot side has said Hello"
-               : d->hello.gravity_compensated ? daemon_gravity_terms(d) ? "the robot side compensates gravity and so does joints[].gravity: take that out"
+               : d->hello.gravity_compensated ? config_gravity_terms(&d->config) ? "the robot side compensates gravity and so does joints[].gravity: take that out"
                                                                         : "the robot side compensates gravity"
                : d->config.gravity_by_robot   ? "baseline.gravity counts on the robot side, which does not compensate gravity"
-               : daemon_gravity_terms(d)      ? "the baseline compensates gravity"
+               : config_gravity_terms(&d->config)      ? "the baseline compensates gravity"
                                               : "nobody compensates gravity: the baseline holds what is not loaded by it";
     case PREARM_REALTIME:
         return d->realtime.scheduling ? "FIFO priorities and cores granted"

@@ -77,9 +77,6 @@ struct refusal {
     uint32_t          daemon_protocol, peer_protocol;
 };
 
-/* JointState.faults, bits every robot side shares (proto/limber.proto). */
-enum { ROBOT_FAULT_DIVERGED = 1, ROBOT_FAULT_LATCHED = 2 };
-
 struct joint_state {
     uint64_t session;
     uint64_t seq;
