@@ -44,17 +44,6 @@ struct stop_text core_stop_text(enum stop_code c)
     return text[c];
 }
 
-const char *core_fault_name(int i)
-{
-    static const char *const name[FAULT_COUNT] = {
-        "state_missing", "state_stale", "state_nonfinite", "state_range", "state_jump",    "state_rejected",
-        "position",      "estop",       "robot_fault",     "session",     "plan_late",     "plan_bad",
-        "effort",        "gates",       "stall",           "sensor_stuck", "sensor",       "tick_late",
-        "ticks_late",    "uncertain",   "mispredicted",    "drift",       "unrecoverable", "syscall",
-    };
-    return name[i];
-}
-
 const char *prearm_name(enum prearm p)
 {
     static const char *const name[PREARM_COUNT] = { "session",     "state_fresh", "no_faults", "estop_clear",

@@ -42,10 +42,7 @@ enum fault_bit {
     FAULT_UNRECOVERABLE   = 1 << 22, /* gate recoverable: the plan leads where no brake helps   */
     FAULT_SYSCALL         = 1 << 23, /* a real-time thread made an unlisted system call: fault  */
 };
-enum { FAULT_COUNT = 24 };
-
-/* Of bit i (0 .. FAULT_COUNT - 1): as status and events call it. */
-const char *core_fault_name(int i);
+enum { FAULT_COUNT = 24 }; /* names: fault_names.h */
 
 /* Why the robot was stopped; text in core_stop_text. */
 enum stop_code {

@@ -1,5 +1,9 @@
 #include "daemon/fault_names.h"
 
+#include <assert.h>
+
+#include "daemon/core.h"
+
 /* In the order of the bits. */
 const struct fault_text fault_texts[] = {
     { "state_missing", "no new joint state" },
@@ -17,13 +21,27 @@ const struct fault_text fault_texts[] = {
     { "effort", "the baseline's effort was not finite" },
     { "gates", "five gate trips within ten seconds" },
     { "stall", "the control thread did not run" },
+    { "sensor_stuck", "a joint's sensor stands still while another says that it moves" },
+    { "sensor", "a joint's sensor stood still for fifty ticks while another said that it moves" },
+    { "tick_late", "a tick came more than half a period late" },
+    { "ticks_late", "three of the last hundred ticks came late" },
+    { "uncertain", "the nets disagree about where the plan leads" },
+    { "mispredicted", "the last prediction was wrong" },
+    { "drift", "predictions have become worse" },
+    { "unrecoverable", "the plan leads where no brake helps" },
+    { "syscall", "a real-time thread made a system call that is not on its list" },
 };
+static_assert(sizeof fault_texts / sizeof *fault_texts == FAULT_COUNT, "every bit has a name");
 const int fault_text_count = sizeof fault_texts / sizeof *fault_texts;
 
 const struct fault_text filter_texts[] = {
     { "nonfinite", "torque filter: wanted effort not finite, the baseline's instead" },
+    { "envelope", "torque filter: no effort towards a limit that is too near to brake before" },
     { "absolute", "torque filter: clipped to the effort limit" },
     { "rate", "torque filter: change clipped to the rate limit" },
+    { "window", "torque filter: growth within 250 ms clipped to effort_growth" },
+    { "power", "torque filter: clipped to the power limit" },
     { "damp", "torque filter: not even the baseline's effort was finite, damping" },
 };
 const int filter_text_count = sizeof filter_texts / sizeof *filter_texts;
+static_assert(sizeof filter_texts / sizeof *filter_texts == FILTER_STAGES, "every stage has a name");

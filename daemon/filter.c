@@ -5,14 +5,6 @@
 
 static const double WINDOW_S = 0.25;
 
-const char *filter_stage_name(enum filter_stage s)
-{
-    static const char *const name[FILTER_STAGES] = { "nonfinite", "envelope", "absolute", "rate",
-                                                     "window",    "power",    "damp" };
-
-    return name[s];
-}
-
 /* Not a number where any of the three is not, so that the last stage sees it; fmin, fmax or a comparison that a NaN fails
  * would turn it into a limit, that is, into full torque. */
 static double clip(double x, double lo, double hi)

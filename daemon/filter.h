@@ -47,7 +47,6 @@ enum {
     FILTER_POWER     = 1 << STAGE_POWER,
     FILTER_DAMP      = 1 << STAGE_DAMP,
 };
-const char *filter_stage_name(enum filter_stage s);
 
 /* Per joint; of stages 2, 5 and 6 infinity says that the joint has none. */
 struct filter_limits {

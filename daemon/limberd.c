@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/fault_names.h"
 #include "daemon/run_dir.h"
 #include "transport/telemetry.h"
 
@@ -413,7 +414,7 @@ static void take_reports(struct daemon *d)
             else if (n->kind == NOTICE_UNFIT)
                 learner_unfit(&d->learner, n->model);
             else if (n->kind == NOTICE_FAULT)
-                journal_say(&d->journal, "fault", "%s%s", core_fault_name(n->fault), mode_armed(d->core.mode) ? ": the baseline takes over" : "");
+                journal_say(&d->journal, "fault", "%s%s", fault_texts[n->fault].name, mode_armed(d->core.mode) ? ": the baseline takes over" : "");
         }
         ring_pop(&s->report_ring);
     }

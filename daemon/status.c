@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/fault_names.h"
 
 static json_t *number(double x)
 {
@@ -273,10 +274,10 @@ static json_t *filter_json(const struct daemon *d)
                 { STAGE_POWER, &d->config.filter.power } };
 
     for (int s = 0; s < FILTER_STAGES; s++)
-        json_object_set_new(o, filter_stage_name((enum filter_stage)s), count(d->core.count_filter[s]));
+        json_object_set_new(o, filter_texts[s].name, count(d->core.count_filter[s]));
     for (size_t i = 0; i < sizeof may / sizeof may[0]; i++)
         if (may[i].cfg->off)
-            json_object_set_new(off, filter_stage_name(may[i].stage), json_string(may[i].cfg->off_reason));
+            json_object_set_new(off, filter_texts[may[i].stage].name, json_string(may[i].cfg->off_reason));
     json_object_set_new(o, "off", off);
     return o;
 }
@@ -287,7 +288,7 @@ static json_t *faults_json(const struct daemon *d)
     json_t *o = json_object();
 
     for (int i = 0; i < FAULT_COUNT; i++)
-        json_object_set_new(o, core_fault_name(i), count(d->core.count_fault[i]));
+        json_object_set_new(o, fault_texts[i].name, count(d->core.count_fault[i]));
     return o;
 }
 
