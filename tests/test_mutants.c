@@ -86,3 +86,55 @@ TEST(what_is_behind_the_last_joint_of_a_command_is_not_looked_at)
     receiver_state_sent(&r, 1, NS_PER_S);
     EXPECT(receiver_command(&r, &c, NS_PER_S));
 }
+
+TEST(clamped_and_unactuated_count_evaluations_and_only_those)
+{
+    struct receiver_limits l = {
+        .nj = 2, .actuated = { false, true }, .effort_max = { 0, 10 }, .damp_kd = { 0, 2 }, .command_timeout_ms = 40
+    };
+    struct joint_command c = {
+        .session = 5, .seq = 1, .state_seq = 1, .valid_ms = 40, .mode = COMMAND_TORQUE, .nj = 2, .torque = { 0, 3 }
+    };
+    const double    q[2] = { 0 }, dq[2] = { 3, 3 };
+    double          tau[3] = { 7, 7, 7 };
+    struct receiver r;
+
+    receiver_init(&r, &l);
+    receiver_session(&r, 5);
+    receiver_state_sent(&r, 1, NS_PER_S);
+    EXPECT(receiver_command(&r, &c, NS_PER_S));
+    receiver_effort(&r, q, dq, NS_PER_S, tau);
+    EXPECT(tau[0] == 0 && tau[1] == 3 && tau[2] == 7);
+    EXPECT(r.count[RECEIVER_CLAMPED] == 0 && r.count[RECEIVER_UNACTUATED] == 0);
+
+    c.seq = 2, c.torque[0] = 1; /* wanted where nothing can act */
+    EXPECT(receiver_command(&r, &c, NS_PER_S));
+    receiver_effort(&r, q, dq, NS_PER_S, tau);
+    EXPECT(tau[0] == 0 && r.count[RECEIVER_UNACTUATED] == 1 && r.count[RECEIVER_CLAMPED] == 0);
+
+    c.seq = 3, c.torque[0] = 0, c.kd[1] = 1; /* a measurement that is no number */
+    EXPECT(receiver_command(&r, &c, NS_PER_S));
+    receiver_effort(&r, q, (const double[2]){ 3, (double)NAN }, NS_PER_S, tau);
+    EXPECT(tau[1] == 0 && r.count[RECEIVER_CLAMPED] == 1 && r.count[RECEIVER_UNACTUATED] == 1);
+
+    receiver_effort(&r, q, dq, NS_PER_S + 40 * NS_PER_MS, tau); /* damped: nobody wanted the unactuated joint to act */
+    EXPECT(tau[1] == -6 && r.count[RECEIVER_UNACTUATED] == 1 && r.count[RECEIVER_CLAMPED] == 1);
+}
+
+TEST(the_first_joint_that_cannot_act_is_counted_too)
+{
+    struct receiver_limits l = { .nj = 2, .effort_max = { 0, 0 }, .command_timeout_ms = 40 };
+    struct joint_command   c = {
+          .session = 5, .seq = 1, .state_seq = 1, .valid_ms = 40, .mode = COMMAND_TORQUE, .nj = 2, .torque = { 1, 0 }
+    };
+    const double    zero[2] = { 0 };
+    double          tau[2];
+    struct receiver r;
+
+    receiver_init(&r, &l);
+    receiver_session(&r, 5);
+    receiver_state_sent(&r, 1, NS_PER_S);
+    EXPECT(receiver_command(&r, &c, NS_PER_S));
+    receiver_effort(&r, zero, zero, NS_PER_S, tau);
+    EXPECT(r.count[RECEIVER_UNACTUATED] == 1);
+}

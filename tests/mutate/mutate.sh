@@ -34,7 +34,7 @@ one() { # FILE N LINE FAMILY TEXT
         { echo "trouble: $id does not link" >&2; return; }
     while [ -n "$rest" ]; do
         IFS=';' read -r names rest <<<"$rest"
-        timeout 60 nice -n 10 "$work/tests/$id" $names &>/dev/null || { rm -f "$work/tests/$id" "$work/$id".*; echo caught; return; }
+        { timeout 60 nice -n 10 "$work/tests/$id" $names; } >/dev/null 2>&1 || { rm -f "$work/tests/$id" "$work/$id".*; echo caught; return; }
     done
     rm -f "$work/tests/$id" "$work/$id".*
     echo "survivor $file:$line ($family): $(sed -n "${line}p" "$file" | sed 's/^ *//') => $(sed 's/^ *//' <<<"$text")"
@@ -45,7 +45,7 @@ export B here work libs
 bad=0
 for file; do
     awk -f $here/mutants.awk "$file" | awk -v f="$file" -F'\t' '{ printf "%s%c%d%c%s%c%s%c%s%c", f, 0, NR, 0, $1, 0, $2, 0, $3, 0 }' |
-        xargs -0 -n 5 -P "${JOBS:-2}" bash -c 'one "$@" 2>&3' _ 3>&2 2>/dev/null >"$work/result"
+        xargs -0 -n 5 -P "${JOBS:-2}" bash -c 'one "$@"' _ >"$work/result"
     grep '^survivor' "$work/result"
     awk -v f="$file" '/^caught/ { c++ } /^survivor/ { s++ } /^equivalent/ { e++ } /^refused/ { r++ }
         END { printf "mutate %s: %d of %d caught (%.1f %%), %d survivors, %d equivalent, %d refused by the compiler\n", f, c, c + s, c + s ? 100 * c / (c + s) : 100, s, e, r }' "$work/result"
