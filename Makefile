@@ -9,6 +9,7 @@
 # make soak       the tests, those with random inputs a hundred times longer; those of make rtsan and of make aarch64
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
 # make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
+# make mutate     FILES=: changes of filter, modes, codec and receiver that no test notices; make cover: lines and MC/DC of the safety core
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
@@ -134,7 +135,7 @@ $B/proto/limber.pb-c.o: $B/proto/limber.pb-c.c
 define PER_ISA
 $B/%_$(1).o: %.c | $B/proto/limber.pb-c.h
 	@mkdir -p $$(@D)
-	$$(CC) $$(filter-out -ffp-contract=off $$(HARDER),$$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $$(LANES_$(1)) -DISA=$(1) -c -o $$@ $$<
+	$$(CC) $$(filter-out -ffp-contract=off $$(HARDER) $$(ISA_WITHOUT),$$(ALL)) -O3 -ffp-contract=fast -fno-trapping-math $$(LANES_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
 $(foreach isa,$(ISAS) avx512bf16,$(eval $(call PER_ISA,$(isa))))
 
@@ -199,14 +200,31 @@ soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@$(MAKE) rtsan
 	@LIMBER_SOAK=1 $(MAKE) aarch64
+	@$(MAKE) spin
+	@$(MAKE) fuzz SECONDS=600
+	@$(MAKE) mutate
 
+# Not the planner's kernels: they read nobody's bytes, and take many minutes to compile so.
 FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 $B/fuzz: $B/tests/fuzz/targets.o $B/tests/fuzz/libfuzzer.o $B/liblimber.a
 	$(CC) $(LINK) -fsanitize=fuzzer -o $@ $^ $(MUJOCO) $(SYSLIBS)
 fuzz:
 	@./deps.sh test
-	@B=build-fuzz ./build.sh $(MAKE) CC=clang B=build-fuzz CFLAGS="$(FUZZ_FLAGS)" build-fuzz/fuzz
+	@B=build-fuzz ./build.sh $(MAKE) CC=clang B=build-fuzz CFLAGS="$(FUZZ_FLAGS)" \
+	    ISA_WITHOUT="-fsanitize=fuzzer-no-link,address,undefined" build-fuzz/fuzz
 	@./tests/fuzz/fuzz.sh build-fuzz/fuzz $(or $(SECONDS),60) $(TARGETS)
+
+# A change in one place at a time of filter, modes, codec and receiver must be noticed; coverage of the safety core.
+mutate:
+	@./deps.sh test
+	$(BUILD) $B/tests/run
+	@./tests/mutate/mutate.sh $B $(FILES)
+cover:
+	@./deps.sh cover
+	@B=build-cover ./build.sh $(MAKE) CC=clang-19 B=build-cover build-cover/tests/run \
+	    CFLAGS="-O1 -g -fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc" \
+	    ISA_WITHOUT="-fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc"
+	@./tests/cover.sh build-cover
 
 spin:
 	@./deps.sh spin

@@ -10,12 +10,14 @@ run="gcc libc6-dev make libuv1-dev libzmq3-dev libprotobuf-c-dev protobuf-c-comp
 test="bash clang curl locales spin sqlite3 systemd"
 rtsan="libclang-rt-19-dev"
 spin="gcc libc6-dev make spin"
+cover="clang-19 llvm-19 libclang-rt-19-dev"
 aarch64="make protobuf-c-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 wanted=$(echo $run)
 [ "${1:-}" = test ] && wanted=$(echo $run $test)
 [ "${1:-}" = rtsan ] && wanted=$(echo $run $rtsan)
 [ "${1:-}" = spin ] && wanted=$(echo $spin)
+[ "${1:-}" = cover ] && wanted=$(echo $run $test $cover)
 [ "${1:-}" = aarch64 ] && wanted=$(echo $aarch64)
 
 if ! command -v dpkg-query >/dev/null; then

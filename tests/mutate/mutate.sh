@@ -34,7 +34,7 @@ one() { # FILE N LINE FAMILY TEXT
         { echo "trouble: $id does not link" >&2; return; }
     while [ -n "$rest" ]; do
         IFS=';' read -r names rest <<<"$rest"
-        timeout 60 nice -n 10 "$work/tests/$id" $names >/dev/null 2>&1 || { rm -f "$work/tests/$id" "$work/$id".*; echo caught; return; }
+        { timeout 60 nice -n 10 "$work/tests/$id" $names; } >/dev/null 2>&1 || { rm -f "$work/tests/$id" "$work/$id".*; echo caught; return; }
     done
     rm -f "$work/tests/$id" "$work/$id".*
     echo "survivor $file:$line ($family): $(sed -n "${line}p" "$file" | sed 's/^ *//') => $(sed 's/^ *//' <<<"$text")"

@@ -1,0 +1,212 @@
+/* test_core_edges.c - what the model (tests/spin) found about resets, and branches of the core that the simulation does not
+ * come by: every operation in the wrong moment, and stops of rare causes. */
+#include <string.h>
+
+#include "daemon/rt/clock.h"
+#include "tests/dst.h"
+#include "tests/test.h"
+
+struct bench {
+    struct robot_config config;
+    struct core         core;
+    struct core_input   in;
+    struct core_output  out;
+    struct joint_state  state;
+};
+
+static void tick(struct bench *b, enum operation_kind op)
+{
+    b->in.now_ns += b->core.tick_ns;
+    b->state.seq++;
+    b->in.state     = &b->state;
+    b->in.state_new = true;
+    b->in.op        = (struct operation){ .kind = op };
+    core_step(&b->core, &b->in, &b->out);
+}
+
+/* Armed in session 7. */
+static void armed(struct bench *b)
+{
+    memset(b, 0, sizeof *b);
+    dst_config(&b->config);
+    core_init(&b->core, &b->config, 0);
+    core_ready(&b->core);
+    b->in.now_ns        = NS_PER_S;
+    b->in.host          = ~0u;
+    b->in.timing_clean  = true;
+    b->in.aborted_trial = -1;
+    b->state            = (struct joint_state){ .session = 7, .nj = b->config.nj, .ready_trial = -1 };
+    for (int i = 0; i < 4 * (int)b->config.control_hz; i++)
+        tick(b, OP_NONE);
+    tick(b, OP_ARM);
+    EXPECT(b->core.mode == MODE_BASELINE);
+}
+
+/* FAULT sends DAMP, and only IDLE ends the robot side's latch: a reset that waited for that would wait for ever. */
+TEST(the_robot_sides_own_latch_does_not_forbid_the_reset_that_ends_it)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.state.faults = ROBOT_FAULT_LATCHED; /* an e-stop came and went */
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_FAULT && b.out.command.mode == COMMAND_DAMP);
+    tick(&b, OP_RESET);
+    EXPECT(b.core.mode == MODE_DISARMED && b.out.command.mode == COMMAND_IDLE);
+
+    armed(&b);
+    b.state.faults = ROBOT_FAULT_LATCHED | ROBOT_FAULT_DIVERGED;
+    tick(&b, OP_NONE);
+    tick(&b, OP_RESET);
+    EXPECT(b.core.mode == MODE_FAULT); /* any other fault does */
+}
+
+TEST(a_reset_does_not_clear_a_fault_that_came_up_in_the_same_tick)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.state.session++; /* the robot side started anew while armed */
+    tick(&b, OP_RESET);
+    EXPECT(b.core.mode == MODE_FAULT);
+    tick(&b, OP_RESET);
+    EXPECT(b.core.mode == MODE_DISARMED);
+}
+
+/* ---- operations in the wrong moment ---- */
+
+static const struct notice *answer(const struct bench *b)
+{
+    for (int i = 0; i < b->out.nnotice; i++)
+        if (b->out.notice[i].kind == NOTICE_ANSWER)
+            return &b->out.notice[i];
+    return NULL;
+}
+
+static void answers(struct bench *b, enum operation_kind op, bool ok, const char *text)
+{
+    tick(b, op);
+    const struct notice *n = answer(b);
+
+    EXPECT(n && n->ok == ok);
+    EXPECT_STR(n ? n->text : "", text);
+}
+
+/* A trial of this kind asked for. */
+static void asks(struct bench *b, enum trial_kind kind, bool ok, const char *text)
+{
+    b->in.now_ns += b->core.tick_ns;
+    b->state.seq++;
+    b->in.op = (struct operation){ .kind = OP_TRIAL_START, .trial = 1, .trial_kind = kind, .steps = 10 };
+    core_step(&b->core, &b->in, &b->out);
+    EXPECT(answer(b) && answer(b)->ok == ok);
+    EXPECT_STR(answer(b) ? answer(b)->text : "", text);
+}
+
+TEST(an_operation_in_the_wrong_moment_is_refused_with_its_reason)
+{
+    static struct bench b;
+
+    armed(&b);
+    answers(&b, OP_ARM, false, "already armed");
+    answers(&b, OP_RESET, false, "only a stopped robot");
+    answers(&b, OP_TRIAL_STOP, false, "no trial is under way");
+    answers(&b, OP_TRIAL_READY, false, "no trial waits for a start pose");
+    answers(&b, OP_EXPIRED, false, "too late");
+    answers(&b, OP_TASK, true, "task changed");
+    asks(&b, TRIAL_PLANNED, false, "no model is loaded");
+    b.config.exploration.kind = EXPLORE_NONE;
+    asks(&b, TRIAL_RANDOM, false, "configures no exploration");
+    b.config.exploration.kind = EXPLORE_UNIFORM;
+    asks(&b, TRIAL_RANDOM, true, "trial started");
+    EXPECT(b.out.has_trial_request && b.out.trial_request.kind == TRIAL_RESET);
+    asks(&b, TRIAL_RANDOM, false, "a trial is under way");
+    answers(&b, OP_TASK, false, "between trials");
+    answers(&b, OP_TRIAL_READY, true, "ready");
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_EXPLORE);
+    answers(&b, OP_TRIAL_STOP, true, "trial aborted");
+    EXPECT(b.core.mode == MODE_BASELINE);
+    answers(&b, OP_DISARM, true, "stopping");
+    answers(&b, OP_STOP, true, "stopping"); /* outranks the disarm: it latches */
+    EXPECT(b.core.stop_latches);
+    answers(&b, OP_ARM, false, "only a disarmed robot");
+    asks(&b, TRIAL_RANDOM, false, "arm the robot first");
+    for (int i = 0; i < 100; i++)
+        tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_DISARMED);
+    answers(&b, OP_ARM, false, "not_latched");
+    answers(&b, OP_STOP, true, "not armed");
+}
+
+TEST(a_trial_that_does_not_get_its_start_pose_is_given_up)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.config.exploration.kind = EXPLORE_UNIFORM;
+    asks(&b, TRIAL_RANDOM, true, "trial started");
+    for (int i = 0; i < (int)(b.config.timeouts.reset_s * b.config.control_hz) + 3; i++)
+        tick(&b, OP_NONE);
+    EXPECT(b.core.trial_phase == TRIAL_IDLE && b.core.mode == MODE_BASELINE);
+
+    asks(&b, TRIAL_RANDOM, true, "trial started");
+    b.in.aborted_trial = 1; /* the robot side cannot */
+    tick(&b, OP_NONE);
+    EXPECT(b.core.trial_phase == TRIAL_IDLE && b.core.mode == MODE_BASELINE);
+}
+
+/* ---- rare causes ---- */
+
+TEST(a_gap_between_ticks_stops_although_the_state_is_new)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.in.now_ns += (uint64_t)((b.config.timeouts.state_stale_s + 1) * 1e9);
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == STOP_STALL && b.out.command.mode == COMMAND_DAMP);
+}
+
+TEST(a_joint_beyond_its_limit_stops_unless_that_gate_is_off)
+{
+    for (int off = 0; off < 2; off++) {
+        static struct bench b;
+
+        armed(&b);
+        b.config.gates.position.off = off;
+        b.state.ready_count++; /* an announced jump, so that only the limit speaks */
+        b.state.position[0] = b.config.joint[0].position_max + 1.5;
+        tick(&b, OP_NONE);
+        EXPECT(b.core.mode == (off ? MODE_BASELINE : MODE_STOPPING));
+        EXPECT(off || b.core.stop == STOP_POSITION);
+    }
+}
+
+TEST(a_baseline_that_is_no_number_faults_in_the_same_tick_and_sends_no_torque)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.config.baseline             = BASELINE_HOLD;
+    b.config.joint[0].baseline_kp = (double)NAN;
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_FAULT && b.core.stop == STOP_EFFORT);
+    EXPECT(b.out.command.mode == COMMAND_DAMP && b.out.command.torque[0] == 0);
+}
+
+TEST(the_baseline_damps_and_holds_the_pose_it_was_given)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.config.joint[0].baseline_kp = 10;
+    b.config.joint[0].baseline_kd = 2;
+    b.state.position[0] = 0.1, b.state.velocity[0] = 0.5;
+    b.config.baseline = BASELINE_DAMP;
+    tick(&b, OP_NONE);
+    EXPECT_NEAR(b.out.command.torque[0], -2 * 0.5, 1e-12);
+    b.config.baseline = BASELINE_HOLD;
+    tick(&b, OP_NONE);
+    EXPECT_NEAR(b.out.command.torque[0], -2 * 0.5 - 10 * 0.1, 1e-12);
+}
