@@ -156,6 +156,7 @@ static void welcome(struct wrong_robot *r, const struct welcome *w)
     r->seq        = r->wrong == SESSION_COUNTS_ON ? r->seq : 0;
     r->any_seq    = 0;
     r->sent       = 0;
+    memset(r->sum, 0, sizeof r->sum); /* effort of before is none of this session's */
     receiver_session(&r->receiver, w->session);
     if (r->wrong == SESSION_KEEPS && mode == RECEIVER_LIVE) {
         force(&r->receiver, &last, r->session_ns);
