@@ -7,6 +7,7 @@
 # make asan|tsan  the tests under a sanitizer
 # make rtsan      tests that run the real-time code, under the real-time sanitizer: allocations, locks, system calls in a tick
 # make soak       the tests, those with random inputs a hundred times longer; those of make rtsan and of make aarch64
+# make safety-report  everything that speaks for safety, one table and build/safety.json
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
 # make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
 # make mutate     FILES=: changes of filter, modes, codec and receiver that no test notices; make cover: lines and MC/DC of the safety core
@@ -27,7 +28,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak spin fuzz cover mutate aarch64 format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak safety-report spin fuzz cover mutate aarch64 format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -182,6 +183,12 @@ bench-options: deps
 bench-rt: deps
 	$(BUILD) all
 	@$B/limber bench-rt --config robots/cartpole/robot-500hz.yaml --minutes $(MINUTES)
+
+# One table, and build/safety.json, of what speaks for a robot's safety; LIMBER_SOAK=1: at full size.
+safety-report:
+	@./deps.sh test
+	$(BUILD) all $B/tests/run
+	@./tests/safety_report.sh $B
 
 asan:
 	@LSAN_OPTIONS="print_suppressions=0 suppressions=$(CURDIR)/tests/lsan.supp" ./tests/sanitized.sh build-asan $(MAKE) test B=build-asan \
