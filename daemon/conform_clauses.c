@@ -359,8 +359,8 @@ static double effort_ends_ms(struct conform *c, double most_ms)
         if (!conform_next(c, 2000))
             return -1;
         ms = (double)(c->state.sample_ns - from) * 1e-6;
-        if (!conform_applied(c, 1))
-            return ms - conform_period_ms(c);
+        if (!conform_applied(c, 1)) /* a robot side that woke late may have told a shorter interval */
+            return ms > conform_period_ms(c) ? ms - conform_period_ms(c) : 0;
     }
     return -1;
 }

@@ -42,6 +42,7 @@ static int          what = -1, log_fd = -1, record_fd = -1;
 static long         at;
 static _Atomic long calls, failed;
 static char         record_dir[400];
+static pthread_t    main_thread;
 static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- failing ---- */
@@ -91,6 +92,7 @@ __attribute__((constructor)) static void begin(void)
     const char *record = getenv("RECORD"), *dir = getenv("RECORD_DIR");
     void       *frame[4];
 
+    main_thread = pthread_self();
     backtrace(frame, 4); /* loads what it needs now */
     if (program && strcmp(program, program_invocation_short_name) != 0)
         return;
@@ -119,12 +121,18 @@ __attribute__((destructor)) static void end(void)
     tell(line);
 }
 
+/* Only the main thread reads and writes files; real-time threads must not even ask what an fd is (daemon/syscalls.h). */
+static bool in_main(void)
+{
+    return pthread_equal(pthread_self(), main_thread) != 0;
+}
+
 /* Something with a disk behind it. */
 static bool is_file(int fd)
 {
     struct stat st;
 
-    return fd > 2 && syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+    return in_main() && fd > 2 && syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* ---- recording ---- */
@@ -294,7 +302,7 @@ ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
 ssize_t write(int fd, const void *buf, size_t n)
 {
     char    name[RECORD_NAME];
-    off_t   from = record_fd >= 0 && fd > 2 ? lseek(fd, 0, SEEK_CUR) : -1;
+    off_t   from = record_fd >= 0 && in_main() && fd > 2 ? lseek(fd, 0, SEEK_CUR) : -1;
     ssize_t done;
 
     if (is_file(fd) && fails(WRITE)) {
