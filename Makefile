@@ -79,8 +79,13 @@ $B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
-$B/tests/run: $(TESTS:%.c=$B/%.o) $B/liblimber.a
+$B/tests/run: $(TESTS:%.c=$B/%.o) $B/tests/limberd.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
+
+# The operator's verbs belong to limberd's main file: for the fuzz target, without its main.
+$B/tests/limberd.o: daemon/limberd.c | $B/proto/limber.pb-c.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -Dmain=limberd_main -Wno-missing-prototypes -c -o $@ $<
 
 $B/liblimber.a: $(OBJ)
 	@rm -f $@
@@ -172,7 +177,7 @@ soak:
 
 # Not the planner's kernels: they read nobody's bytes, and take many minutes to compile so.
 FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-$B/fuzz: $B/tests/fuzz/targets.o $B/tests/fuzz/libfuzzer.o $B/liblimber.a
+$B/fuzz: $B/tests/fuzz/targets.o $B/tests/fuzz/libfuzzer.o $B/tests/limberd.o $B/liblimber.a
 	$(CC) $(LINK) -fsanitize=fuzzer -o $@ $^ $(MUJOCO) $(SYSLIBS)
 fuzz:
 	@./deps.sh test
