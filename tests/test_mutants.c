@@ -138,3 +138,23 @@ TEST(the_first_joint_that_cannot_act_is_counted_too)
     receiver_effort(&r, zero, zero, NS_PER_S, tau);
     EXPECT(r.count[RECEIVER_UNACTUATED] == 1);
 }
+
+TEST(one_clipped_joint_among_others_counts_the_evaluation)
+{
+    struct receiver_limits l = {
+        .nj = 2, .actuated = { true, true }, .effort_max = { 10, 10 }, .command_timeout_ms = 40
+    };
+    struct joint_command c = {
+        .session = 5, .seq = 1, .state_seq = 1, .valid_ms = 40, .mode = COMMAND_TORQUE, .nj = 2, .torque = { 11, 1 }
+    };
+    const double    zero[2] = { 0 };
+    double          tau[2];
+    struct receiver r;
+
+    receiver_init(&r, &l);
+    receiver_session(&r, 5);
+    receiver_state_sent(&r, 1, NS_PER_S);
+    EXPECT(receiver_command(&r, &c, NS_PER_S));
+    receiver_effort(&r, zero, zero, NS_PER_S, tau);
+    EXPECT(tau[0] == 10 && tau[1] == 1 && r.count[RECEIVER_CLAMPED] == 1);
+}

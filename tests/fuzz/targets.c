@@ -235,29 +235,6 @@ static void store(const uint8_t *bytes, size_t n)
 
 /* ---- the operator's socket: bytes of an HTTP connection, to the server and the verbs of limberd ---------------- */
 
-/* What limberd.c has for them. */
-uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
-{
-    (void)d, (void)kind;
-    return 0;
-}
-
-void daemon_shutdown(struct daemon *d)
-{
-    (void)d;
-}
-
-uint64_t daemon_silent_ns(const struct daemon *d)
-{
-    (void)d;
-    return 0;
-}
-
-uint64_t resident_kb(void)
-{
-    return 0;
-}
-
 static void verbs(void *daemon, struct http_request *r, const char *method, const char *path, const char *body)
 {
     if (strcmp(path, "/status") == 0 || strcmp(path, "/shutdown") == 0)
