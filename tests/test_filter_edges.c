@@ -35,6 +35,9 @@ TEST(where_neither_wish_nor_baseline_is_a_number_the_effort_is_nought_and_dampin
 
     EXPECT(pass(&lim, &w, (double)NAN, (double)NAN, 0, out) == (FILTER_NONFINITE | FILTER_DAMP));
     EXPECT(out[0] == 0);
+    lim = joint(0.005, 10, 1, 1, NONE); /* nought like any other wish: no faster than it may go */
+    EXPECT(pass(&lim, &w, (double)NAN, (double)NAN, 8, out) == (FILTER_NONFINITE | FILTER_DAMP | FILTER_RATE));
+    EXPECT(out[0] == 7);
 }
 
 TEST(a_last_effort_that_is_no_number_ends_in_nought_and_never_in_a_limit)
