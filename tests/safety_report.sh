@@ -52,7 +52,7 @@ tests "configuration errors" test_config test_bad_input
 tests "stops explain themselves; page of faults complete" test_stops test_faults_page
 
 awk -F'\t' 'BEGIN { printf "[" }
-            { printf "%s\n {\"test\": \"%s\", \"count\": %s, \"failures\": %s, \"seconds\": %s}", NR > 1 ? "," : "", $1, $2, $3, $4; f += $3; n += $2 }
+            { printf "%s\n {\"test\": \"%s\", \"count\": %s, \"failures\": %s, \"seconds\": %s}", (NR > 1 ? "," : ""), $1, $2, $3, $4; f += $3; n += $2 }
             END { print "\n]"; exit f > 0 }' "$rows" >"$B/safety.json"
 rc=$?
 rm -f "$rows"
