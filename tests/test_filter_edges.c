@@ -92,6 +92,9 @@ TEST(growth_is_judged_by_the_last_nine_ticks_at_slow_rates_in_both_directions)
         sent(&lim, &w, sign * 3, 1);
         pass(&lim, &w, sign * 50, 0, sign * 3, out);
         EXPECT(out[0] == sign * 6);
+        sent(&lim, &w, sign * 0.5, 9); /* small efforts count as well */
+        pass(&lim, &w, sign * 50, 0, sign * 0.5, out);
+        EXPECT(out[0] == sign * 3.5);
         sent(&lim, &w, 0, 1); /* one tick at rest counts for the next nine */
         pass(&lim, &w, sign * 50, 0, 0, out);
         EXPECT(out[0] == sign * 3);
