@@ -6,27 +6,17 @@
 #include "daemon/syscalls.h"
 
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/futex.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "daemon/rt/check.h"
+#include "daemon/rt/filter_program.h"
 #include "daemon/rt/sanitized.h"
-
-#if defined(__x86_64__)
-#define THIS_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define THIS_ARCH AUDIT_ARCH_AARCH64
-#endif
 
 /* ---- the lists ---- */
 
@@ -62,7 +52,7 @@ static const int io_also[] = {
 };
 
 /* No other futex: to wait for a contended lock (FUTEX_WAIT) is refused as well. */
-static const unsigned futex_ops[] = { FUTEX_WAKE_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE };
+static const int futex_ops[] = { FUTEX_WAKE_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE };
 
 const char *syscalls_name(int number)
 {
@@ -148,75 +138,33 @@ static void on_refused(int signum, siginfo_t *info, void *context)
     errno = saved;
 }
 
-#ifdef THIS_ARCH
+#ifdef FILTER_ARCH
 
 /* ---- the filter ---- */
 
-enum { FILTER_MAX = 80 };
-
-struct program {
-    struct sock_filter op[FILTER_MAX];
-    unsigned short     n;
-};
-
-static void op(struct program *p, uint16_t code, uint32_t k, uint8_t yes, uint8_t no)
-{
-    CHECK(p->n < FILTER_MAX);
-    p->op[p->n++] = (struct sock_filter){ .code = code, .k = k, .jt = yes, .jf = no };
-}
-
-#define LOAD   (BPF_LD | BPF_W | BPF_ABS)
-#define EQUAL  (BPF_JMP | BPF_JEQ | BPF_K)
-#define RETURN (BPF_RET | BPF_K)
-#define LOW_HALF(argument) \
-    (offsetof(struct seccomp_data, args) + 8 * (argument)) /* both processors are little-endian */
-
-static void allow(struct program *p, const int *call, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        op(p, EQUAL, (uint32_t)call[i], 0, 1);
-        op(p, RETURN, SECCOMP_RET_ALLOW, 0, 0);
-    }
-}
-
-/* `call`, where its argument has one of these values; every other use is refused. */
-static void allow_where(struct program *p, int call, unsigned argument, const unsigned *value, size_t n)
-{
-    op(p, EQUAL, (uint32_t)call, 0, (uint8_t)(2 * n + 2));
-    op(p, LOAD, (uint32_t)LOW_HALF(argument), 0, 0);
-    for (size_t i = 0; i < n; i++) {
-        op(p, EQUAL, value[i], 0, 1);
-        op(p, RETURN, SECCOMP_RET_ALLOW, 0, 0);
-    }
-    op(p, RETURN, SECCOMP_RET_TRAP, 0, 0);
-}
-
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-static void compile(struct program *p, enum syscall_list list, int wake_fd)
+static void compile(struct filter_program *p, enum syscall_list list, int wake_fd)
 {
-    const unsigned files[] = { STDERR_FILENO, (unsigned)wake_fd };
+    const int files[] = { STDERR_FILENO, wake_fd };
 
-    op(p, LOAD, offsetof(struct seccomp_data, arch), 0, 0);
-    op(p, EQUAL, THIS_ARCH, 1, 0);
-    op(p, RETURN, SECCOMP_RET_KILL_PROCESS, 0, 0);
-    op(p, LOAD, offsetof(struct seccomp_data, nr), 0, 0);
+    filter_begin(p, FILTER_ARCH);
     if (list == SYSCALLS_IO) {
-        allow(p, io_also, COUNT(io_also));
+        filter_each(p, io_also, COUNT(io_also), SECCOMP_RET_ALLOW);
     } else {
-        allow_where(p, SYS_futex, 1, futex_ops, COUNT(futex_ops));
-        allow_where(p, SYS_write, 0, files, list == SYSCALLS_CONTROL ? 2 : 1);
+        filter_where(p, SYS_futex, 1, futex_ops, COUNT(futex_ops), SECCOMP_RET_TRAP);
+        filter_where(p, SYS_write, 0, files, list == SYSCALLS_CONTROL ? 2 : 1, SECCOMP_RET_TRAP);
     }
-    allow(p, common, COUNT(common));
+    filter_each(p, common, COUNT(common), SECCOMP_RET_ALLOW);
     if (list == SYSCALLS_CONTROL)
-        allow(p, control_also, COUNT(control_also));
-    op(p, RETURN, SECCOMP_RET_TRAP, 0, 0);
+        filter_each(p, control_also, COUNT(control_also), SECCOMP_RET_ALLOW);
+    filter_op(p, FILTER_RETURN, SECCOMP_RET_TRAP, 0, 0);
 }
 
 int syscalls_restrict(enum syscall_list list, int thread, const char *name, int wake_fd, _Atomic uint32_t *refused)
 {
-    struct program    p = { .n = 0 };
-    struct sock_fprog program;
+    struct filter_program p = { .n = 0 };
+    struct sock_fprog     program;
 
     if (RT_SANITIZED)
         return -ENOTSUP;

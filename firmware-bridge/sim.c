@@ -8,13 +8,13 @@
 #include <math.h>
 #include <mujoco/mujoco.h>
 #include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/rt/check.h"
+#include "daemon/rt/explain.h"
 #include "daemon/rt/rng.h"
 
 struct noise {
@@ -60,16 +60,6 @@ static void on_error(const char *text)
 static void on_warning(const char *text)
 {
     (void)text;
-}
-
-__attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return false;
 }
 
 /* ---- reading the model ----------------------------------------------------------------------------------------- */

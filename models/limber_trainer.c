@@ -17,6 +17,7 @@
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
 #include "daemon/rt/sandbox.h"
+#include "daemon/rt/sanitized.h"
 #include "models/model_file.h"
 #include "models/train_bench.h"
 #include "models/trainer_protocol.h"
@@ -25,18 +26,6 @@ enum { EXIT_USAGE = 64, EXIT_PROTOCOL = 70, MEMORY_LIMIT = 2 }; /* sysexits.h; G
 
 #define REPORT_NS    (100 * NS_PER_MS)
 #define NOTHING_HELD UINT64_MAX
-
-/* A sanitizer reserves terabytes of address space: no limit there. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static const char USAGE[] = "usage: limber-trainer < orders > reports\n"
                             "       limber-trainer --bench [--json] [--shape NAME] [--batch N] [--isa NAME]\n"
@@ -409,7 +398,8 @@ static void take_back_seat(int core)
         if (sched_setaffinity(0, sizeof cpus, &cpus) != 0)
             note("cannot keep to its core");
     }
-    if (!SANITIZED && setrlimit(RLIMIT_AS, &limit) != 0)
+    /* A sanitizer reserves terabytes of address space: no limit there. */
+    if (!RT_SANITIZED && setrlimit(RLIMIT_AS, &limit) != 0)
         note("cannot limit its memory");
 
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

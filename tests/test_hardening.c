@@ -6,18 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/rt/sanitized.h"
 #include "tests/test.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static const char *const programs[] = { "limberd", "limber", "limber-trainer", "limber-bridge" };
 enum { PROGRAMS = sizeof programs / sizeof *programs };
@@ -85,7 +75,7 @@ TEST(every_program_watches_its_stack_and_its_buffers)
 {
     for (int i = 0; i < PROGRAMS; i++) {
         EXPECT(strstr(tell("readelf -W --dyn-syms %s", program(i)), "__stack_chk_fail") != NULL);
-        if (!SANITIZED)
+        if (!RT_SANITIZED)
             EXPECT(strstr(output, "_chk@GLIBC") != NULL);
     }
 }
@@ -117,7 +107,7 @@ static int dies_of(void (*f)(void))
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-#if !SANITIZED && defined(__OPTIMIZE__)
+#if !RT_SANITIZED && defined(__OPTIMIZE__)
 static volatile size_t asked = 24, used = 25;
 
 /* Sizes that only run time knows: level 2 of _FORTIFY_SOURCE does not see this. */

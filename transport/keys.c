@@ -3,13 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
+
+#include "daemon/rt/explain.h"
 
 enum { FILE_MAX = 16 * 1024, KEY_BYTES = 32 };
 
@@ -22,16 +23,6 @@ static const char *const published[] = {
     "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
     "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6",
 };
-
-__attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return false;
-}
 
 const char *role_name(enum client_role r)
 {

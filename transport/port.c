@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "daemon/rt/explain.h"
 #include "transport/auth.h"
 
 struct port {
@@ -36,16 +36,6 @@ enum {
 };
 
 static const char ipc[] = "ipc://", tcp[] = "tcp://";
-
-__attribute__((format(printf, 3, 4))) static bool explain(char *why, size_t size, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return false;
-}
 
 /* ---- before ZeroMQ --------------------------------------------------------------------------------------------- */
 

@@ -3,10 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "daemon/rt/check.h"
+#include "daemon/rt/filter_program.h"
 #include "daemon/rt/sanitized.h"
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
@@ -96,74 +93,34 @@ static const char *restrict_files(const struct allowed *list, int n)
 
 /* ---- system calls ----------------------------------------------------------------------------------------------- */
 
-enum { PROGRAM_MAX = 512 };
-
-struct program {
-    struct sock_filter op[PROGRAM_MAX];
-    unsigned short     n;
-};
-
-static void emit(struct program *p, uint16_t code, uint32_t k, uint8_t yes, uint8_t no)
-{
-    CHECK(p->n < PROGRAM_MAX);
-    p->op[p->n++] = (struct sock_filter){ .code = code, .jt = yes, .jf = no, .k = k };
-}
-
 static const uint32_t DENY = SECCOMP_RET_ERRNO | EPERM;
 
-static void end_with(struct program *p, uint32_t verdict)
-{
-    emit(p, BPF_RET | BPF_K, verdict, 0, 0);
-}
-
-#if defined(__x86_64__)
-static const uint32_t ARCH = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-static const uint32_t ARCH = AUDIT_ARCH_AARCH64;
+#ifdef FILTER_ARCH
+static const uint32_t ARCH = FILTER_ARCH;
 #else
 static const uint32_t ARCH = 0; /* seccomp is left out */
 #endif
 
-/* Another architecture's numbers (32 bit, x32) mean other calls. */
-static void begin(struct program *p)
+/* x32's numbers mean other calls. */
+static void begin(struct filter_program *p)
 {
-    emit(p, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
-    emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
-    end_with(p, SECCOMP_RET_KILL_PROCESS);
-    emit(p, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
-    emit(p, BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
-    end_with(p, DENY);
-}
-
-static void each(struct program *p, const int *call, size_t n, uint32_t verdict)
-{
-    for (size_t i = 0; i < n; i++) {
-        emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call[i], 0, 1);
-        end_with(p, verdict);
-    }
+    filter_begin(p, ARCH);
+    filter_op(p, BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
+    filter_op(p, FILTER_RETURN, DENY, 0, 0);
 }
 
 /* The call is denied where argument `arg` has all bits of `mask` set. */
-static void deny_bits(struct program *p, int call, int arg, uint32_t mask)
+static void deny_bits(struct filter_program *p, int call, int arg, uint32_t mask)
 {
-    emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 5);
-    emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, args[arg]), 0, 0);
-    emit(p, BPF_ALU | BPF_AND | BPF_K, mask, 0, 0);
-    emit(p, BPF_JMP | BPF_JEQ | BPF_K, mask, 0, 1);
-    end_with(p, DENY);
-    emit(p, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
+    filter_op(p, FILTER_EQUAL, (uint32_t)call, 0, 5);
+    filter_op(p, FILTER_LOAD, FILTER_ARGUMENT(arg), 0, 0);
+    filter_op(p, BPF_ALU | BPF_AND | BPF_K, mask, 0, 0);
+    filter_op(p, FILTER_EQUAL, mask, 0, 1);
+    filter_op(p, FILTER_RETURN, DENY, 0, 0);
+    filter_op(p, FILTER_LOAD, FILTER_CALL, 0, 0);
 }
 
-/* Only these families of sockets. */
-static void sockets(struct program *p, const int *family, size_t n)
-{
-    emit(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, (uint8_t)(2 * n + 2));
-    emit(p, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]), 0, 0);
-    each(p, family, n, SECCOMP_RET_ALLOW);
-    end_with(p, DENY);
-}
-
-static const char *install(struct program *p)
+static const char *install(struct filter_program *p)
 {
     struct sock_fprog prog = { .len = p->n, .filter = p->op };
 
@@ -334,7 +291,7 @@ static const int never[] = {
 
 /* ---- the two programs ------------------------------------------------------------------------------------------- */
 
-static struct sandbox enter(const struct allowed *list, int n, struct program *p)
+static struct sandbox enter(const struct allowed *list, int n, struct filter_program *p)
 {
     struct sandbox s = { 0 };
     const char    *files, *calls = "no new rights can be ruled out", *both;
@@ -360,13 +317,13 @@ struct sandbox sandbox_trainer(const char *store_dir, const char *models_dir)
         { models_dir, READ | WRITE },
         { "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE }, /* SQLite */
     };
-    struct program p = { .n = 0 };
+    struct filter_program p = { .n = 0 };
 
     begin(&p);
     deny_bits(&p, SYS_mmap, 2, PROT_EXEC);
     deny_bits(&p, SYS_mprotect, 2, PROT_EXEC);
-    each(&p, training, sizeof training / sizeof *training, SECCOMP_RET_ALLOW);
-    end_with(&p, DENY);
+    filter_each(&p, training, sizeof training / sizeof *training, SECCOMP_RET_ALLOW);
+    filter_op(&p, FILTER_RETURN, DENY, 0, 0);
     return enter(list, sizeof list / sizeof *list, &p);
 }
 
@@ -385,16 +342,16 @@ struct sandbox sandbox_daemon(const char *run_dir, const char *store_dir, const 
     };
     static const int local[] = { AF_UNIX },
                      net[]   = { AF_UNIX, AF_INET, AF_NETLINK }; /* NETLINK: libzmq looks at the interfaces */
-    struct program p         = { .n = 0 };
+    struct filter_program p         = { .n = 0 };
 
     begin(&p);
-    each(&p, never, sizeof never / sizeof *never, DENY);
+    filter_each(&p, never, sizeof never / sizeof *never, DENY);
     deny_bits(&p, SYS_mmap, 2, PROT_WRITE | PROT_EXEC);
     deny_bits(&p, SYS_mprotect, 2, PROT_WRITE | PROT_EXEC);
     if (network)
-        sockets(&p, net, sizeof net / sizeof *net);
+        filter_where(&p, SYS_socket, 0, net, sizeof net / sizeof *net, DENY);
     else
-        sockets(&p, local, sizeof local / sizeof *local);
-    end_with(&p, SECCOMP_RET_ALLOW);
+        filter_where(&p, SYS_socket, 0, local, sizeof local / sizeof *local, DENY);
+    filter_op(&p, FILTER_RETURN, SECCOMP_RET_ALLOW, 0, 0);
     return enter(list, sizeof list / sizeof *list, &p);
 }
