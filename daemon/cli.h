@@ -44,6 +44,10 @@ void place_daemons(struct daemons *d);
  * what is wrong. */
 int place_find(const struct place_flags *p, char *dir, size_t n);
 
+/* Of the flags alone, one of which is given; with `ended` a directory will do whose daemon has ended.  `why` says what is
+ * wrong; 0, or the exit code. */
+int place_named(const struct place_flags *p, bool ended, char *dir, size_t n, char *why, size_t size);
+
 /* Its status; 0 and the document (the caller's), or the exit code after saying what is wrong. */
 int place_status(const struct place_flags *p, char *dir, size_t n, json_t **status);
 

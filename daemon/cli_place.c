@@ -53,35 +53,44 @@ static int the_only_one(char *dir, size_t n)
     return rc;
 }
 
-int place_find(const struct place_flags *p, char *dir, size_t n)
+int place_named(const struct place_flags *p, bool ended, char *dir, size_t n, char *why, size_t size)
 {
-    char        why[600];
-    const char *from_config = NULL, *robot = p->robot;
-
-    if (!p->run_dir && !p->config && !p->robot)
-        return the_only_one(dir, n);
-
-    struct robot_config *c = NULL;
+    const char          *from_config = NULL, *robot = p->robot;
+    struct robot_config *c           = NULL;
 
     if (!p->run_dir && p->config) {
         c = malloc(sizeof *c);
-        if (!c)
+        if (!c) {
+            snprintf(why, size, "no memory");
             return EXIT_OSERR;
-        if (config_load(p->config, c, why, sizeof why) != 0) {
-            fprintf(stderr, "limber: %s\n", why);
+        }
+        if (config_load(p->config, c, why, size) != 0) {
             free(c);
             return EXIT_CONFIG;
         }
         from_config = c->paths.run;
         robot       = c->robot;
     }
-    int rc = run_dir_lookup(p->run_dir, from_config, robot, dir, n, why, sizeof why);
+    int rc = run_dir_lookup(p->run_dir, from_config, robot, dir, n, why, size);
 
+    if (rc != 0 && ended)
+        rc = run_dir_planned(p->run_dir, from_config, robot, dir, n, why, size);
     free(c);
-    if (rc == 0)
-        return EXIT_OK;
-    fprintf(stderr, "limber: %s; is limberd running?\n", why);
-    return EXIT_UNAVAILABLE;
+    return rc == 0 ? EXIT_OK : EXIT_UNAVAILABLE;
+}
+
+int place_find(const struct place_flags *p, char *dir, size_t n)
+{
+    char why[600];
+
+    if (!p->run_dir && !p->config && !p->robot)
+        return the_only_one(dir, n);
+
+    int rc = place_named(p, false, dir, n, why, sizeof why);
+
+    if (rc != EXIT_OK)
+        fprintf(stderr, "limber: %s%s\n", why, rc == EXIT_UNAVAILABLE ? "; is limberd running?" : "");
+    return rc;
 }
 
 int place_trouble(enum http_result r, const struct http_answer *a)

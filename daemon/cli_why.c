@@ -65,37 +65,24 @@ static int place_without_flags(char *dir, size_t n)
 /* Like place_find, but a directory will do whose daemon has ended. */
 static int find(const struct place_flags *p, char *dir, size_t n)
 {
-    struct robot_config *c = NULL;
-    char                 why[600], path[PATH_MAX];
-    struct stat          st;
-    int                  rc = EXIT_OK;
+    char        why[600], path[PATH_MAX];
+    struct stat st;
 
     if (!p->run_dir && !p->config && !p->robot)
         return place_without_flags(dir, n);
-    if (!p->run_dir && p->config) {
-        c = malloc(sizeof *c);
-        if (!c)
-            return EXIT_OSERR;
-        if (config_load(p->config, c, why, sizeof why) != 0) {
-            fprintf(stderr, "limber: %s\n", why);
-            free(c);
-            return EXIT_CONFIG;
-        }
-    }
-    const char *from_config = c ? c->paths.run : NULL, *robot = c ? c->robot : p->robot;
 
-    if (run_dir_lookup(p->run_dir, from_config, robot, dir, n, why, sizeof why) != 0 &&
-        run_dir_planned(p->run_dir, from_config, robot, dir, n, why, sizeof why) != 0) {
+    int rc = place_named(p, true, dir, n, why, sizeof why);
+
+    if (rc != EXIT_OK) {
         fprintf(stderr, "limber: %s\n", why);
-        rc = EXIT_UNAVAILABLE;
+        return rc;
     }
-    free(c);
     snprintf(path, sizeof path, "%s/stops", dir);
-    if (rc == EXIT_OK && stat(path, &st) != 0) {
+    if (stat(path, &st) != 0) {
         fprintf(stderr, "limber: %s: %s; no limberd has run there\n", path, strerror(errno));
-        rc = EXIT_UNAVAILABLE;
+        return EXIT_UNAVAILABLE;
     }
-    return rc;
+    return EXIT_OK;
 }
 
 static void when(const json_t *r, char *out, size_t n)
