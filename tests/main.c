@@ -3,6 +3,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,20 @@ int test_rounds(int usual, int soak)
     if (getenv("LIMBER_SOAK"))
         return soak;
     return getenv("LIMBER_QUICK") ? (usual + 9) / 10 : usual;
+}
+
+int test_command(const char *command, char *out, size_t size)
+{
+    FILE *p = popen(command, "re");
+
+    if (!p)
+        abort();
+    size_t n = fread(out, 1, size - 1, p);
+    out[n]   = 0;
+    while (fgetc(p) != EOF)
+        ;
+    int rc = pclose(p);
+    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
 }
 
 bool test_contains(const char *text, const char *part)

@@ -60,4 +60,7 @@ int test_rounds(int usual, int soak);
 
 bool test_contains(const char *text, const char *part);
 
+/* Runs a shell command; its exit code, -1 where a signal ended it.  What it said stands in `out`, as far as there is room. */
+int test_command(const char *command, char *out, size_t size);
+
 #endif

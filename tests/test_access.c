@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/fixture.h"
@@ -21,15 +20,7 @@ static int shell(const char *format, const char *a, const char *b, const char *c
     char command[2048];
 
     snprintf(command, sizeof command, format, a, b, c);
-    FILE *p = popen(command, "re");
-    if (!p)
-        abort();
-    size_t n  = fread(output, 1, sizeof output - 1, p);
-    output[n] = 0;
-    while (fgetc(p) != EOF)
-        ;
-    int rc = pclose(p);
-    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+    return test_command(command, output, sizeof output);
 }
 
 /* curl's exit code as another user (setpriv's flags); the answer is in output. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -225,13 +224,7 @@ static int limber(const char *arguments)
     char command[2000];
 
     snprintf(command, sizeof command, "cd %s && %s/limber key %s 2>&1", test_dir(), test_build_dir(), arguments);
-    FILE *p = popen(command, "re");
-    if (!p)
-        abort();
-    size_t n  = fread(output, 1, sizeof output - 1, p);
-    output[n] = 0;
-    int rc    = pclose(p);
-    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+    return test_command(command, output, sizeof output);
 }
 
 TEST(three_commands_make_keys_for_both_sides_and_list_the_robot)

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "tests/test.h"
 
@@ -14,13 +13,7 @@ static int layers(const char *tree)
     char command[2048];
 
     snprintf(command, sizeof command, "%s/../tests/layers.sh %s 2>&1", test_build_dir(), tree);
-    FILE *p = popen(command, "re");
-    if (!p)
-        abort();
-    size_t n  = fread(output, 1, sizeof output - 1, p);
-    output[n] = 0;
-    int rc    = pclose(p);
-    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+    return test_command(command, output, sizeof output);
 }
 
 static void plant(const char *dir, const char *file, const char *include)

@@ -1,7 +1,6 @@
 /* test_rt_symbols.c - what the real-time threads' objects are linked to (tests/rt_symbols.sh, rt_symbols.txt). */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "daemon/rt/sanitized.h"
 #include "tests/test.h"
@@ -11,14 +10,7 @@ static char output[8192];
 /* Exit code of the command; what it said is in `output`. */
 static int run(const char *command)
 {
-    FILE *p = popen(command, "re");
-
-    if (!p)
-        abort();
-    size_t n  = fread(output, 1, sizeof output - 1, p);
-    output[n] = 0;
-    int rc    = pclose(p);
-    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+    return test_command(command, output, sizeof output);
 }
 
 TEST(real_time_objects_need_nothing_from_outside_that_is_not_on_the_list)

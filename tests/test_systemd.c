@@ -2,7 +2,6 @@
  * a copy is judged whose ExecStart= names a program that exists: verify checks that too. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/test.h"
@@ -11,16 +10,7 @@ static char output[32768];
 
 static int run(const char *command)
 {
-    FILE *p = popen(command, "re");
-
-    if (!p)
-        abort();
-    size_t n  = fread(output, 1, sizeof output - 1, p);
-    output[n] = 0;
-    while (fgetc(p) != EOF)
-        ;
-    int rc = pclose(p);
-    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+    return test_command(command, output, sizeof output);
 }
 
 /* The unit with lines that match `drop` left out and `add` at the end of [Service]. */
