@@ -4,7 +4,7 @@
 # and the model file's checks.
 set -u
 B=$1
-core="daemon/filter.c daemon/mode.c daemon/core.c daemon/core_state.c daemon/core_plan.c daemon/core_trial.c firmware-bridge/receiver.c transport/codec.c models/model_file.c"
+core="daemon/filter.c daemon/mode.c $(echo daemon/core.c daemon/core_*.c) firmware-bridge/receiver.c transport/codec.c models/model_file.c"
 tests="test_filter test_core test_dst test_mutants test_receiver test_codec test_fuzz test_model_file"
 rm -f "$B"/*.profraw
 LLVM_PROFILE_FILE="$B/%p.profraw" nice -n 5 "$B/tests/run" $tests | tail -1
