@@ -50,6 +50,9 @@ struct learn_facts {
 int learn_store(const char *store, const struct learn_goals *g, struct curve *c, struct learn_facts *f, char *why,
                 size_t why_size);
 
+/* Gate trips of every planned and finished trial, NULL in JSON where the store does not say. */
+json_t *learn_trips(const char *store);
+
 /* --- the bench --------------------------------------------------------------------------------------------------- */
 
 struct learn_seed {

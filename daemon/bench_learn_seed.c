@@ -320,6 +320,7 @@ static json_t *make_report(const struct learn *l, const struct learn_seed *s, co
 {
     const json_t *st = s->session->status;
     json_t       *r  = curve_json(l, s);
+    char          store[PATH_SIZE + 32];
 
     json_object_set_new(r, "ticks", json_integer(js_int(st, "control.ticks")));
     json_object_set_new(r, "misses", json_integer(js_int(st, "control.misses")));
@@ -335,6 +336,7 @@ static json_t *make_report(const struct learn *l, const struct learn_seed *s, co
     json_object_set_new(r, "models", models_json(st, f));
     json_object_set_new(r, "aborted_trials", json_integer(f->aborted));
     json_object_set_new(r, "missing_steps", json_integer(f->missing));
+    json_object_set_new(r, "gate_trips", learn_trips(in_dir(s, "experience.db", store)));
     add_posture(r, l, f);
     json_object_set_new(r, "resumed", json_boolean(s->resumed));
     json_object_set_new(r, "seconds", js_real(s->seconds));
@@ -403,6 +405,23 @@ static void print_rows(FILE *f, const char *name, const json_t *values)
     fprintf(f, "\n");
 }
 
+static void print_trips(FILE *f, const json_t *trips)
+{
+    long all = 0;
+
+    if (!json_is_array(trips))
+        return;
+    fprintf(f, "  gate trips:");
+    for (size_t i = 0; i < json_array_size(trips); i++) {
+        long n = js_int(json_array_get(trips, i), "");
+
+        if (n > 0)
+            fprintf(f, "%s %ld in trial %zu", all ? "," : "", n, i + 1);
+        all += n > 0 ? n : 0;
+    }
+    fprintf(f, "%s\n", all ? "" : " none");
+}
+
 void seed_print(const struct learn *l, const struct learn_seed *s)
 {
     const json_t *r = s->report;
@@ -425,6 +444,7 @@ void seed_print(const struct learn *l, const struct learn_seed *s)
     }
     if (l->goals.levels)
         fprintf(f, "\n");
+    print_trips(f, js_at(r, "gate_trips"));
     if (js_at(r, "posture"))
         fprintf(f, "  posture: %s; beyond the limit in %.0f %% of the steps of the last trials\n",
                 js_str(r, "posture.verdict", ""), 100 * js_num(r, "posture.beyond"));

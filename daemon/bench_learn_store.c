@@ -112,3 +112,25 @@ int learn_store(const char *store, const struct learn_goals *g, struct curve *c,
     sqlite3_close(db);
     return 0;
 }
+
+json_t *learn_trips(const char *store)
+{
+    sqlite3      *db    = NULL;
+    sqlite3_stmt *rows  = NULL;
+    json_t       *trips = json_array();
+
+    if (sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(db,
+                           "SELECT gate_trips FROM trials WHERE kind = 'planned' AND status = 'finished' ORDER BY id",
+                           -1, &rows, NULL) != SQLITE_OK) {
+        json_decref(trips);
+        trips = json_null();
+    }
+    while (rows && sqlite3_step(rows) == SQLITE_ROW)
+        json_array_append_new(trips, sqlite3_column_type(rows, 0) == SQLITE_NULL
+                                         ? json_null()
+                                         : json_integer(sqlite3_column_int(rows, 0)));
+    sqlite3_finalize(rows);
+    sqlite3_close(db);
+    return trips;
+}

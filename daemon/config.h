@@ -138,6 +138,7 @@ struct robot_config {
         struct gate_config residual;        /* one-step prediction error in units of target std         */
         struct gate_config position;        /* margin beyond a position limit, fraction of its range    */
         struct gate_config drift;           /* CUSUM of prediction errors, in units of the usual one   */
+        struct gate_config interventions;   /* ticks a second in which the filter changes a plan's effort */
         struct gate_config recoverable;     /* joints can brake where the plan leads; no threshold      */
         struct gate_config baseline;        /* ticks of effort_rate from the plan's effort to the baseline's */
         int                min_transitions; /* spread and residual only count until then              */

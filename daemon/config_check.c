@@ -108,6 +108,7 @@ static const struct number_rule rules[] = {
     { "gates.position",                "shares of the position range",   0,          1 },
     { "gates.drift",                   "usual errors",                 0.1,       1000 },
     { "gates.baseline",                "control ticks",                  0,       1000 },
+    { "gates.interventions",           "control ticks a second",         0,      10000 },
     { "gates.min_transitions",         "transitions",                    1,        1e6 },
     { "gates.promote_s",               "s",                            0.1,        600 },
     { "timeouts.state_stale_s",        "s",                           1e-3,          1 },

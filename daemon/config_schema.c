@@ -200,6 +200,7 @@ static const cyaml_schema_field_t gates_fields[] = {
     CYAML_FIELD_IGNORE("drift", MAY),
     CYAML_FIELD_IGNORE("recoverable", MAY),
     CYAML_FIELD_IGNORE("baseline", MAY),
+    CYAML_FIELD_IGNORE("interventions", MAY),
     INT(MAY, gates, min_transitions),
     FLOAT(MAY, gates, promote_s),
     CYAML_FIELD_END,

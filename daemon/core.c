@@ -545,6 +545,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     }
     for (int k = 0; k < FILTER_STAGES; k++)
         c->count_filter[k] += filter >> k & 1;
+    core_gates_filtered(c, filter != 0);
     memcpy(c->sent, effort, sizeof c->sent);
     filter_sent(&c->limits, &c->window, c->sent);
     command_write(c, mode, effort, out);    /* torque out                */

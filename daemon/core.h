@@ -11,6 +11,7 @@
 #define DAEMON_CORE_H
 
 #include "daemon/config.h"
+#include "daemon/core_scores.h"
 #include "daemon/filter.h"
 #include "daemon/mode.h"
 #include "models/store.h"
@@ -102,9 +103,10 @@ enum gate {
     GATE_SPREAD,    /* ensemble agrees: spread below the threshold, target std       */
     GATE_RESIDUAL,  /* last prediction was right: error below the threshold, target std */
     GATE_POSITION,  /* joints inside their limits                                    */
-    GATE_DRIFT,     /* predictions as good as they were: CUSUM below the threshold, usual errors */
+    GATE_DRIFT,     /* no more often surprised than usual: CUSUM below the threshold, usual errors */
     GATE_RECOVERABLE, /* where the plan leads, every joint can still brake before its limit */
     GATE_BASELINE,  /* the baseline's effort is a number, and near enough to change over to, ticks */
+    GATE_INTERVENTIONS, /* the filter seldom has to change what the plan wants, ticks per second */
     GATE_COUNT,
 };
 const char *gate_name(enum gate g);
@@ -232,15 +234,6 @@ struct core_gate {
     uint64_t trips;
 };
 
-/* Scores of a gate that calibrates itself, trial by trial: how many, the worst and their sum; newest last. */
-enum { SCORE_TRIALS = 32, SCORES_CALIBRATED = 999 };
-struct score_log {
-    int    n[SCORE_TRIALS];
-    double worst[SCORE_TRIALS], sum[SCORE_TRIALS];
-    int    live_n;            /* of the trial under way: judged by those before it only */
-    double live_worst, live_sum;
-};
-
 /* What a joint's sensor said in a row without a change. */
 struct stuck_watch {
     int    position, velocity;  /* good states with the same position, the same velocity != 0 */
@@ -305,14 +298,17 @@ struct core {
     double   action_effort[MAX_JOINTS]; /* wanted over this planner step                          */
     uint64_t predicted_id;              /* step_id at whose boundary x should be `predicted`; 0: none */
     float    predicted[MAX_OBS];        /* x at the coming boundary                               */
-    float    predicted_std[MAX_OBS];    /* target std of the model that said so                   */
+    float    predicted_std[MAX_OBS];    /* how sure the model that said so was of it              */
+    float    target_std[MAX_OBS];       /* ... and its yardstick for errors                       */
 
     /* gates */
     struct core_gate gate[GATE_COUNT];
     double   good_s, need_s;            /* gates good for so long; needed for promotion           */
     double   calm_s;                    /* good since the last trip, or since need_s was halved   */
-    struct score_log spread_log, residual_log;
-    double   drift;                     /* CUSUM of prediction errors, in units of the usual one  */
+    struct score_log spread_log, residual_log; /* as the gates'                                    */
+    struct score_log surprise_log;      /* prediction errors in predicted_std                     */
+    double   drift;                     /* CUSUM of these, in units of the usual one              */
+    double   interventions;             /* ticks a second in which the filter changed a plan's effort: mean over about one s */
     uint64_t model_trip_ns, tripped_model; /* the last trip that speaks against a model           */
     uint64_t unfit_model;               /* told the main thread already                           */
     int      trial_trips;

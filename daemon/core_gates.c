@@ -1,11 +1,4 @@
-/* core_gates.c - the gates that decide whether a plan may move the robot: judged at every planner step, tripped, calibrated.
- *
- * Calibration is split conformal prediction (Vovk et al. 2005): where scores of good operation are exchangeable, the next
- * one exceeds the ceil(0.999 (n + 1))-th smallest of n with a probability of at most 0.1 %.  With n = 999 that is the
- * largest, so it is the largest of the newest finished trials that have 999 together.  One false trip in a thousand would be
- * one in 40 s at 25 Hz, and two in a minute cost the model its place: the threshold is half as much again.  The trial under
- * way is judged by those before it, whose states no model in force was trained on when it met them; what trips enters as
- * the threshold, so that a fault cannot make itself the rule at once. */
+/* core_gates.c - the gates that decide whether a plan may move the robot: judged at every planner step, tripped, calibrated. */
 #include <math.h>
 #include <string.h>
 
@@ -16,95 +9,35 @@ enum {
     TRIPS_FAULT    = 5,
     TRIPS_WINDOW_S = 10,
     NEED_MAX_S     = 10,
-    CALM_S         = 10,  /* good for so long: a trip counts half as much */
-    UNFIT_S        = 60,  /* a second trip against the same model within this: it should go */
-    SHADOW_PLANS   = 50,  /* planner steps, design: shadow run */
-    DRIFT_SCORES   = 100, /* prediction errors that say what is usual */
-    SCORES_LUMP    = 32,  /* shorter trials are taken together */
+    CALM_S         = 10, /* good for so long: a trip counts half as much */
+    UNFIT_S        = 60, /* a second trip against the same model within this: it should go */
+    SHADOW_PLANS   = 50, /* planner steps, design: shadow run */
 };
 
-static const double DRIFT_SLACK    = 2;   /* an error of twice the usual is not drift yet ... */
-static const double DRIFT_ERROR    = 4;   /* ... and one of many times the usual is for the gate residual */
-static const double SCORE_SLACK    = 1.5; /* threshold, in quantiles */
-static const double RECOVERABLE_SD = 3;   /* of the nets' disagreement, added to where the plan leads */
+static const double RECOVERABLE_SD = 3; /* of how sure the nets are, added to where the plan leads */
 
 const char *gate_name(enum gate g)
 {
     static const char *const name[GATE_COUNT] = { "model",    "plan_age", "plan_finite", "shadow",      "spread",
-                                                  "residual", "position", "drift",       "recoverable", "baseline" };
+                                                  "residual", "position", "drift",       "recoverable", "baseline",
+                                                  "interventions" };
     return name[g];
 }
 
 const char *gate_unit(enum gate g)
 {
     static const char *const unit[GATE_COUNT] = {
-        "",       "planner steps", "", "plans", "target std", "target std", "share of range", "usual errors",
-        "joints", "control ticks"
+        "",       "planner steps", "",          "plans", "target std", "target std", "share of range", "usual errors",
+        "joints", "control ticks", "per second"
     };
     return unit[g];
-}
-
-/* ---- calibration ---- */
-
-static void score(struct score_log *log, double value)
-{
-    double most = SCORE_SLACK * core_gates_quantile(log);
-
-    value = value <= most ? value : most;
-    log->live_sum += value;
-    log->live_worst = value > log->live_worst ? value : log->live_worst;
-    log->live_n++;
-}
-
-static void scores_close(struct score_log *log)
-{
-    const int last = SCORE_TRIALS - 1;
-
-    if (!log->live_n)
-        return;
-    if (log->n[last] >= SCORES_LUMP) {
-        memmove(log->n, log->n + 1, sizeof log->n - sizeof log->n[0]);
-        memmove(log->worst, log->worst + 1, sizeof log->worst - sizeof log->worst[0]);
-        memmove(log->sum, log->sum + 1, sizeof log->sum - sizeof log->sum[0]);
-        log->n[last]     = 0;
-        log->worst[last] = log->sum[last] = 0;
-    }
-    log->n[last] += log->live_n;
-    log->sum[last] += log->live_sum;
-    log->worst[last] = log->live_worst > log->worst[last] ? log->live_worst : log->worst[last];
-    log->live_n      = 0;
-    log->live_sum = log->live_worst = 0;
-}
-
-double core_gates_quantile(const struct score_log *log)
-{
-    double worst = 0;
-    int    n     = 0;
-
-    for (int i = SCORE_TRIALS - 1; i >= 0 && n < SCORES_CALIBRATED; i--) {
-        n += log->n[i];
-        worst = log->worst[i] > worst ? log->worst[i] : worst;
-    }
-    return n >= SCORES_CALIBRATED ? worst : (double)INFINITY;
-}
-
-/* Average of the newest scores, or 0 while there are too few. */
-static double usual(const struct score_log *log)
-{
-    double sum = 0;
-    int    n   = 0;
-
-    for (int i = SCORE_TRIALS - 1; i >= 0 && n < DRIFT_SCORES; i--) {
-        n += log->n[i];
-        sum += log->sum[i];
-    }
-    return n >= DRIFT_SCORES ? sum / n : 0;
 }
 
 void core_gates_trial(struct core *c)
 {
     scores_close(&c->spread_log);
     scores_close(&c->residual_log);
+    scores_close(&c->surprise_log);
     c->drift       = 0;
     c->trial_trips = 0;
 }
@@ -113,14 +46,16 @@ void core_gates_init(struct core *c)
 {
     const struct robot_config *cfg = c->config;
 
-    c->gate[GATE_PLAN_AGE].threshold = cfg->gates.plan_age.threshold;
-    c->gate[GATE_POSITION].threshold = cfg->gates.position.threshold;
-    c->gate[GATE_POSITION].off       = cfg->gates.position.off;
-    c->gate[GATE_DRIFT].threshold    = cfg->gates.drift.threshold;
-    c->gate[GATE_RECOVERABLE].off    = cfg->gates.recoverable.off;
-    c->gate[GATE_SPREAD].threshold   = cfg->gates.spread.threshold;
-    c->gate[GATE_RESIDUAL].threshold = cfg->gates.residual.threshold;
-    c->gate[GATE_BASELINE].threshold = cfg->gates.baseline.threshold;
+    c->gate[GATE_PLAN_AGE].threshold      = cfg->gates.plan_age.threshold;
+    c->gate[GATE_POSITION].threshold      = cfg->gates.position.threshold;
+    c->gate[GATE_POSITION].off            = cfg->gates.position.off;
+    c->gate[GATE_DRIFT].threshold         = cfg->gates.drift.threshold;
+    c->gate[GATE_RECOVERABLE].off         = cfg->gates.recoverable.off;
+    c->gate[GATE_SPREAD].threshold        = cfg->gates.spread.threshold;
+    c->gate[GATE_RESIDUAL].threshold      = cfg->gates.residual.threshold;
+    c->gate[GATE_BASELINE].threshold      = cfg->gates.baseline.threshold;
+    c->gate[GATE_INTERVENTIONS].threshold = cfg->gates.interventions.threshold;
+    c->gate[GATE_INTERVENTIONS].off       = cfg->gates.interventions.off;
     for (int j = 0; j < cfg->nj; j++)
         c->obs_position[j] = c->obs_velocity[j] = -1;
     for (int i = 0; i < cfg->nx; i++) {
@@ -142,28 +77,15 @@ static bool plan_fits(const struct core *c, const float *a)
 }
 
 /* Root mean square of (x - predicted) / std: how wrong the executed plan's prediction was. */
-static double residual(const struct core *c)
+static double prediction_error(const struct core *c, const float *std)
 {
     double sum = 0;
 
     for (int i = 0; i < c->config->nx; i++) {
-        double d = (double)(c->x[i] - c->predicted[i]) / (double)c->predicted_std[i];
+        double d = (double)(c->x[i] - c->predicted[i]) / (double)std[i];
         sum += d * d;
     }
     return sqrt(sum / c->config->nx);
-}
-
-/* One-sided cumulative sum (Page 1954) of the error in units of the usual one, beyond DRIFT_SLACK.  Does not move where
- * nothing is known to be usual; an error that is no number counts as the largest. */
-static void drift_on(struct core *c, double error)
-{
-    double most = usual(&c->residual_log);
-
-    if (!(most > 0))
-        return;
-    double ratio = error / most;
-    ratio        = ratio <= DRIFT_ERROR ? ratio : DRIFT_ERROR;
-    c->drift     = c->drift + ratio - DRIFT_SLACK > 0 ? c->drift + ratio - DRIFT_SLACK : 0;
 }
 
 static bool joint_recoverable(const struct core *c, int j, double q, double v, double slack_q, double slack_v)
@@ -175,7 +97,7 @@ static bool joint_recoverable(const struct core *c, int j, double q, double v, d
 }
 
 /* Joints that could not brake before their limits: now, or where the plan leads at the end of its step by the nets' mean
- * and by as much as they disagree.  What is not observed goes on as it is. */
+ * and by as much as they may be wrong.  What is not observed goes on as it is. */
 static int unrecoverable(const struct core *c, int index)
 {
     double step_s = core_planner_step_s(c);
@@ -185,14 +107,13 @@ static int unrecoverable(const struct core *c, int index)
         if (c->limits.brake[j] >= (double)INFINITY)
             continue;
         int    iq = index == 0 ? c->obs_position[j] : -1, iv = index == 0 ? c->obs_velocity[j] : -1;
-        double q = c->state.position[j], v = c->state.velocity[j],
-               sd     = index >= 0 ? RECOVERABLE_SD * c->plan.spread : 0;
+        double q = c->state.position[j], v = c->state.velocity[j];
         double next_v = iv >= 0 ? (double)c->plan.predicted[iv] : v;
         double next_q = iq >= 0 ? (double)c->plan.predicted[iq] : q + step_s * v;
 
         bad += !joint_recoverable(c, j, q, v, 0, 0) ||
-               !joint_recoverable(c, j, next_q, next_v, iq >= 0 ? sd * (double)c->plan.out_std[iq] : 0,
-                                  iv >= 0 ? sd * (double)c->plan.out_std[iv] : 0);
+               !joint_recoverable(c, j, next_q, next_v, iq >= 0 ? RECOVERABLE_SD * (double)c->plan.predicted_std[iq] : 0,
+                                  iv >= 0 ? RECOVERABLE_SD * (double)c->plan.predicted_std[iv] : 0);
     }
     return bad;
 }
@@ -240,7 +161,7 @@ static void shadow_watch(struct core *c, uint64_t model, int index, bool fits)
 static void calibrated_gate(struct core *c, enum gate g, const struct gate_config *cfg, const struct score_log *log,
                             double value)
 {
-    c->gate[g].threshold = cfg->calibrated ? SCORE_SLACK * core_gates_quantile(log) : cfg->threshold;
+    c->gate[g].threshold = cfg->calibrated ? scores_threshold(log) : cfg->threshold;
     c->gate[g].off =
         (cfg->off || c->transitions < (uint64_t)c->config->gates.min_transitions || !isfinite(c->gate[g].threshold)) &&
         isfinite(value);
@@ -257,18 +178,21 @@ static void model_gates(struct core *c, int index)
     const struct robot_config *cfg       = c->config;
     double                     spread    = index >= 0 ? c->plan.spread : 0;
     bool                       predicted = c->predicted_id == c->step_id;
-    double                     error     = predicted ? residual(c) : 0;
+    double                     error     = predicted ? prediction_error(c, c->target_std) : 0;
+    double                     surprise  = predicted ? prediction_error(c, c->predicted_std) : 0;
     bool                       driving   = c->mode == MODE_ADVANCED && c->trial_phase == TRIAL_RUNNING;
 
     calibrated_gate(c, GATE_SPREAD, &cfg->gates.spread, &c->spread_log, spread);
     calibrated_gate(c, GATE_RESIDUAL, &cfg->gates.residual, &c->residual_log, error);
     if (predicted)
-        drift_on(c, error);
+        c->drift = scores_drift(&c->surprise_log, c->drift, surprise);
     if (driving && index == 0 && isfinite(spread))
-        score(&c->spread_log, spread);
+        scores_add(&c->spread_log, spread);
     if (driving && predicted && isfinite(error))
-        score(&c->residual_log, error);
-    c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(usual(&c->residual_log) > 0);
+        scores_add(&c->residual_log, error);
+    if (driving && predicted && isfinite(surprise))
+        scores_add(&c->surprise_log, surprise);
+    c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(scores_usual(&c->surprise_log) > 0);
     gate_set(c, GATE_DRIFT, c->drift <= cfg->gates.drift.threshold, c->drift);
 }
 
@@ -290,9 +214,15 @@ void core_gates_judge(struct core *c, const struct core_input *in, int index, ui
     gate_set(c, GATE_RECOVERABLE, bad == 0, bad);
     c->gate[GATE_BASELINE].off = cfg->gates.baseline.off && isfinite(ticks);
     gate_set(c, GATE_BASELINE, ticks <= cfg->gates.baseline.threshold, ticks);
+    gate_set(c, GATE_INTERVENTIONS, c->interventions <= cfg->gates.interventions.threshold, c->interventions);
     *fault |= (index >= 0 && !fits ? FAULT_PLAN_BAD : 0) | (tripped(c, GATE_SPREAD) ? FAULT_UNCERTAIN : 0) |
               (tripped(c, GATE_RESIDUAL) ? FAULT_MISPREDICTED : 0) | (tripped(c, GATE_DRIFT) ? FAULT_DRIFT : 0) |
               (tripped(c, GATE_RECOVERABLE) ? FAULT_UNRECOVERABLE : 0);
+}
+
+void core_gates_filtered(struct core *c, bool changed)
+{
+    c->interventions = c->mode == MODE_ADVANCED ? c->interventions * (1 - c->tick_s) + changed : 0;
 }
 
 bool core_gates_ok(const struct core *c)

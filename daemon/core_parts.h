@@ -6,7 +6,8 @@
  *     core_trial.c    trials, exploration, transitions
  *     core_sensors.c  sensors that stand still
  *     core_plan.c     plan playback, requests to the planner
- *     core_gates.c    the gates: judged, tripped, calibrated */
+ *     core_gates.c    the gates: judged, tripped
+ *     core_scores.c   what they are calibrated by */
 #ifndef DAEMON_CORE_PARTS_H
 #define DAEMON_CORE_PARTS_H
 
@@ -62,8 +63,8 @@ void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault);
 /* A trial begins or is over: its scores are from now on what others are judged by. */
 void core_gates_trial(struct core *c);
 
-/* Largest of the newest scores that are enough for 99.9 %; infinite while there are fewer. */
-double core_gates_quantile(const struct score_log *log);
+/* Every tick: whether the filter had to change what was wanted. */
+void core_gates_filtered(struct core *c, bool changed);
 
 /* core.c */
 void core_baseline_effort(const struct core *c, double *tau);

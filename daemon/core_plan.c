@@ -92,7 +92,8 @@ uint32_t core_playback(struct core *c, const struct core_input *in, struct core_
         if (!core_explore_planned(c) && index == 0) {
             c->predicted_id = c->step_id + 1;
             memcpy(c->predicted, c->plan.predicted, sizeof c->predicted);
-            memcpy(c->predicted_std, c->plan.out_std, sizeof c->predicted_std);
+            memcpy(c->predicted_std, c->plan.predicted_std, sizeof c->predicted_std);
+            memcpy(c->target_std, c->plan.out_std, sizeof c->target_std);
         }
     }
     return fault;

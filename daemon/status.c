@@ -249,6 +249,7 @@ static const struct gate_config *gate_config_of(const struct daemon *d, enum gat
     case GATE_DRIFT: return &d->config.gates.drift;
     case GATE_RECOVERABLE: return &d->config.gates.recoverable;
     case GATE_BASELINE: return &d->config.gates.baseline;
+    case GATE_INTERVENTIONS: return &d->config.gates.interventions;
     default: return NULL;
     }
 }
@@ -257,7 +258,7 @@ static const struct gate_config *gate_config_of(const struct daemon *d, enum gat
 static const char *gate_waits(const struct daemon *d, enum gate g)
 {
     if (g == GATE_DRIFT)
-        return "counts only until a hundred prediction errors say what is usual";
+        return "counts only until 999 prediction errors say what is usual";
     return d->core.transitions < (uint64_t)d->config.gates.min_transitions ? "counts only until gates.min_transitions"
                                                                            : "counts only until 999 scores calibrate it";
 }

@@ -40,7 +40,7 @@ static const char TABLES[] =
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
     "CREATE TABLE trials (id INTEGER PRIMARY KEY, number INTEGER, attempt INTEGER, kind TEXT, status TEXT, reason TEXT,"
     " seed INTEGER, steps INTEGER, return REAL, reported_return REAL, model_first INTEGER, model_last INTEGER,"
-    " prequential_rmse REAL, started REAL, ended REAL, task TEXT);"
+    " prequential_rmse REAL, started REAL, ended REAL, task TEXT, gate_trips INTEGER);"
     "CREATE TABLE models (version INTEGER PRIMARY KEY, parent INTEGER, trial_id INTEGER, transitions INTEGER,"
     " steps INTEGER, train_s REAL, file TEXT, crc INTEGER, status TEXT, reason TEXT, nll REAL, nll_incumbent REAL,"
     " created REAL);"
@@ -53,12 +53,13 @@ static const char *const SQL[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [TRIAL_BEGIN] =
         "INSERT INTO trials (number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-        " model_first, model_last, started, ended, task, attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-        " ?12, ?13, ?14, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
+        " model_first, model_last, started, ended, task, gate_trips, attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+        "?9,"
+        " ?10, ?11, ?12, ?13, ?14, ?15, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
     [TRIAL_UPDATE] =
         "UPDATE trials SET number = ?1, kind = ?2, status = ?3, reason = ?4, seed = ?5, steps = ?6, return = ?7,"
         " reported_return = ?8, prequential_rmse = ?9, model_first = ?10, model_last = ?11, started = ?12, ended = ?13,"
-        " task = ?14 WHERE id = ?15",
+        " task = ?14, gate_trips = ?15 WHERE id = ?16",
     [MODEL]        = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
                      " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [MODEL_STATUS] = "UPDATE models SET status = ?2, reason = ?3 WHERE version = ?1",
@@ -66,7 +67,7 @@ static const char *const SQL[STATEMENTS] = {
     [RECOVER]      = "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
                      " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
     [TRIALS]       = "SELECT id, number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-                     " model_first, model_last, started, ended, task FROM trials ORDER BY id",
+                     " model_first, model_last, started, ended, task, gate_trips FROM trials ORDER BY id",
     [MODELS]       = "SELECT version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll,"
                      " nll_incumbent, created FROM models ORDER BY version",
     [COUNT]        = "SELECT count(*) FROM transitions",
@@ -277,19 +278,32 @@ static bool check_identity(struct store *s, const char *path, char *why, size_t 
     return good;
 }
 
-/* Stores of version 1 began without the trials' task: writers add the column, whoever only reads sees a view with it. */
-static bool add_task(struct store *s, bool read_only)
+/* Stores of version 1 began without some of the trials' columns: writers add them, whoever only reads sees a view with them. */
+static bool add_late_columns(struct store *s, bool read_only)
 {
-    static const char view[] = "CREATE TEMP VIEW trials AS SELECT *, NULL AS task FROM main.trials";
-    char              found[8];
+    static const char *const late[][2] = { { "task", "TEXT" }, { "gate_trips", "INTEGER" } };
+    sqlite3_str             *q         = sqlite3_str_new(s->db);
+    char                     found[8];
 
-    if (query_text(s->db, "SELECT count(*) FROM pragma_table_info('trials') WHERE name = 'task'", NULL, found,
-                   sizeof found) &&
-        strcmp(found, "0") != 0)
-        return true;
-    s->viewed = read_only;
-    return sqlite3_exec(s->db, read_only ? view : "ALTER TABLE trials ADD COLUMN task TEXT", NULL, NULL, NULL) ==
-           SQLITE_OK;
+    if (read_only)
+        sqlite3_str_appendall(q, "CREATE TEMP VIEW trials AS SELECT *");
+    for (size_t i = 0; i < sizeof late / sizeof late[0]; i++) {
+        if (query_text(s->db, "SELECT count(*) FROM pragma_table_info('trials') WHERE name = ?", late[i][0], found,
+                       sizeof found) &&
+            strcmp(found, "0") != 0)
+            continue;
+        s->viewed |= read_only;
+        sqlite3_str_appendf(q, read_only ? ", NULL AS %s" : "ALTER TABLE trials ADD COLUMN %s %s;", late[i][0],
+                            late[i][1]);
+    }
+    if (read_only)
+        sqlite3_str_appendall(q, " FROM main.trials");
+    char *sql  = sqlite3_str_finish(q);
+    bool  good = sql || !read_only; /* nothing to do */
+    if (sql && (!read_only || s->viewed))
+        good = sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+    sqlite3_free(sql);
+    return good;
 }
 
 static bool open_database(struct store *s, const char *path, bool read_only, char *why, size_t why_size)
@@ -319,7 +333,7 @@ static bool open_database(struct store *s, const char *path, bool read_only, cha
                  found);
         return false;
     }
-    if (add_task(s, read_only))
+    if (add_late_columns(s, read_only))
         return true;
     snprintf(why, why_size, "%s: cannot add the column of the trials' tasks: %s", path, sqlite3_errmsg(s->db));
     return false;
@@ -408,6 +422,10 @@ static void bind_trial(sqlite3_stmt *st, const struct trial_row *t)
     bind_real(st, 12, t->started);
     bind_real(st, 13, t->ended);
     bind_text(st, 14, t->task);
+    if (t->gate_trips >= 0)
+        sqlite3_bind_int(st, 15, t->gate_trips);
+    else
+        sqlite3_bind_null(st, 15);
 }
 
 int store_trial_begin(struct store *s, struct trial_row *t)
@@ -422,7 +440,7 @@ int store_trial_begin(struct store *s, struct trial_row *t)
 int store_trial_update(struct store *s, const struct trial_row *t)
 {
     bind_trial(s->st[TRIAL_UPDATE], t);
-    sqlite3_bind_int64(s->st[TRIAL_UPDATE], 15, t->id);
+    sqlite3_bind_int64(s->st[TRIAL_UPDATE], 16, t->id);
     if (run(s, TRIAL_UPDATE, "update a trial") != 0)
         return -1;
     if (sqlite3_changes(s->db) == 1)
@@ -531,7 +549,7 @@ struct trial_reader {
 static bool take_trial(struct store *s, sqlite3_stmt *st, void *reader)
 {
     struct trial_reader *r = reader;
-    struct trial_row     t = { .id = sqlite3_column_int64(st, 0), .gate_trips = -1 };
+    struct trial_row     t = { .id = sqlite3_column_int64(st, 0) };
 
     (void)s;
     t.number = (uint32_t)sqlite3_column_int64(st, 1);
@@ -548,6 +566,7 @@ static bool take_trial(struct store *s, sqlite3_stmt *st, void *reader)
     t.started          = real(st, 12);
     t.ended            = real(st, 13);
     text(st, 14, t.task, sizeof t.task);
+    t.gate_trips = sqlite3_column_type(st, 15) == SQLITE_NULL ? -1 : sqlite3_column_int(st, 15);
     return r->row(r->ctx, &t);
 }
 

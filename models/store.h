@@ -48,7 +48,7 @@ struct trial_row {
     uint64_t model_first, model_last;
     double   started, ended;  /* unix s                                      */
     char     task[NAME_SIZE]; /* name; empty in stores of before there was one */
-    int      gate_trips;      /* during it; not stored: -1 in what is read back */
+    int      gate_trips;      /* during it; -1 in stores of before they were kept */
 };
 
 struct model_row {

@@ -222,8 +222,8 @@ int gradient_evaluate(struct gradient *g, const struct rollout *r, int slot, int
     g->deadline_ns = deadline_ns;
 
     for (int first = 0; first < n; first += g->wave * tile) {
-        /* Also for what follows an iteration: one step by every member (rollout_predict). */
-        uint64_t reserve_ns = g->unit_ns * (uint64_t)g->dims.members / (uint64_t)g->horizon;
+        /* Also for what follows an iteration: steps by every member (rollout_predict). */
+        uint64_t reserve_ns = g->unit_ns * (uint64_t)(g->dims.members * ROLLOUT_PREDICT_STEPS) / (uint64_t)g->horizon;
 
         if (deadline_ns != UINT64_MAX && clock_now_ns() + g->unit_ns + reserve_ns >= deadline_ns)
             return first;

@@ -165,13 +165,17 @@ static void start_plan(struct planner *p, int slot, const struct plan_request *r
 /* The executed sequence and what is expected of it, from the state of the search. */
 static void fill_plan(struct planner *p, int slot, const struct plan_request *req)
 {
-    double       cost;
-    const float *a = search_plan(&p->search, &cost);
+    struct prediction expected = { 0 };
+    double            cost;
+    const float      *a = search_plan(&p->search, &cost);
 
     for (int h = 0; h < p->plan.horizon; h++)
         memcpy(p->plan.action[h], a + h * p->plan.na, (size_t)p->plan.na * sizeof *a);
     p->plan.cost = cost <= (double)ROLLOUT_WORST ? cost : (double)ROLLOUT_WORST;
-    rollout_predict(&p->rollout, slot, a, p->plan.predicted, &p->plan.spread);
+    rollout_predict(&p->rollout, slot, a, &expected);
+    p->plan.spread = expected.spread;
+    memcpy(p->plan.predicted, expected.mean, sizeof p->plan.predicted);
+    memcpy(p->plan.predicted_std, expected.std, sizeof p->plan.predicted_std);
     memcpy(p->plan.out_std, p->rollout.net[slot].out_std, sizeof p->plan.out_std);
     p->plan.finished_ns = req->deadline_ns == UINT64_MAX ? req->requested_ns : clock_now_ns();
 }

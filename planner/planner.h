@@ -114,6 +114,8 @@ struct plan {
                                     made of.  NaN never: a candidate's worst is 1e6, and 1e6 it is without any      */
     double   spread;             /* epistemic: std over members of the mean prediction of the first step, in out_std, mean over nx */
     float    predicted[MAX_OBS]; /* x at the end of the plan's first step, mean over members       */
+    float    predicted_std[MAX_OBS]; /* how sure they are of it: root of their mean variance plus the variance of their means,
+                                    at least a thousandth of out_std                               */
     float    out_std[MAX_OBS];   /* the model's target std, the yardstick for prediction errors    */
     uint64_t requested_ns, started_ns, finished_ns;
     float    action[MAX_HORIZON][MAX_ACT];

@@ -7,7 +7,12 @@
 
 #include "daemon/rt/check.h"
 
-enum { SEED_NOISE = 1, SEED_MEMBERS = 2 };
+enum {
+    SEED_NOISE   = 1,
+    SEED_MEMBERS = 2,
+};
+
+static const double LEAST_STD = 1e-3; /* of out_std: what a prediction may claim to be sure of */
 
 static int noise_size(const struct rollout *r)
 {
@@ -95,8 +100,10 @@ static struct lanes_job job_of(struct rollout *r, int slot, struct rollout_scrat
     };
 }
 
-/* The next state of one member by its mean, for one state and action (na); rows are all the same, one is read. */
-static void mean_step(struct rollout *r, int slot, int member, const float *x, const float *action, float *next)
+/* The next state of one member for one state and action (na), as far from its mean as noise z (nx; NULL: none) says and held
+ * in the first nrange ranges; rows are all the same, one is read. */
+static void one_step(struct rollout *r, int slot, int member, const float *x, const float *action, const float *z,
+                     int nrange, float *next)
 {
     struct rollout_scratch *s    = &r->scratch[0];
     uint8_t                 who  = (uint8_t)member;
@@ -107,6 +114,8 @@ static void mean_step(struct rollout *r, int slot, int member, const float *x, c
     job.rows    = 1;
     job.member  = &who;
     job.start   = x;
+    job.z       = z;
+    job.nrange  = nrange;
     job.ticks   = NULL;
     s->held     = -1;
     for (int i = 0; i < r->dims.na; i++)
@@ -162,7 +171,7 @@ void rollout_begin(struct rollout *r, int slot, const float *x, const float *pen
     rollout_prepare(r, seed);
     for (int m = 0; m < r->dims.members; m++) {
         if (pending)
-            mean_step(r, slot, m, x, pending, r->start + m * nx);
+            one_step(r, slot, m, x, pending, NULL, r->nrange, r->start + m * nx);
         else
             memcpy(r->start + m * nx, x, (size_t)nx * sizeof *x);
     }
@@ -305,10 +314,10 @@ static int evaluate(struct rollout *r, int n, const float *act, float *cost, uin
     for (int w = 0; w < r->workers; w++)
         r->scratch[w].held = -1;
 
-    /* After the last unit comes rollout_predict: one step by every member. */
+    /* After the last unit comes rollout_predict: steps by every member. */
     int      rest = n % tile == 0 ? 0 : r->sets > 1 ? members * rest_units(r) : r->per_tile;
     int      units = r->whole * r->per_tile + rest;
-    uint64_t reserve = r->unit_ns * (uint64_t)members / (uint64_t)r->horizon;
+    uint64_t reserve = r->unit_ns * (uint64_t)(members * ROLLOUT_PREDICT_STEPS) / (uint64_t)r->horizon;
     int      done    = team_run(r->team, evaluate_unit, r, units, deadline_ns, deadline_ns == UINT64_MAX ? 0 : reserve);
 
     if (deadline_ns != UINT64_MAX)
@@ -348,14 +357,29 @@ void rollout_ticks(struct rollout *r, uint64_t *ticks)
     }
 }
 
-void rollout_predict(struct rollout *r, int slot, const float *action, float *predicted, double *spread)
+/* What one member says of the first action: its mean where it is held in ranges, and its noise, to which no range applies. */
+static void member_predicts(struct rollout *r, int slot, int m, const float *action, float *mean, double *noise)
+{
+    static const float one[MAX_OBS] = { [0 ... MAX_OBS - 1] = 1 };
+    const float       *start        = r->start + m * r->dims.nx;
+    float              freely[MAX_OBS], above[MAX_OBS];
+
+    one_step(r, slot, m, start, action, NULL, r->nrange, mean);
+    if (r->nrange)
+        one_step(r, slot, m, start, action, NULL, 0, freely);
+    one_step(r, slot, m, start, action, one, 0, above);
+    for (int i = 0; i < r->dims.nx; i++)
+        noise[i] = (double)above[i] - (double)(r->nrange ? freely : mean)[i];
+}
+
+void rollout_predict(struct rollout *r, int slot, const float *action, struct prediction *p)
 {
     int    nx = r->dims.nx, members = r->dims.members;
-    double sum[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 }, first[MAX_OBS];
+    double sum[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 }, variance[MAX_OBS] = { 0 }, first[MAX_OBS], noise[MAX_OBS];
     float  next[MAX_OBS];
 
     for (int m = 0; m < members; m++) {
-        mean_step(r, slot, m, r->start + m * nx, action, next);
+        member_predicts(r, slot, m, action, next, noise);
         for (int i = 0; i < nx; i++) {
             if (m == 0)
                 first[i] = (double)next[i];
@@ -363,13 +387,16 @@ void rollout_predict(struct rollout *r, int slot, const float *action, float *pr
 
             sum[i] += d;
             square[i] += d * d;
+            variance[i] += noise[i] * noise[i];
         }
     }
-    *spread = 0;
+    p->spread = 0;
     for (int i = 0; i < nx; i++) {
-        double mean = sum[i] / members, var = square[i] / members - mean * mean;
+        double mean = sum[i] / members, var = square[i] / members - mean * mean,
+               out_std = (double)r->net[slot].out_std[i], std = sqrt((var < 0 ? 0 : var) + variance[i] / members);
 
-        predicted[i] = (float)(first[i] + mean);
-        *spread += (var < 0 ? 0 : sqrt(var)) / (double)r->net[slot].out_std[i] / nx;
+        p->mean[i] = (float)(first[i] + mean);
+        p->std[i]  = (float)(std < LEAST_STD * out_std ? LEAST_STD * out_std : std);
+        p->spread += (var < 0 ? 0 : sqrt(var)) / out_std / nx;
     }
 }

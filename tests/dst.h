@@ -51,7 +51,7 @@ struct dst_result {
     uint64_t fault[FAULT_COUNT]; /* ticks in which the core saw each                */
     uint64_t filter[FILTER_STAGES]; /* ticks in which each stage changed something  */
     uint64_t gate_trips, unfit;
-    uint64_t heavy, heavy_seen;  /* plans flown on a changed plant for 10 ticks or to a trip; trips */
+    uint64_t heavy, heavy_seen;  /* plans flown on a changed plant for 20 ticks or to a trip; trips */
     uint64_t silent_to_damp;  /* ticks from the last state to the last TORQUE command, where silent_from was set */
     uint64_t mode_ticks[MODE_COUNT];
     double   effort_max;

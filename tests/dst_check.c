@@ -52,6 +52,11 @@ static void watch_states(struct world *w)
     w->g_before = *s;
 }
 
+enum {
+    HEALTHY_TICKS = 2000, /* of flight, before it can be known what is usual */
+    NOTICED_TICKS = 20,   /* by when a changed plant is                      */
+};
+
 static bool bad_plan(const struct plan *p)
 {
     return !(fabsf(p->action[0][0]) <= 3.1f) || !isfinite(p->spread);
@@ -68,7 +73,8 @@ void check_input(struct world *w, const struct core_input *in)
         w->g_bad_plan = 0;
     memmove(w->g_late, w->g_late + 1, sizeof w->g_late - sizeof w->g_late[0]);
     w->g_late[99] = w->g_gap > 1;
-    if (w->plant.load > 1 && w->core.mode == MODE_ADVANCED)
+    w->g_healthy += w->plant.load <= 1 && w->core.mode == MODE_ADVANCED;
+    if (w->plant.load > 1 && w->core.mode == MODE_ADVANCED && w->g_healthy >= HEALTHY_TICKS)
         w->g_heavy_tick += good;
     else
         w->g_heavy_tick = 0;
@@ -166,7 +172,8 @@ void check_command(struct world *w, const struct core_input *in)
         w->g_armed = false;
     if (torque && w->o->silent_from && w->tick >= w->o->silent_from)
         w->r->silent_to_damp = w->tick - w->o->silent_from + 1;
-    if (w->g_heavy_tick == 10 || (w->g_heavy_tick > 0 && w->core.mode == MODE_BASELINE && w->g_heavy_tick < 10)) {
+    if (w->g_heavy_tick == NOTICED_TICKS ||
+        (w->g_heavy_tick > 0 && w->core.mode == MODE_BASELINE && w->g_heavy_tick < NOTICED_TICKS)) {
         w->r->heavy++;
         w->r->heavy_seen += w->core.mode == MODE_BASELINE;
     }

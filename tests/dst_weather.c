@@ -111,6 +111,7 @@ static void cheap_plan(const struct plan_request *req, const struct robot_config
         plan->predicted[i]     = (float)(p.q[i] + 0.02 * rng_normal(&r));
         plan->predicted[i + 2] = (float)(p.v[i] + 0.02 * rng_normal(&r));
         plan->out_std[i] = plan->out_std[i + 2] = 1;
+        plan->predicted_std[i] = plan->predicted_std[i + 2] = 0.02f;
     }
     plan->spread = 0.05 + 0.01 * fabs(rng_normal(&r));
 }

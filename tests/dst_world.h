@@ -67,6 +67,7 @@ struct world {
     uint64_t           g_plan_tick;    /* when the newest plan that came was asked for */
     uint64_t           g_command_tick; /* when a valid, new command last reached the motors */
     uint64_t           g_command_seq;
+    uint64_t           g_healthy;    /* ticks flown on the plant that was learned */
     uint64_t           g_heavy_tick; /* good states since the plant changed while a plan drove */
     uint64_t           g_unfit;      /* model that may not fly, 0: none   */
     uint64_t           g_counts;     /* sum of all counters before        */

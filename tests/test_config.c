@@ -78,8 +78,9 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.trainer.learning_rate_final == 1 && c.trainer.max_steps == 0 && c.trainer.input_noise == 0);
     EXPECT(c.trainer.recent == 0 && c.trainer.recent_trials == 1 && c.trainer.unroll == 1);
     EXPECT(c.trainer.reward_weight == 0 && c.trainer.spectral_norm == 0);
-    EXPECT(c.gates.spread.off && c.gates.plan_age.threshold == 2 && !c.gates.position.off);
-    EXPECT_STR(c.gates.residual.off_reason, "judged per trial");
+    EXPECT(c.gates.spread.calibrated && !c.gates.spread.off && c.gates.plan_age.threshold == 2 && !c.gates.position.off);
+    EXPECT(c.gates.residual.calibrated && c.gates.drift.threshold == 5 && c.gates.interventions.threshold == 1);
+    EXPECT_STR(c.gates.recoverable.off_reason, "the rail ends softly, and the swing-up needs all of it");
     EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
     EXPECT(c.trials.count == 15 && c.trials.steps == 200 && c.trials.next == NEXT_AUTO && c.trials.seed == 1);
     EXPECT(c.trials.random == 1 && c.aggregate);
@@ -161,11 +162,11 @@ static int load_planner(const char *section)
 
 TEST(stages_and_gates_that_nobody_gave_numbers_for_are_off_and_say_why)
 {
-    EXPECT(config_load(source("robots/cartpole/robot.yaml"), &c, why, sizeof why) == 0);
+    EXPECT(config_load(source("robots/cartpole/robot-500hz.yaml"), &c, why, sizeof why) == 0);
     EXPECT(c.filter.envelope.off && c.filter.window.off && c.filter.power.off && c.gates.recoverable.off);
     EXPECT_STR(c.filter.window.off_reason, "joints[].effort_growth is not given");
     EXPECT_STR(c.gates.recoverable.off_reason, "joints[].brake is not given");
-    EXPECT(c.gates.drift.off && c.gates.baseline.off);
+    EXPECT(c.gates.drift.off && c.gates.baseline.off && c.gates.interventions.off);
     EXPECT_STR(c.gates.drift.off_reason, "gates.drift is not given");
     EXPECT(c.joint[0].effort_rate_down == c.joint[0].effort_rate);
 }
@@ -549,8 +550,8 @@ static const struct edit robots[] = {
     { "effort: 300",           "baseline_position: 0\n    effort: 300", "    baseline_position", "joints[0].baseline_position: value \"0\":", "only with baseline: {kind: posture}" },
     { "gates:",                "filter: {window: {off: \"\"}}\ngates:", "filter:", "filter.window.off: value \"\":", "expected the reason" },
     { "gates:",                "filter: {power: 5}\ngates:", "filter:", "filter.power: value \"5\":", "its limits are joints[].power" },
-    { "gates:",                "gates:\n  drift: auto", "  drift", "gates.drift: value \"auto\":", "a number" },
-    { "gates:",                "gates:\n  recoverable: 3", "  recoverable", "gates.recoverable: value \"3\":", "its limits are joints[].brake" },
+    { "drift: 5 ",             "drift: auto ",           "  drift", "gates.drift: value \"auto\":", "a number" },
+    { "recoverable: {off: \"the rail ends softly, and the swing-up needs all of it\"}", "recoverable: 3", "  recoverable", "gates.recoverable: value \"3\":", "its limits are joints[].brake" },
     { "exploration: {kind: uniform, amplitude: 1.0, smoothness: 0}\n\ntrials:", "trials:\n  random: 2", "  random: 2", "trials.random: value \"2\":", "only with exploration" },
     { "next: auto",            "next: operator\n  random: 2", "  random: 2", "trials.random: value \"2\":", "only with trials.next: auto" },
     { "count: 15",             "random: 0",              NULL, "trials.random: value \"0\":", "from 1 to 1000" },
@@ -599,10 +600,10 @@ static const struct edit robots[] = {
     { "recipe: steps",         "spectral_norm: 0",       NULL, "trainer.spectral_norm: value \"0\":", "from 0.1" },
     { "recipe: steps",         "train_members: 17",      NULL, "trainer.train_members: value \"17\":", "to 16" },
     { "plan_age: 2 ",          "plan_age: {off: \"no\"} ", NULL, "gates.plan_age.off: value \"no\":", "can never be off" },
-    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {off: \" \"}", NULL, "gates.residual.off: value \" \":", "expected the reason" },
-    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {off: true}", NULL, "gates.residual.off: value \"true\":", "expected the reason" },
-    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: off", NULL, "gates.residual: value \"off\":", "expected a number" },
-    { "residual: {off: \"simulated robot; prediction errors are judged per trial\"}", "residual: {of: \"x\"}", NULL, "gates.residual:", "a threshold or {off: \"reason\"}" },
+    { "residual: auto", "residual: {off: \" \"}", NULL, "gates.residual.off: value \" \":", "expected the reason" },
+    { "residual: auto", "residual: {off: true}", NULL, "gates.residual.off: value \"true\":", "expected the reason" },
+    { "residual: auto", "residual: off", NULL, "gates.residual: value \"off\":", "expected a number" },
+    { "residual: auto", "residual: {of: \"x\"}", NULL, "gates.residual:", "a threshold or {off: \"reason\"}" },
     { "control: 1",            "control: 1000",          NULL, "cores.control: value \"1000\":", "as this machine has " },
     { "control: 1",            "control: -2",            NULL, "cores.control: value \"-2\":", "-1: any" },
     { "planner: 1}",           "planner: []}",           NULL, "cores.planner: value \"\":", "1 to 16 cores, got 0" },

@@ -89,7 +89,7 @@ TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_ten_thousand_plans)
     EXPECT(r.fault[4] + r.fault[15] + r.fault[11] == 0);
 }
 
-TEST(a_changed_plant_is_noticed_within_ten_ticks)
+TEST(a_changed_plant_is_noticed_within_twenty_ticks)
 {
     struct dst_result r;
     uint64_t          heavy = 0;

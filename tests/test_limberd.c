@@ -708,7 +708,7 @@ TEST(a_model_whose_plans_trip_gates_again_and_again_is_rolled_back_and_trips_are
 {
     static const char *const edits[] = { "steps: 200", "steps: 60", "count: 15", "count: 6", "recipe: steps",
                                          "recipe: steps\n  epochs: 5\n  min_steps: 100",
-                                         "residual: {off: \"simulated robot; prediction errors are judged per trial\"}",
+                                         "residual: auto",
                                          "residual: 0.000001\n  min_transitions: 1\n  promote_s: 0.1", NULL };
     struct fixture           f;
 

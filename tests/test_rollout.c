@@ -739,8 +739,15 @@ TEST(with_delay_every_net_starts_from_its_own_prediction_under_the_pending_actio
         EXPECT_NEAR(plan.cost, kit_truth(&k, start, actions), 1e-4);
 
         /* The prediction goes one step further, under the plan's first action. */
+        double noise[5] = { 0 }, spread = 0;
+        for (int m = 0; m < 3; m++) {
+            float target[5], variance[5];
+
+            ensemble_predict(&k.e, m, start + m * 5, plan.action[0], target, variance);
+            for (int i = 0; i < 5; i++)
+                noise[i] += (double)variance[i] / 3;
+        }
         members_step(&k, start, plan.action[0]);
-        double spread = 0;
         for (int i = 0; i < 5; i++) {
             double mean = 0, var = 0;
 
@@ -749,6 +756,8 @@ TEST(with_delay_every_net_starts_from_its_own_prediction_under_the_pending_actio
             for (int m = 0; m < 3; m++)
                 var += pow((double)start[m * 5 + i] - mean, 2) / 3;
             EXPECT_NEAR(plan.predicted[i], mean, 1e-5);
+            double std = fmax(sqrt(noise[i] + var), 1e-3 * (double)k.e.out_std[i]);
+            EXPECT_NEAR(plan.predicted_std[i], std, 1e-2 * std);
             spread += sqrt(var) / (double)k.e.out_std[i] / 5;
         }
         EXPECT_NEAR(plan.spread, spread, 1e-4);
