@@ -165,7 +165,7 @@ static void start_plan(struct planner *p, int slot, const struct plan_request *r
 /* The executed sequence and what is expected of it, from the state of the search. */
 static void fill_plan(struct planner *p, int slot, const struct plan_request *req)
 {
-    struct prediction expected = { 0 };
+    struct expectation expected = { 0 };
     double            cost;
     const float      *a = search_plan(&p->search, &cost);
 
@@ -332,6 +332,13 @@ void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed
     CHECK(n >= 0);
     rollout_begin(&p->rollout, slot, x, NULL, seed);
     rollout_evaluate(&p->rollout, slot, n, actions, cost, UINT64_MAX);
+}
+
+void planner_predict(struct planner *p, int slot, const float *x, const float *a, struct expectation *out)
+{
+    CHECK(slot >= 0 && slot < ROLLOUT_SLOTS && p->rollout.net[slot].nin > 0);
+    rollout_begin(&p->rollout, slot, x, NULL, 0);
+    rollout_predict(&p->rollout, slot, a, out);
 }
 
 void planner_gradient(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost,

@@ -191,6 +191,13 @@ void planner_evaluate(struct planner *p, int slot, const float *x, uint64_t seed
 void planner_gradient(struct planner *p, int slot, const float *x, uint64_t seed, int n, const float *actions, float *cost,
                       float *dact);
 
+/* What the nets expect of action a (na) from x (nx), as plans carry it: mean and standard deviation, disagreement. */
+struct expectation {
+    float  mean[MAX_OBS], std[MAX_OBS];
+    double spread;
+};
+void planner_predict(struct planner *p, int slot, const float *x, const float *a, struct expectation *out);
+
 /* For tests: the noise z (particles x horizon x nx) and members (particles x horizon) of the last step or evaluation;
  * returns the number of particles. */
 int planner_noise(const struct planner *p, const float **z, const uint8_t **member);

@@ -372,7 +372,7 @@ static void member_predicts(struct rollout *r, int slot, int m, const float *act
         noise[i] = (double)above[i] - (double)(r->nrange ? freely : mean)[i];
 }
 
-void rollout_predict(struct rollout *r, int slot, const float *action, struct prediction *p)
+void rollout_predict(struct rollout *r, int slot, const float *action, struct expectation *p)
 {
     int    nx = r->dims.nx, members = r->dims.members;
     double sum[MAX_OBS] = { 0 }, square[MAX_OBS] = { 0 }, variance[MAX_OBS] = { 0 }, first[MAX_OBS], noise[MAX_OBS];

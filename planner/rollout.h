@@ -82,13 +82,9 @@ uint64_t rollout_rows(const struct rollout *r, int n);
 /* With timed set, ticks of all workers by phase since the last call, any unit; LANES_TICKS of them. */
 void rollout_ticks(struct rollout *r, uint64_t *ticks);
 
-/* What the members expect of the first action (na), as in struct plan: at most so many steps of each. */
+/* What the members expect of the first action (na): at most so many steps of each. */
 enum { ROLLOUT_PREDICT_STEPS = 3 };
-struct prediction {
-    float  mean[MAX_OBS], std[MAX_OBS];
-    double spread;
-};
-void rollout_predict(struct rollout *r, int slot, const float *action, struct prediction *p);
+void rollout_predict(struct rollout *r, int slot, const float *action, struct expectation *p);
 
 /* Standard deviation about their mean of n costs, `next` floats apart: what risk is counted in. */
 double rollout_deviation(const float *cost, int n, int next, double mean);

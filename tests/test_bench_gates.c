@@ -1,0 +1,93 @@
+/* test_bench_gates.c - limber bench gates against what a daemon's gates did, live, in the run that it reads. */
+#include <jansson.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/cli_json.h"
+#include "tests/fixture.h"
+#include "tests/test.h"
+
+/* The first trip of the gate in each trial, as the daemon told it: step by trial id; -1: none. */
+static int told(const char *store, const char *gate, int64_t trial)
+{
+    static const char sql[] =
+        "SELECT e.text FROM events e JOIN trials t ON e.trial = t.number AND t.kind = 'planned' WHERE "
+        "t.id = ?1 AND e.kind = 'gate' AND e.text LIKE ?2 || ' tripped at step%' ORDER BY e.id LIMIT 1";
+    sqlite3      *db   = NULL;
+    sqlite3_stmt *rows = NULL;
+    int           step = -1;
+
+    EXPECT(sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+           sqlite3_prepare_v2(db, sql, -1, &rows, NULL) == SQLITE_OK);
+    sqlite3_bind_int64(rows, 1, trial);
+    sqlite3_bind_text(rows, 2, gate, -1, SQLITE_STATIC);
+    if (sqlite3_step(rows) == SQLITE_ROW)
+        sscanf(strstr((const char *)sqlite3_column_text(rows, 0), "step "), "step %d", &step);
+    sqlite3_finalize(rows);
+    sqlite3_close(db);
+    return step;
+}
+
+/* Thresholds that some flights keep and some do not. */
+TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
+{
+    static const char *const edits[] = { "steps: 200",
+                                         "steps: 60",
+                                         "count: 15",
+                                         "count: 3",
+                                         "recipe: steps",
+                                         "recipe: steps\n  epochs: 5\n  min_steps: 400",
+                                         "residual: auto",
+                                         "residual: 0.2\n  min_transitions: 1\n  promote_s: 0.1",
+                                         "spread: auto",
+                                         "spread: 0.1",
+                                         "population: 64",
+                                         "population: 20",
+                                         NULL };
+    static const char *const sim[]   = { "--lockstep", NULL };
+    struct fixture           f;
+    char                     command[600], text[60000], store[300];
+    int                      tripped = 0, kept = 0;
+
+    fixture_init(&f, edits);
+    EXPECT(fixture_daemon(&f, NULL) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 120));
+    fixture_end(&f);
+    snprintf(store, sizeof store, "%s/experience.db", f.dir);
+    snprintf(command, sizeof command, "%s/limber bench gates --json --run %s --config %s 2>&1", test_build_dir(), f.dir,
+             f.config);
+    EXPECT(test_command(command, text, sizeof text) == 0);
+    json_t       *all    = json_loads(text, 0, NULL);
+    const json_t *trials = js_at(json_array_get(all, 0), "trials");
+    EXPECT(json_array_size(trials) >= 1 && js_int(json_array_get(all, 0), "without_model") == 0);
+    for (size_t i = 0; i < json_array_size(trials); i++)
+        for (int k = 0; k < 2; k++) {
+            static const char *const name[] = { "spread", "residual" };
+            const json_t            *t = json_array_get(trials, i), *g = js_at(t, name[k]);
+            int                      live = told(store, name[k], js_int(t, "trial_id"));
+
+            kept += live < 0;
+            tripped += live >= 0;
+            if (live < 0)
+                EXPECT(js_int(g, "beyond") == 0);
+            else if (k == 1) /* a prediction is judged a step after it was made */
+                EXPECT(js_int(g, "first_step") == live - 1);
+            else /* it was not flown, so it is not in the store */
+                EXPECT(js_int(g, "beyond") == 0 || js_int(g, "first_step") >= live);
+        }
+    EXPECT(tripped >= 1 && kept >= 1);
+    json_decref(all);
+}
+
+TEST(bench_gates_says_what_it_misses)
+{
+    char command[600], text[3000];
+
+    snprintf(command, sizeof command, "%s/limber bench gates 2>&1", test_build_dir());
+    EXPECT(test_command(command, text, sizeof text) == 64);
+    EXPECT_STR(text, "--run is missing");
+    snprintf(command, sizeof command, "%s/limber bench gates --run %s 2>&1", test_build_dir(), test_dir());
+    EXPECT(test_command(command, text, sizeof text) == 64);
+    EXPECT_STR(text, "there is no experience.db in it, nor in seed-1");
+}
