@@ -94,7 +94,7 @@ void core_mode(struct core *c, struct core_output *out, enum mode_event e, enum 
         c->stopping_ns  = c->now_ns;
         memcpy(c->stop_effort, c->sent, sizeof c->stop_effort);
     }
-    if (to == MODE_FAULT || (from == MODE_STOPPING && to == MODE_DISARMED))
+    if (to == MODE_FAULT || from == MODE_STOPPING)
         c->latched = c->stop_latches;
     if (from == MODE_FAULT)
         c->latched = false;

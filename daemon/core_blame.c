@@ -33,7 +33,7 @@ static bool blame_range(struct core *c, const struct joint_state *s)
             blame(c, j, 'v', s->velocity[j], joint->velocity);
         else if (!(fabs(s->applied_effort[j]) <= 2 * joint->effort + 1))
             blame(c, j, 'e', s->applied_effort[j], 2 * joint->effort + 1);
-        else if (joint->type != JOINT_CONTINUOUS && !(q >= joint->position_min - range && q <= joint->position_max + range))
+        else if (!core_inside(joint, q, range))
             blame(c, j, 'q', q, q > joint->position_max ? joint->position_max : joint->position_min);
         else
             continue;

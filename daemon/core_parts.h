@@ -69,6 +69,12 @@ void core_gates_filtered(struct core *c, bool changed);
 /* core.c */
 void core_baseline_effort(const struct core *c, double *tau);
 
+/* q within the joint's limits and `slack` beyond them; NaN is not.  A continuous joint has no limits. */
+static inline bool core_inside(const struct joint_config *joint, double q, double slack)
+{
+    return joint->type == JOINT_CONTINUOUS || (q >= joint->position_min - slack && q <= joint->position_max + slack);
+}
+
 static inline double core_planner_step_s(const struct core *c)
 {
     return c->tick_s * c->config->plan_every;

@@ -42,8 +42,7 @@ static uint32_t implausible(const struct core *c, const struct joint_state *s)
         if (!(fabs(s->velocity[j]) <= joint->velocity) || !(fabs(s->applied_effort[j]) <= 2 * joint->effort + 1))
             return FAULT_STATE_RANGE;
         /* A whole range beyond its end is no overshoot but nonsense; nearer, the position gate judges. */
-        if (joint->type != JOINT_CONTINUOUS &&
-            !(s->position[j] >= joint->position_min - range && s->position[j] <= joint->position_max + range))
+        if (!core_inside(joint, s->position[j], range))
             return FAULT_STATE_RANGE;
     }
 
@@ -156,8 +155,7 @@ static bool outside(const struct core *c, double margin)
         const struct joint_config *joint = &c->config->joint[j];
         double                     slack = margin * (joint->position_max - joint->position_min);
 
-        if (joint->type != JOINT_CONTINUOUS && !(c->state.position[j] >= joint->position_min - slack &&
-                                                 c->state.position[j] <= joint->position_max + slack))
+        if (!core_inside(joint, c->state.position[j], slack))
             return true;
     }
     return false;

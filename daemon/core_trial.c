@@ -33,10 +33,10 @@ static struct notice *trial_end(struct core *c, struct core_output *out, const c
     return n;
 }
 
-/* After all its steps, or where the last one left the bounds of the task (step 0 has left nothing yet). */
+/* After all its steps, or where the last one left the bounds of the task. */
 static void trial_finish(struct core *c, struct core_output *out)
 {
-    int end = c->step > 0 ? task_ended(c->end, c->nend, c->x) : -1;
+    int end = task_ended(c->end, c->nend, c->x);
 
     if (end < 0 && c->step < (uint32_t)c->trial_steps)
         return;
@@ -141,7 +141,7 @@ void core_trial_advance(struct core *c, const struct core_input *in, struct core
     }
     if (c->trial_phase != TRIAL_IDLE && in->aborted_trial == (int64_t)c->trial)
         core_trial_abort(c, out, "the robot side aborted it");
-    if (c->trial_phase == TRIAL_RESETTING || c->trial_phase == TRIAL_READY_WAIT) {
+    if (c->trial_phase == TRIAL_RESETTING) {
         if ((double)(c->now_ns - c->trial_ns) * 1e-9 > c->config->timeouts.reset_s)
             core_trial_abort(c, out, "the robot side did not reach its start pose in time");
         else if (c->good && (c->operator_ready || announced(c))) {

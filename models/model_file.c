@@ -152,8 +152,7 @@ static int write_beside(const char *path, const uint8_t *file, size_t length)
     int err = write_all(fd, file, length);
     if (!err && fsync(fd) != 0)
         err = -errno;
-    if (close(fd) != 0 && !err)
-        err = -errno;
+    close(fd); /* has nothing left to say: what could not be written is known by now */
     if (!err && rename(beside, path) != 0)
         err = -errno;
     if (err)
@@ -212,7 +211,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(const struct reading *r,
     va_list ap;
     int     n = snprintf(r->why, r->why_size, "%s: ", r->path);
 
-    if (n < 0 || (size_t)n >= r->why_size)
+    if ((size_t)n >= r->why_size)
         return err;
     va_start(ap, format);
     vsnprintf(r->why + n, r->why_size - (size_t)n, format, ap);
@@ -234,12 +233,12 @@ static int slurp(const struct reading *r, uint8_t **file, size_t *length)
     }
     *length     = 0;
     size_t n    = (size_t)st.st_size;
-    *file       = malloc(n + 1); /* never 0 */
-    ssize_t got = *file ? 1 : -1;
-    while (*file && *length < n && (got = read(fd, *file + *length, n - *length)) > 0)
+    *file       = malloc(n + 1);  /* never 0 */
+    ssize_t got = *file ? 1 : -1; /* no memory: errno says so */
+    while (got > 0 && *length < n && (got = read(fd, *file + *length, n - *length)) > 0)
         *length += (size_t)got;
     if (got < 0)
-        err = refuse(r, *file ? -errno : -ENOMEM, "cannot be read: %s", strerror(*file ? errno : ENOMEM));
+        err = refuse(r, -errno, "cannot be read: %s", strerror(errno));
     close(fd);
     if (err)
         free(*file);
@@ -269,12 +268,9 @@ static int check_header(const struct reading *r, const uint8_t *file, size_t len
 static int check_identity(const struct reading *r, const struct file_header *h, const char *robot,
                           const struct model_dims *want)
 {
-    struct model_dims d = { .nx      = h->nx,
-                            .na      = h->na,
-                            .members = h->members,
-                            .layers  = h->layers,
-                            .hidden  = h->hidden,
-                            .heading = h->heading };
+    struct model_dims d = {
+        .nx = h->nx, .na = h->na, .members = h->members, .layers = h->layers, .hidden = h->hidden, .heading = h->heading
+    };
 
     if (!memchr(h->robot, 0, sizeof h->robot) || strcmp(h->robot, robot) != 0)
         return refuse(r, -EINVAL, "was made for robot \"%.*s\", not for \"%s\"", NAME_SIZE, h->robot, robot);

@@ -1,6 +1,7 @@
 /* main.c - runs every test whose file or name contains one of the arguments (all without arguments). */
 #include <ftw.h>
 #include <libgen.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -34,6 +35,41 @@ int test_command(const char *command, char *out, size_t size)
         ;
     int rc = pclose(p);
     return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+}
+
+/* In a build of `make cover`: what was reached so far, which else is written at an orderly end only. */
+__attribute__((weak)) int __llvm_profile_write_file(void);
+
+static void aborted(int signal)
+{
+    if (__llvm_profile_write_file)
+        __llvm_profile_write_file();
+    _exit(128 + signal);
+}
+
+bool test_breaks(void (*run)(const void *), const void *arg, const char *condition)
+{
+    char    said[1000];
+    size_t  n = 0;
+    ssize_t got;
+    int     fd[2], status;
+    pid_t   child = pipe(fd) == 0 ? fork() : -1;
+
+    if (child < 0)
+        abort();
+    if (child == 0) {
+        dup2(fd[1], 2);
+        signal(SIGABRT, aborted);
+        run(arg);
+        _exit(0);
+    }
+    close(fd[1]);
+    while (n + 1 < sizeof said && (got = read(fd[0], said + n, sizeof said - 1 - n)) > 0)
+        n += (size_t)got;
+    said[n] = 0;
+    close(fd[0]);
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGABRT &&
+           test_contains(said, "broken: ") && test_contains(said, condition);
 }
 
 bool test_contains(const char *text, const char *part)

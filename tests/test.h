@@ -63,4 +63,7 @@ bool test_contains(const char *text, const char *part);
 /* Runs a shell command; its exit code, -1 where a signal ended it.  What it said stands in `out`, as far as there is room. */
 int test_command(const char *command, char *out, size_t size);
 
+/* Runs it in a child process: does a CHECK whose text contains `condition` end that one? */
+bool test_breaks(void (*run)(const void *), const void *arg, const char *condition);
+
 #endif

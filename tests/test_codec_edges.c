@@ -9,6 +9,7 @@ static struct codec_scratch scratch;
 static struct message       m;
 static uint8_t              buf[CODEC_MAX_BYTES];
 static char                 why[240];
+static double               values[MAX_JOINTS + 1];
 
 static enum codec_error unpacked(const Limber__V1__Envelope *e)
 {
@@ -69,7 +70,6 @@ TEST(text_is_cut_to_fit_and_keeps_blanks_and_tildes)
 
 TEST(one_value_more_than_fits_is_refused_by_name_and_leaves_no_session)
 {
-    static double            values[MAX_JOINTS + 1];
     Limber__V1__Envelope     e      = LIMBER__V1__ENVELOPE__INIT;
     Limber__V1__JointState   s      = LIMBER__V1__JOINT_STATE__INIT;
     Limber__V1__JointCommand c      = LIMBER__V1__JOINT_COMMAND__INIT;
@@ -120,6 +120,153 @@ TEST(what_is_behind_the_last_joint_does_not_travel)
 
 TEST(nobody_need_ask_why)
 {
+    char none[] = "as before";
+
     EXPECT(codec_unpack((const uint8_t *)"\xff", 1, &scratch, &m, NULL, 100) == CODEC_GARBAGE);
     EXPECT(codec_unpack((const uint8_t *)"\xff", 1, &scratch, &m, NULL, 0) == CODEC_GARBAGE);
+    EXPECT(codec_unpack((const uint8_t *)"\xff", 1, &scratch, &m, none, 0) == CODEC_GARBAGE);
+    EXPECT(strcmp(none, "as before") == 0);
+}
+
+/* ---- arrays that do not agree ---- */
+
+TEST(a_hello_or_a_state_of_33_joints_is_refused)
+{
+    Limber__V1__Envelope   e      = LIMBER__V1__ENVELOPE__INIT;
+    Limber__V1__Hello      h      = LIMBER__V1__HELLO__INIT;
+    Limber__V1__JointState s      = LIMBER__V1__JOINT_STATE__INIT;
+    Limber__V1__JointInfo  j      = LIMBER__V1__JOINT_INFO__INIT, *joints[MAX_JOINTS + 1];
+    char                   name[] = "a";
+
+    j.name = name, j.type = LIMBER__V1__JOINT_TYPE__JOINT_TYPE_REVOLUTE;
+    for (int i = 0; i <= MAX_JOINTS; i++)
+        joints[i] = &j;
+    h.protocol = LIMBER_PROTOCOL, h.boot_id = 1, h.robot = name, h.joints = joints;
+    e.body_case = LIMBER__V1__ENVELOPE__BODY_HELLO, e.hello = &h;
+    for (h.n_joints = MAX_JOINTS; h.n_joints <= MAX_JOINTS + 1; h.n_joints++)
+        EXPECT(unpacked(&e) == (h.n_joints == MAX_JOINTS ? CODEC_OK : CODEC_SHAPE));
+    EXPECT_STR(why, "hello.joints: 33 joints, expected 1 to 32");
+
+    s.position = s.velocity = values;
+    e.body_case = LIMBER__V1__ENVELOPE__BODY_STATE, e.state = &s;
+    for (s.n_position = MAX_JOINTS; s.n_position <= MAX_JOINTS + 1; s.n_position++) {
+        s.n_velocity = s.n_position;
+        EXPECT(unpacked(&e) == (s.n_position == MAX_JOINTS ? CODEC_OK : CODEC_SHAPE));
+    }
+    EXPECT_STR(why, "state.position: 33 values, expected 1 to 32");
+}
+
+TEST(each_array_of_a_state_has_a_value_for_every_joint_and_some_may_be_left_out)
+{
+    Limber__V1__Envelope   e    = LIMBER__V1__ENVELOPE__INIT;
+    Limber__V1__JointState good = LIMBER__V1__JOINT_STATE__INIT, s;
+    const struct {
+        size_t     *n;
+        bool        may_be_left_out;
+        const char *name, *expected;
+    } row[] = {
+        { &s.n_velocity, false, "velocity", "3 as in position" },
+        { &s.n_effort, true, "effort", "3 or none" },
+        { &s.n_applied_effort, true, "applied_effort", "3 or none" },
+    };
+
+    good.n_position = good.n_velocity = good.n_effort = good.n_applied_effort = 3;
+    good.position = good.velocity = good.effort = good.applied_effort = values;
+    e.body_case = LIMBER__V1__ENVELOPE__BODY_STATE, e.state = &s;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (int n = 0; n <= 4; n++) {
+            char says[100];
+
+            s         = good;
+            *row[i].n = (size_t)n;
+            snprintf(says, sizeof says, "state.%s: %d values, expected %s", row[i].name, n, row[i].expected);
+            bool fits = n == 3 || (n == 0 && row[i].may_be_left_out);
+            EXPECT(unpacked(&e) == (fits ? CODEC_OK : CODEC_SHAPE));
+            EXPECT_STR(why, fits ? "" : says);
+        }
+}
+
+TEST(each_array_of_a_command_has_a_value_for_every_joint_or_none)
+{
+    Limber__V1__Envelope     e    = LIMBER__V1__ENVELOPE__INIT;
+    Limber__V1__JointCommand good = LIMBER__V1__JOINT_COMMAND__INIT, c;
+    const struct {
+        size_t     *n;
+        const char *name;
+    } row[] = {
+        { &c.n_torque, "torque" },     { &c.n_kp, "kp" },             { &c.n_kd, "kd" },
+        { &c.n_position, "position" }, { &c.n_velocity, "velocity" },
+    };
+
+    good.n_torque = good.n_kp = good.n_kd = good.n_position = good.n_velocity = 3;
+    good.torque = good.kp = good.kd = good.position = good.velocity = values;
+    e.body_case = LIMBER__V1__ENVELOPE__BODY_COMMAND, e.command = &c;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (size_t n = 0; n <= 3; n++) {
+            char says[100];
+
+            c         = good;
+            *row[i].n = n;
+            snprintf(says, sizeof says, "command.%s: %zu values, expected 3 or none", row[i].name, n);
+            EXPECT(unpacked(&e) == (n == 0 || n == 3 ? CODEC_OK : CODEC_SHAPE));
+            EXPECT_STR(why, n == 0 || n == 3 ? "" : says);
+        }
+}
+
+/* ---- what is packed ---- */
+
+static void pack_it(const void *message)
+{
+    codec_pack(message, buf);
+}
+
+static struct message kind_of(enum message_kind kind)
+{
+    return (struct message){ .kind = kind };
+}
+
+TEST(packing_more_than_there_is_or_text_without_an_end_is_a_bug)
+{
+    static const int bad[] = { -1, MAX_JOINTS + 1 };
+
+    _Static_assert((int)MAX_EXTRA == (int)MAX_JOINTS, "one beyond either");
+    for (int i = 0; i < 2; i++) {
+        m = kind_of(MESSAGE_HELLO), m.hello.nj = bad[i];
+        EXPECT(test_breaks(pack_it, &m, "h->nj"));
+        m = kind_of(MESSAGE_HELLO), m.hello.nextra = bad[i];
+        EXPECT(test_breaks(pack_it, &m, "h->nextra"));
+        m = kind_of(MESSAGE_STATE), m.state.nj = bad[i];
+        EXPECT(test_breaks(pack_it, &m, "s->nj"));
+        m = kind_of(MESSAGE_STATE), m.state.nextra = bad[i];
+        EXPECT(test_breaks(pack_it, &m, "s->nextra"));
+        m = kind_of(MESSAGE_COMMAND), m.command.nj = bad[i];
+        EXPECT(test_breaks(pack_it, &m, "c->nj"));
+    }
+    m = kind_of(MESSAGE_HELLO), memset(m.hello.robot, 'x', sizeof m.hello.robot);
+    EXPECT(test_breaks(pack_it, &m, "memchr"));
+    m = kind_of(MESSAGE_NONE);
+    EXPECT(test_breaks(pack_it, &m, "a message of a known kind"));
+    m = kind_of(MESSAGE_HELLO);
+    EXPECT(!test_breaks(pack_it, &m, ""));
+}
+
+TEST(the_largest_of_every_kind_of_message_fits)
+{
+    m = kind_of(MESSAGE_HELLO), m.hello.nj = MAX_JOINTS, m.hello.nextra = MAX_EXTRA;
+    memset(m.hello.robot, 'x', NAME_SIZE - 1), memset(m.hello.software, 'x', NAME_SIZE - 1);
+    for (int j = 0; j < MAX_JOINTS; j++) {
+        memset(m.hello.joint[j].name, 'x', NAME_SIZE - 1), memset(m.hello.extra[j], 'x', NAME_SIZE - 1);
+        m.hello.joint[j].type         = (enum joint_type)-1; /* what takes most bytes, whatever it means */
+        m.hello.joint[j].position_min = m.hello.joint[j].position_max = 1;
+        m.hello.joint[j].velocity_max = m.hello.joint[j].effort_max = 1;
+        m.hello.joint[j].actuated                                   = true;
+    }
+    EXPECT(codec_pack(&m, buf) <= CODEC_MAX_BYTES);
+    m = kind_of(MESSAGE_STATE), m.state.nj = MAX_JOINTS, m.state.nextra = MAX_EXTRA, m.state.has_imu = true;
+    memset(m.state.effort, 1, sizeof m.state.effort), memset(m.state.applied_effort, 1, sizeof m.state.applied_effort);
+    EXPECT(codec_pack(&m, buf) <= CODEC_MAX_BYTES);
+    m = kind_of(MESSAGE_COMMAND), m.command.nj = MAX_JOINTS;
+    memset(m.command.kp, 1, sizeof m.command.kp), memset(m.command.kd, 1, sizeof m.command.kd);
+    memset(m.command.position, 1, sizeof m.command.position), memset(m.command.velocity, 1, sizeof m.command.velocity);
+    EXPECT(codec_pack(&m, buf) <= CODEC_MAX_BYTES);
 }

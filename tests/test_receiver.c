@@ -217,6 +217,76 @@ TEST(each_refusal_of_a_command_has_its_counter_and_changes_nothing)
     }
 }
 
+TEST(a_command_with_any_number_that_is_none_or_a_gain_below_zero_is_refused_whole)
+{
+    enum { ZERO = 3, BELOW = 4 };
+    static const double  value[] = { (double)NAN, (double)INFINITY, (double)-INFINITY, [ZERO] = -0.0, [BELOW] = -5e-324 };
+    struct joint_command c;
+    const struct {
+        double *first;
+        bool    gain;
+    } row[] = { { c.torque, false }, { c.position, false }, { c.velocity, false }, { c.kp, true }, { c.kd, true } };
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (int j = 0; j < NJ; j++)
+            for (size_t k = 0; k < sizeof value / sizeof *value; k++) {
+                struct receiver r;
+                bool            good = k == ZERO || (k == BELOW && !row[i].gain);
+
+                start(&r);
+                c               = torque(1, 3);
+                row[i].first[j] = value[k];
+                EXPECT(send(&r, c, 1000) == good);
+                EXPECT(r.count[good ? RECEIVER_ACCEPTED : RECEIVER_NONFINITE] == 1);
+            }
+}
+
+TEST(nothing_is_taken_before_a_session_not_even_what_names_none)
+{
+    struct receiver_limits l = limits();
+    struct receiver        r;
+    struct joint_command   c = torque(1, 3);
+
+    receiver_init(&r, &l);
+    receiver_state_sent(&r, 1, 1000 * MS);
+    c.session = 0;
+    EXPECT(!send(&r, c, 1000) && r.count[RECEIVER_SESSION] == 1 && effort0(&r, 1000) == 0);
+}
+
+static void init_it(const void *limits)
+{
+    struct receiver r;
+
+    receiver_init(&r, limits);
+}
+
+TEST(bad_limits_are_a_bug)
+{
+    static const double     bad[] = { (double)NAN, (double)INFINITY, -1 };
+    struct receiver_limits  l     = limits();
+    const struct {
+        double     *number;
+        const char *says;
+    } row[] = { { &l.command_timeout_ms, "ms" }, { &l.effort_max[0], "effort_max" },  { &l.effort_max[2], "effort_max" },
+                { &l.damp_kd[0], "damp_kd" },    { &l.damp_kd[2], "damp_kd" } };
+
+    EXPECT(!test_breaks(init_it, &l, ""));
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+            l              = limits();
+            *row[i].number = bad[k];
+            EXPECT(test_breaks(init_it, &l, row[i].says));
+        }
+    for (int k = 0; k < 4; k++) {
+        l    = limits();
+        l.nj = (int[]){ 0, 1, MAX_JOINTS, MAX_JOINTS + 1 }[k];
+        EXPECT(test_breaks(init_it, &l, "nj") == (k == 0 || k == 3));
+        l                    = limits();
+        l.command_timeout_ms = (double[]){ 0, 5e-324, 999999, 1e6 }[k];
+        EXPECT(test_breaks(init_it, &l, "ms") == (k == 0 || k == 3));
+    }
+}
+
 TEST(a_command_that_was_held_up_on_its_way_is_not_applied)
 {
     struct receiver r;

@@ -217,24 +217,25 @@ size_t codec_pack(const struct message *m, uint8_t *buf)
     case MESSAGE_TRIAL_REQUEST: return pack_request(&e, &m->trial_request, buf);
     case MESSAGE_NONE: break;
     }
-    CHECK(!"a message of a known kind");
-    return 0;
+    check_failed(__FILE__, __LINE__, "a message of a known kind");
 }
 
 /* ---- unpacking: memory ----------------------------------------------------------------------------------------- */
 
-/* Never gives memory back; the next message starts over.  `used` beyond the block says that it ran out. */
+_Static_assert(CODEC_SCRATCH % 16 == 0, "what is left is a multiple of 16, too: what fits fits rounded up");
+
+/* Never gives memory back; the next message starts over. */
 static void *scratch_alloc(void *data, size_t size)
 {
     struct codec_scratch *s  = data;
-    size_t                at = (s->used + 15) & ~(size_t)15;
+    uint8_t              *at = s->block + s->used;
 
-    if (at > CODEC_SCRATCH || size > CODEC_SCRATCH - at) {
-        s->used = CODEC_SCRATCH + 1;
+    if (size > CODEC_SCRATCH - s->used) {
+        s->full = true;
         return NULL;
     }
-    s->used = at + size;
-    return s->block + at;
+    s->used += (size + 15) & ~(size_t)15;
+    return at;
 }
 
 static void scratch_free(void *data, void *pointer)
@@ -253,7 +254,7 @@ __attribute__((format(printf, 2, 3))) static bool bad(const struct why *w, const
 {
     va_list args;
 
-    if (w->text && w->size) {
+    if (w->text) {
         va_start(args, format);
         vsnprintf(w->text, w->size, format, args);
         va_end(args);
@@ -288,7 +289,9 @@ static void take_text(const char *in, char *out, size_t size)
 
 static bool take_enum(const struct why *w, const char *field, int value, int low, int high)
 {
-    return (value >= low && value <= high) || bad(w, "%s: %d, expected %d to %d", field, value, low, high);
+    if (value < low || value > high)
+        return bad(w, "%s: %d, expected %d to %d", field, value, low, high);
+    return true;
 }
 
 /* An array of n values, or an empty one (out stays zero). */
@@ -379,9 +382,9 @@ static bool take_state(const struct why *w, const Limber__V1__JointState *in, st
     if (in->n_extra > MAX_EXTRA)
         return bad(w, "state.extra: %zu values, expected at most %d", in->n_extra, MAX_EXTRA);
     out->nj = (int)nj;
-    if (!take_array(w, "state.position", in->n_position, in->position, out->nj, out->position) ||
-        !take_array(w, "state.velocity", in->n_velocity, in->velocity, out->nj, out->velocity) ||
-        !take_array(w, "state.effort", in->n_effort, in->effort, out->nj, out->effort) ||
+    memcpy(out->position, in->position, nj * sizeof *in->position);
+    memcpy(out->velocity, in->velocity, nj * sizeof *in->velocity);
+    if (!take_array(w, "state.effort", in->n_effort, in->effort, out->nj, out->effort) ||
         !take_array(w, "state.applied_effort", in->n_applied_effort, in->applied_effort, out->nj, out->applied_effort))
         return false;
     if (in->imu && !take_imu(w, in->imu, out))
@@ -476,32 +479,56 @@ static bool take_request(const struct why *w, const Limber__V1__TrialRequest *in
     return true;
 }
 
-/* False: the shape is wrong.  Sets kind and session. */
-static bool take_body(const struct why *w, const Limber__V1__Envelope *e, struct message *m)
+/* Of a later protocol; protobuf-c keeps what it does not know. */
+static enum codec_error unknown(const struct why *w, const Limber__V1__Envelope *e)
 {
+    unsigned kind = e->base.n_unknown_fields ? e->base.unknown_fields[0].tag : 0;
+
+    bad(w, "message: body of kind %u, which protocol %d does not know", kind, LIMBER_PROTOCOL);
+    return CODEC_UNKNOWN;
+}
+
+/* Sets kind and session. */
+static enum codec_error take_body(const struct why *w, const Limber__V1__Envelope *e, struct message *m)
+{
+    bool good = false;
+
     switch (e->body_case) {
-    case LIMBER__V1__ENVELOPE__BODY_HELLO: m->kind = MESSAGE_HELLO; return take_hello(w, e->hello, &m->hello);
+    case LIMBER__V1__ENVELOPE__BODY_HELLO:
+        m->kind = MESSAGE_HELLO;
+        good    = take_hello(w, e->hello, &m->hello);
+        break;
     case LIMBER__V1__ENVELOPE__BODY_STATE:
         m->kind    = MESSAGE_STATE;
         m->session = e->state->session;
-        return take_state(w, e->state, &m->state);
+        good       = take_state(w, e->state, &m->state);
+        break;
     case LIMBER__V1__ENVELOPE__BODY_TRIAL_EVENT:
         m->kind    = MESSAGE_TRIAL_EVENT;
         m->session = e->trial_event->session;
-        return take_event(w, e->trial_event, &m->trial_event);
-    case LIMBER__V1__ENVELOPE__BODY_WELCOME: m->kind = MESSAGE_WELCOME; return take_welcome(w, e->welcome, &m->welcome);
-    case LIMBER__V1__ENVELOPE__BODY_REFUSAL: m->kind = MESSAGE_REFUSAL; return take_refusal(w, e->refusal, &m->refusal);
+        good       = take_event(w, e->trial_event, &m->trial_event);
+        break;
+    case LIMBER__V1__ENVELOPE__BODY_WELCOME:
+        m->kind = MESSAGE_WELCOME;
+        good    = take_welcome(w, e->welcome, &m->welcome);
+        break;
+    case LIMBER__V1__ENVELOPE__BODY_REFUSAL:
+        m->kind = MESSAGE_REFUSAL;
+        good    = take_refusal(w, e->refusal, &m->refusal);
+        break;
     case LIMBER__V1__ENVELOPE__BODY_COMMAND:
         m->kind    = MESSAGE_COMMAND;
         m->session = e->command->session;
-        return take_command(w, e->command, &m->command);
+        good       = take_command(w, e->command, &m->command);
+        break;
     case LIMBER__V1__ENVELOPE__BODY_TRIAL_REQUEST:
         m->kind    = MESSAGE_TRIAL_REQUEST;
         m->session = e->trial_request->session;
-        return take_request(w, e->trial_request, &m->trial_request);
-    case LIMBER__V1__ENVELOPE__BODY__NOT_SET:
-    default: return bad(w, "envelope: no body");
+        good       = take_request(w, e->trial_request, &m->trial_request);
+        break;
+    default: return unknown(w, e);
     }
+    return good ? CODEC_OK : CODEC_SHAPE;
 }
 
 static enum codec_error unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m,
@@ -515,21 +542,16 @@ static enum codec_error unpack(const uint8_t *buf, size_t len, struct codec_scra
         return CODEC_OVERSIZED;
     }
     scratch->used = 0;
+    scratch->full = false;
     e             = len ? limber__v1__envelope__unpack(&allocator, len, buf) : NULL;
-    if (!e && scratch->used > CODEC_SCRATCH) {
+    if (e)
+        return take_body(w, e, m);
+    if (scratch->full) {
         bad(w, "message: %zu bytes unfold into more than %d, expected a message of limber.v1", len, CODEC_SCRATCH);
         return CODEC_SHAPE;
     }
-    if (!e || (e->body_case == LIMBER__V1__ENVELOPE__BODY__NOT_SET && e->base.n_unknown_fields == 0)) {
-        bad(w, "message: %zu bytes that are no limber.v1.Envelope, or not all of one", len);
-        return CODEC_GARBAGE;
-    }
-    if (e->body_case == LIMBER__V1__ENVELOPE__BODY__NOT_SET) {
-        bad(w, "message: body of kind %u, which protocol %d does not know", e->base.unknown_fields[0].tag,
-            LIMBER_PROTOCOL);
-        return CODEC_UNKNOWN;
-    }
-    return take_body(w, e, m) ? CODEC_OK : CODEC_SHAPE;
+    bad(w, "message: %zu bytes that are no limber.v1.Envelope, or not all of one", len);
+    return CODEC_GARBAGE;
 }
 
 enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m,

@@ -46,7 +46,8 @@ struct message {
 };
 
 struct codec_scratch {
-    size_t used;
+    size_t used; /* a multiple of 16 */
+    bool   full; /* the message in it needed more */
     _Alignas(16) uint8_t block[CODEC_SCRATCH];
 };
 

@@ -1,11 +1,12 @@
 /* failing.c - preloaded into a program (LD_PRELOAD): makes its k-th call of a kind fail, or writes down what it does to files.
  *
  *     FAIL_PROGRAM=limberd      only in the process of that name; its children run as always
- *     FAIL_WHAT=malloc|open|read|write|sync|rename|mmap|socket|thread    which kind
+ *     FAIL_WHAT=malloc|open|read|write|sync|rename|mmap|socket|thread|stat    which kind
  *     FAIL_AT=K                 the K-th call (1 ...) after start fails with ENOMEM, ENOSPC, EIO, ... 0: none
  *     FAIL_FOREVER=1            and all that follow
  *     FAIL_LOG=FILE             a line for each call that fails (up to 500): modules of the callers, innermost first;
  *                               at an orderly end a line "calls N"
+ *     failing_from_here         the same from inside, for a program that looks whether it is there
  *     RECORD_DIR=DIR RECORD=FILE   every write, truncation, sync, rename and removal of files below DIR, as records that
  *                               tests/test_power.c replays
  *
@@ -34,11 +35,13 @@
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
-enum kind { MALLOC, OPEN, READ, WRITE, SYNC, RENAME, MMAP, SOCKET, THREAD, KINDS };
-static const char *const names[KINDS] = { "malloc", "open", "read", "write", "sync", "rename", "mmap", "socket", "thread" };
+enum kind { MALLOC, OPEN, READ, WRITE, SYNC, RENAME, MMAP, SOCKET, THREAD, STAT, KINDS };
+static const char *const names[KINDS] = { "malloc", "open",   "read",   "write", "sync", "rename",
+                                          "mmap",   "socket", "thread", "stat" };
 
 static bool         on, forever;
 static int          what = -1, log_fd = -1, record_fd = -1;
+static int          write_error = ENOSPC;
 static long         at;
 static _Atomic long calls, failed;
 static char         record_dir[400];
@@ -86,6 +89,24 @@ static bool fails(enum kind k)
     return true;
 }
 
+/* -1: no such kind. */
+static int kind_of(const char *name)
+{
+    for (int i = 0; name && i < KINDS; i++)
+        if (!strcmp(name, names[i]))
+            return i;
+    return -1;
+}
+
+/* The k-th call of this kind from now on fails (NULL: none does), one that writes for this reason. */
+void failing_from_here(const char *kind, long k, int write_errno)
+{
+    what        = kind_of(kind);
+    at          = k;
+    write_error = write_errno;
+    atomic_store(&calls, 0);
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     const char *program = getenv("FAIL_PROGRAM"), *kind = getenv("FAIL_WHAT"), *log = getenv("FAIL_LOG");
@@ -96,9 +117,7 @@ __attribute__((constructor)) static void begin(void)
     backtrace(frame, 4); /* loads what it needs now */
     if (program && strcmp(program, program_invocation_short_name) != 0)
         return;
-    for (int i = 0; kind && i < KINDS; i++)
-        if (!strcmp(kind, names[i]))
-            what = i;
+    what    = kind_of(kind);
     at      = getenv("FAIL_AT") ? atol(getenv("FAIL_AT")) : 0;
     forever = getenv("FAIL_FOREVER") != NULL;
     if (log)
@@ -280,6 +299,23 @@ ssize_t read(int fd, void *buf, size_t n)
     return syscall(SYS_read, fd, buf, n);
 }
 
+/* What read becomes where the compiler knows how much room there is (_FORTIFY_SOURCE). */
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
+{
+    if (n > room)
+        abort();
+    return read(fd, buf, n);
+}
+
+int fstat(int fd, struct stat *st)
+{
+    if (is_file(fd) && fails(STAT)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fstat, fd, st);
+}
+
 static ssize_t pread_any(int fd, void *buf, size_t n, off_t offset)
 {
     if (is_file(fd) && fails(READ)) {
@@ -306,7 +342,7 @@ ssize_t write(int fd, const void *buf, size_t n)
     ssize_t done;
 
     if (is_file(fd) && fails(WRITE)) {
-        errno = ENOSPC;
+        errno = write_error;
         return -1;
     }
     done = syscall(SYS_write, fd, buf, n);
@@ -321,7 +357,7 @@ static ssize_t pwrite_any(int fd, const void *buf, size_t n, off_t offset)
     ssize_t done;
 
     if (is_file(fd) && fails(WRITE)) {
-        errno = ENOSPC;
+        errno = write_error;
         return -1;
     }
     done = syscall(SYS_pwrite64, fd, buf, n, offset);
