@@ -268,9 +268,12 @@ static int check_header(const struct reading *r, const uint8_t *file, size_t len
 static int check_identity(const struct reading *r, const struct file_header *h, const char *robot,
                           const struct model_dims *want)
 {
-    struct model_dims d = {
-        .nx = h->nx, .na = h->na, .members = h->members, .layers = h->layers, .hidden = h->hidden, .heading = h->heading
-    };
+    struct model_dims d = { .nx      = h->nx,
+                            .na      = h->na,
+                            .members = h->members,
+                            .layers  = h->layers,
+                            .hidden  = h->hidden,
+                            .heading = h->heading };
 
     if (!memchr(h->robot, 0, sizeof h->robot) || strcmp(h->robot, robot) != 0)
         return refuse(r, -EINVAL, "was made for robot \"%.*s\", not for \"%s\"", NAME_SIZE, h->robot, robot);

@@ -2,6 +2,7 @@
  * come by: every operation in the wrong moment, and stops of rare causes. */
 #include <string.h>
 
+#include "daemon/core_parts.h"
 #include "daemon/rt/clock.h"
 #include "tests/dst.h"
 #include "tests/test.h"
@@ -25,7 +26,7 @@ static void tick(struct bench *b, enum operation_kind op)
 }
 
 /* Armed in session 7. */
-static void armed(struct bench *b)
+static void armed_as(struct bench *b, bool lockstep)
 {
     memset(b, 0, sizeof *b);
     dst_config(&b->config);
@@ -35,11 +36,17 @@ static void armed(struct bench *b)
     b->in.host          = ~0u;
     b->in.timing_clean  = true;
     b->in.aborted_trial = -1;
+    b->in.lockstep      = lockstep;
     b->state            = (struct joint_state){ .session = 7, .nj = b->config.nj, .ready_trial = -1 };
     for (int i = 0; i < 4 * (int)b->config.control_hz; i++)
         tick(b, OP_NONE);
     tick(b, OP_ARM);
     EXPECT(b->core.mode == MODE_BASELINE);
+}
+
+static void armed(struct bench *b)
+{
+    armed_as(b, false);
 }
 
 /* FAULT sends DAMP, and only IDLE ends the robot side's latch: a reset that waited for that would wait for ever. */
@@ -156,6 +163,53 @@ TEST(a_trial_that_does_not_get_its_start_pose_is_given_up)
     EXPECT(b.core.trial_phase == TRIAL_IDLE && b.core.mode == MODE_BASELINE);
 }
 
+/* ---- ways to stop ---- */
+
+TEST(what_an_operator_asks_for_ramps_down_and_only_a_stop_waits_for_a_reset)
+{
+    static const struct {
+        enum operation_kind op;
+        enum stop_code      stop;
+        bool                latches;
+    } row[] = { { OP_STOP, STOP_OPERATOR, true }, { OP_DISARM, STOP_DISARM, false }, { OP_SHUTDOWN, STOP_SHUTDOWN, false } };
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        static struct bench b;
+
+        armed(&b);
+        tick(&b, row[i].op);
+        EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == row[i].stop && b.out.command.mode == COMMAND_TORQUE);
+        for (int k = 0; k < (int)(b.config.timeouts.stop_cap_s * b.config.control_hz) + 2; k++)
+            tick(&b, OP_NONE);
+        EXPECT(b.core.mode == MODE_DISARMED && b.core.latched == row[i].latches);
+        EXPECT(b.out.command.mode == (row[i].latches ? COMMAND_DAMP : COMMAND_IDLE));
+    }
+}
+
+TEST(the_first_reason_to_stop_stays_unless_a_later_one_latches)
+{
+    static struct bench b;
+
+    armed(&b);
+    tick(&b, OP_SHUTDOWN);
+    core_mode(&b.core, &b.out, EVENT_STOP, STOP_DISARM);
+    EXPECT(b.core.stop == STOP_SHUTDOWN && !b.core.stop_latches);
+    core_mode(&b.core, &b.out, EVENT_STOP, STOP_POSITION);
+    EXPECT(b.core.stop == STOP_POSITION && b.core.stop_latches);
+    core_mode(&b.core, &b.out, EVENT_STOP, STOP_OPERATOR);
+    EXPECT(b.core.stop == STOP_POSITION);
+}
+
+TEST(a_system_call_that_was_refused_is_a_fault)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.in.syscall_refused = true;
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_FAULT && b.core.stop == STOP_SYSCALL && b.out.command.mode == COMMAND_DAMP);
+}
+
 /* ---- rare causes ---- */
 
 TEST(a_gap_between_ticks_stops_although_the_state_is_new)
@@ -166,6 +220,16 @@ TEST(a_gap_between_ticks_stops_although_the_state_is_new)
     b.in.now_ns += (uint64_t)((b.config.timeouts.state_stale_s + 1) * 1e9);
     tick(&b, OP_NONE);
     EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == STOP_STALL && b.out.command.mode == COMMAND_DAMP);
+}
+
+TEST(in_lockstep_time_between_ticks_is_the_simulators_business)
+{
+    static struct bench b;
+
+    armed_as(&b, true);
+    b.in.now_ns += 3600 * NS_PER_S;
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_BASELINE && !(b.out.record.faults & (FAULT_STALL | FAULT_TICK_LATE)));
 }
 
 TEST(a_joint_beyond_its_limit_stops_unless_that_gate_is_off)
@@ -209,4 +273,23 @@ TEST(the_baseline_damps_and_holds_the_pose_it_was_given)
     b.config.baseline = BASELINE_HOLD;
     tick(&b, OP_NONE);
     EXPECT_NEAR(b.out.command.torque[0], -2 * 0.5 - 10 * 0.1, 1e-12);
+}
+
+TEST(posture_goes_down_as_slowly_as_up)
+{
+    for (int side = -1; side <= 1; side += 2) {
+        static struct bench b;
+
+        armed(&b);
+        b.config.baseline                   = BASELINE_POSTURE;
+        b.config.joint[0].baseline_position = side;
+        double most                         = 0.05 * b.config.joint[0].velocity * b.core.tick_s;
+        for (int k = 1; k <= 3; k++) {
+            tick(&b, OP_NONE);
+            EXPECT_NEAR(b.core.hold[0], side * k * most, 1e-12);
+        }
+        for (int k = 0; k < 100; k++)
+            tick(&b, OP_NONE);
+        EXPECT(b.core.hold[0] == side);
+    }
 }
