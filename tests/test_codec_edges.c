@@ -194,8 +194,8 @@ TEST(each_array_of_a_command_has_a_value_for_every_joint_or_none)
         size_t     *n;
         const char *name;
     } row[] = {
-        { &c.n_torque, "torque" },     { &c.n_kp, "kp" },             { &c.n_kd, "kd" },
-        { &c.n_position, "position" }, { &c.n_velocity, "velocity" },
+        { &c.n_torque, "torque" },     { &c.n_kp, "kp" }, { &c.n_kd, "kd" }, { &c.n_position, "position" },
+        { &c.n_velocity, "velocity" },
     };
 
     good.n_torque = good.n_kp = good.n_kd = good.n_position = good.n_velocity = 3;
@@ -211,6 +211,44 @@ TEST(each_array_of_a_command_has_a_value_for_every_joint_or_none)
             EXPECT(unpacked(&e) == (n == 0 || n == 3 ? CODEC_OK : CODEC_SHAPE));
             EXPECT_STR(why, n == 0 || n == 3 ? "" : says);
         }
+}
+
+/* ---- memory ---- */
+
+/* A hello of 1000 joints and this much text. */
+static enum codec_error unfolded(size_t text)
+{
+    static Limber__V1__JointInfo  j;
+    static Limber__V1__JointInfo *joints[1000];
+    static char                   software[CODEC_MAX_BYTES];
+    Limber__V1__Envelope          e = LIMBER__V1__ENVELOPE__INIT;
+    Limber__V1__Hello             h = LIMBER__V1__HELLO__INIT;
+
+    limber__v1__joint_info__init(&j);
+    for (int i = 0; i < 1000; i++)
+        joints[i] = &j;
+    memset(software, 'x', text);
+    software[text] = 0;
+    h.protocol = LIMBER_PROTOCOL, h.boot_id = 1, h.n_joints = 1000, h.joints = joints, h.software = software;
+    e.body_case = LIMBER__V1__ENVELOPE__BODY_HELLO, e.hello = &h;
+    return unpacked(&e);
+}
+
+TEST(a_message_may_unfold_to_the_last_byte_of_the_block_and_not_beyond)
+{
+    EXPECT(unfolded(1) == CODEC_SHAPE);
+    EXPECT_STR(why, "1000 joints");
+    EXPECT(scratch.used % 16 == 0 && scratch.used < CODEC_SCRATCH);
+
+    size_t text = CODEC_SCRATCH - scratch.used + 16 - 1; /* its end is a byte, too */
+    EXPECT(text < CODEC_MAX_BYTES - 4000);
+    EXPECT(unfolded(text) == CODEC_SHAPE);
+    EXPECT_STR(why, "1000 joints");
+    EXPECT(scratch.used == CODEC_SCRATCH);
+    EXPECT(unfolded(text + 1) == CODEC_SHAPE);
+    EXPECT_STR(why, "unfold into more than 131072");
+    EXPECT(unfolded(1) == CODEC_SHAPE); /* and the next message starts over */
+    EXPECT_STR(why, "1000 joints");
 }
 
 /* ---- what is packed ---- */
@@ -256,7 +294,7 @@ TEST(the_largest_of_every_kind_of_message_fits)
     memset(m.hello.robot, 'x', NAME_SIZE - 1), memset(m.hello.software, 'x', NAME_SIZE - 1);
     for (int j = 0; j < MAX_JOINTS; j++) {
         memset(m.hello.joint[j].name, 'x', NAME_SIZE - 1), memset(m.hello.extra[j], 'x', NAME_SIZE - 1);
-        m.hello.joint[j].type         = (enum joint_type)-1; /* what takes most bytes, whatever it means */
+        m.hello.joint[j].type         = (enum joint_type) - 1; /* what takes most bytes, whatever it means */
         m.hello.joint[j].position_min = m.hello.joint[j].position_max = 1;
         m.hello.joint[j].velocity_max = m.hello.joint[j].effort_max = 1;
         m.hello.joint[j].actuated                                   = true;

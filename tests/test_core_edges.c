@@ -293,3 +293,19 @@ TEST(posture_goes_down_as_slowly_as_up)
         EXPECT(b.core.hold[0] == side);
     }
 }
+
+static void tell_all(const void *one_more)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.out.nnotice = 0;
+    for (int i = 0; i < NOTICE_MAX + (one_more != NULL); i++)
+        core_notice(&b.core, &b.out, NOTICE_MODE);
+}
+
+TEST(a_tick_with_more_to_tell_than_there_is_room_for_is_a_bug)
+{
+    EXPECT(!test_breaks(tell_all, NULL, ""));
+    EXPECT(test_breaks(tell_all, "one more", "NOTICE_MAX"));
+}
