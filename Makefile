@@ -10,7 +10,7 @@
 # make safety-report  everything that speaks for safety, one table and build/safety.json
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
 # make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
-# make mutate     FILES=: changes of filter, modes, codec and receiver that no test notices; make cover: lines and MC/DC of the safety core
+# make mutate     FILES=: changes of filter, modes, codec and receiver that no test notices; make cover: lines, branches, MC/DC of the safety core
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors

@@ -491,7 +491,7 @@ static enum codec_error unknown(const struct why *w, const Limber__V1__Envelope 
 /* Sets kind and session. */
 static enum codec_error take_body(const struct why *w, const Limber__V1__Envelope *e, struct message *m)
 {
-    bool good = false;
+    bool good;
 
     switch (e->body_case) {
     case LIMBER__V1__ENVELOPE__BODY_HELLO:
