@@ -606,6 +606,22 @@ static void on_signal(uv_signal_t *s, int signum)
     daemon_shutdown(s->data);
 }
 
+/* The terminal that it was started from is gone, or somebody wants a daemon to read its files again. */
+static void on_hangup(uv_signal_t *s, int signum)
+{
+    struct daemon *d   = s->data;
+    uint64_t       now = clock_now_ns();
+
+    (void)signum;
+    if (d->hangups.count++ && now - d->hangups.said_ns < REFUSED_NS)
+        return;
+    journal_say(&d->journal, "signal",
+                "SIGHUP changes nothing (%" PRIu64 " so far): control goes on; robot.yaml is read at start only, so disarm and "
+                "start limberd again for what has changed in it",
+                d->hangups.count);
+    d->hangups.said_ns = now;
+}
+
 static void status_request(void *ctx, struct http_request *r, const char *method, const char *path, const char *body)
 {
     (void)body;
@@ -631,11 +647,11 @@ static void every(struct daemon *d, uv_timer_t *t, uv_timer_cb cb, uint64_t ms)
     uv_timer_start(t, cb, ms, ms);
 }
 
-static void on(struct daemon *d, uv_signal_t *s, int signum)
+static void on(struct daemon *d, uv_signal_t *s, int signum, uv_signal_cb cb)
 {
     uv_signal_init(&d->loop, s);
     s->data = d;
-    uv_signal_start(s, on_signal, signum);
+    uv_signal_start(s, cb, signum);
 }
 
 static int serve(struct daemon *d)
@@ -653,8 +669,9 @@ static int serve(struct daemon *d)
     }
     every(d, &d->drain_timer, on_drain, DRAIN_MS);
     every(d, &d->notify_timer, on_notify, NOTIFY_MS);
-    on(d, &d->term, SIGTERM);
-    on(d, &d->interrupt, SIGINT);
+    on(d, &d->term, SIGTERM, on_signal);
+    on(d, &d->interrupt, SIGINT, on_signal);
+    on(d, &d->hangup, SIGHUP, on_hangup);
     return 0;
 }
 
@@ -736,6 +753,7 @@ int main(int argc, char **argv)
         return 0;
     }
     d.started_ns = clock_now_ns();
+    signal(SIGHUP, SIG_IGN); /* until serve() */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, like a full disk */
     uv_loop_init(&d.loop);

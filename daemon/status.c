@@ -353,6 +353,7 @@ char *status_json(const struct daemon *d)
         return NULL;
     json_object_set_new(o, "before", json_string(d->stops.before));
     json_object_set_new(o, "recording", json_integer(d->stops.last)); /* limber why N */
+    json_object_set_new(o, "hangups", count(d->hangups.count));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(o);
     return text;

@@ -388,6 +388,9 @@ static void take_back_seat(int core)
     struct rlimit      limit = { (rlim_t)MEMORY_LIMIT << 30, (rlim_t)MEMORY_LIMIT << 30 };
     cpu_set_t          cpus;
 
+    /* Limberd's terminal closes, or Ctrl-C there: limberd decides what becomes of the trainer. */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         note("cannot tie itself to limberd's life");
     if (sched_setscheduler(0, SCHED_IDLE, &idle) != 0)
