@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/rt/check.h"
@@ -395,6 +396,7 @@ static void take_back_seat(int core)
         note("cannot tie itself to limberd's life");
     if (sched_setscheduler(0, SCHED_IDLE, &idle) != 0)
         note("cannot run at idle priority");
+    umask(0027);
     CPU_ZERO(&cpus);
     if (core >= 0 && core < CPU_SETSIZE) {
         CPU_SET((size_t)core, &cpus);
