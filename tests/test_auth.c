@@ -503,6 +503,76 @@ TEST(limberd_and_the_simulated_robot_talk_over_tcp_and_a_stranger_is_an_event)
     EXPECT(system(command) == 0); /* no secret in what either program says */
 }
 
+/* ---- the one who is turned away hears of it ---- */
+
+/* How often; `how` is grep's: -F for keys, which have all kinds of characters. */
+static int said(const char *how, const char *words)
+{
+    char command[800], text[100];
+
+    snprintf(command, sizeof command, "grep -c %s -e '%s' %s/limber-bridge.log", how, words, test_dir());
+    return test_command(command, text, sizeof text) < 0 ? -1 : atoi(text);
+}
+
+static bool says(const char *words)
+{
+    for (int i = 0; i < 200 && said("-G", words) < 1; i++)
+        usleep(50000);
+    return said("-G", words) == 1;
+}
+
+static void start_on_tcp(struct fixture *f, char *endpoint, size_t size)
+{
+    char curve[400];
+
+    snprintf(endpoint, size, "tcp://127.0.0.1:%d", free_port());
+    snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: %s\ncores: {", endpoint);
+    const char *const edits[] = { "cores: {", curve, NULL };
+    fixture_init(f, edits);
+    make_keys();
+    EXPECT(fixture_daemon(f, NULL));
+}
+
+TEST(a_bridge_that_limberd_does_not_let_in_says_so_once_and_goes_in_when_its_key_is_listed)
+{
+    struct fixture f;
+    char           endpoint[100], line[100];
+
+    start_on_tcp(&f, endpoint, sizeof endpoint);
+    const char *const stranger[] = { "--connect",           endpoint, "--server-key", in_dir("daemon.key.pub"), "--key",
+                                     in_dir("unknown.key"), NULL };
+    EXPECT(fixture_bridge(&f, stranger));
+    EXPECT(says("not let in: .* hangs up: our key is not on its list"));
+    EXPECT(said("-F", unknown_key.public) == 1);
+    EXPECT(said("-G", "limber key --allow LIST --role robot .*unknown.key.pub") == 1);
+    EXPECT(said("-F", unknown_key.secret) == 0);
+    EXPECT(fixture_wait(&f, "link.auth_refused", "4", 20)); /* it goes on trying, and says no more */
+    EXPECT(said("-F", "not let in") == 1);
+    snprintf(line, sizeof line, "robot %s\n", unknown_key.public);
+    write_list(line);
+    EXPECT(fixture_wait(&f, "link.connected", "true", 20));
+    EXPECT(says("let in after .* handshakes that failed"));
+    child_stop(&f.daemon, 0, 3); /* a daemon that ends turns nobody away */
+    usleep(1500000);
+    EXPECT(said("-F", "not let in") == 1);
+    fixture_end(&f);
+}
+
+TEST(a_bridge_with_another_daemons_key_says_so_too)
+{
+    struct fixture f;
+    char           endpoint[100];
+
+    start_on_tcp(&f, endpoint, sizeof endpoint);
+    const char *const wrong[] = { "--connect",         endpoint, "--server-key", in_dir("other.key.pub"), "--key",
+                                  in_dir("robot.key"), NULL };
+    EXPECT(fixture_bridge(&f, wrong));
+    EXPECT(says("not let in: .* its own is not the one we expect.*check --server-key"));
+    EXPECT(fixture_wait(&f, "link.auth_refused", "2", 20));
+    EXPECT(fixture_wait(&f, "link.connected", "false", 1));
+    fixture_end(&f);
+}
+
 TEST(limberd_does_not_start_on_tcp_with_a_key_that_others_can_read)
 {
     struct fixture f;
