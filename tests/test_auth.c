@@ -573,6 +573,50 @@ TEST(a_bridge_with_another_daemons_key_says_so_too)
     fixture_end(&f);
 }
 
+/* ---- limber sim and limber run ---- */
+
+static int limber(const char *verb, const char *config, const char *more, char *out, size_t size)
+{
+    char command[2000];
+
+    snprintf(command, sizeof command, "cd %s && timeout 90 %s/limber %s %s --run-dir %s/run %s 2>&1", test_dir(),
+             test_build_dir(), verb, config, test_dir(), more);
+    return test_command(command, out, size);
+}
+
+TEST(limber_run_and_limber_sim_use_the_simulators_own_key_and_say_what_to_type_where_it_is_missing)
+{
+    struct fixture f;
+    char           curve[300], config[300], key[700], out[4000];
+
+    snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: tcp://*:%d\ncores: {",
+             free_port());
+    const char *const edits[] = { "cores: {", curve, NULL };
+    fixture_init(&f, edits);
+    make_keys();
+    snprintf(config, sizeof config, "--config %s", f.config);
+    EXPECT(limber("run", f.config, "", out, sizeof out) != 0);
+    EXPECT_STR(out, "limber key robot.key && limber key --allow ");
+    EXPECT_STR(out, "clients --role robot --name simulator robot.key.pub");
+    EXPECT_STR(out, "--key robot.key");
+    EXPECT(limber("sim", config, "", out, sizeof out) != 0);
+    EXPECT_STR(out, "limber key robot.key && limber key --allow ");
+    EXPECT(limber("run", f.config, "--key unknown.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "unknown.key: ");
+    EXPECT_STR(out, "does not list this key as a robot");
+    EXPECT(limber("run", f.config, "--key listen.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "does not list this key as a robot");
+    EXPECT(limber("sim", config, "--key nothing.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "nothing.key");
+    rename(in_dir("daemon.key.pub"), in_dir("elsewhere.pub"));
+    EXPECT(limber("sim", config, "--key robot.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "daemon.key.pub");
+    rename(in_dir("elsewhere.pub"), in_dir("daemon.key.pub"));
+    snprintf(key, sizeof key, "--trials 1 --lockstep --key %s", in_dir("robot.key"));
+    EXPECT(limber("run", f.config, key, out, sizeof out) == 0);
+    EXPECT_STR(out, "planned  finished");
+}
+
 TEST(limberd_does_not_start_on_tcp_with_a_key_that_others_can_read)
 {
     struct fixture f;
