@@ -136,6 +136,10 @@ uint64_t     threads_page_faults(const struct daemon *d, int first, int last);
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);
 
+/* What the robot side says that it does when commands stop is what robot.yaml says; where that says nothing, as far as is
+ * known gravity loads no joint. */
+bool daemon_timeout_action(const struct daemon *d);
+
 /* Since the robot side was last heard. */
 uint64_t daemon_silent_ns(const struct daemon *d);
 

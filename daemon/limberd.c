@@ -504,6 +504,14 @@ static void publish_telemetry(struct daemon *d)
     }
 }
 
+bool daemon_timeout_action(const struct daemon *d)
+{
+    enum timeout_action want = d->config.timeouts.robot_action;
+    bool loaded = d->hello.gravity_compensated || d->config.gravity_by_robot || config_gravity_terms(&d->config);
+
+    return d->has_hello && (want ? d->hello.timeout_action == want : !loaded);
+}
+
 /* What only the host can vouch for before arming. */
 static uint32_t host_prearm(const struct daemon *d)
 {
@@ -512,7 +520,8 @@ static uint32_t host_prearm(const struct daemon *d)
 
     bool gravity = d->hello.gravity_compensated ? !config_gravity_terms(&d->config) : !d->config.gravity_by_robot;
 
-    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
+    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || daemon_timeout_action(d)) << PREARM_TIMEOUT_ACTION |
+           (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
            (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |
            (uint32_t)(!atomic_load(&d->shared->refused) && (sim || threads_restricted(d))) << PREARM_SYSCALLS |
