@@ -83,6 +83,7 @@ void session_free(struct session *s);
 
 /* argv of limber-bridge sim for a robot; the strings live in `b`.  endpoint as the daemon binds it in run_dir, key for tcp://. */
 struct sim_command {
+    bool            tcp;
     struct sim_keys keys;
     char  program[PATH_SIZE], endpoint[PATH_SIZE + 32], seed[24], timestep[32], timeout[32], priority[16], core[16];
     char  joints[MAX_JOINTS * NAME_SIZE], extra[MAX_EXTRA * NAME_SIZE];
