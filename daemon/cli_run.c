@@ -141,7 +141,7 @@ static int run(const struct session_options *o, bool newest, bool colour)
 
 int verb_run(int argc, char **argv)
 {
-    const char *config = NULL, *run_dir = NULL;
+    const char *config = NULL, *run_dir = NULL, *key = NULL;
     bool        resume = false, no_color = false, lockstep = false;
     long        trials = 0, seed = -1;
 
@@ -161,11 +161,15 @@ int verb_run(int argc, char **argv)
           .max    = 4294967295.0 },
         { .name = "lockstep", .what = "the simulator waits for every command: no real time", .on = &lockstep },
         { .name = "run-dir", .value = "D", .what = "instead of build/run/TIME", .text = &run_dir },
+        { .name  = "key",
+          .value = "F",
+          .what  = "endpoint tcp://: the simulated robot's key, see limber key",
+          .text  = &key },
         { .name = "no-color", .what = "no colours", .on = &no_color },
         { 0 }
     };
     const struct usage usage = {
-        .line         = "run CONFIG [--resume] [--trials N] [--seed N] [--run-dir D]",
+        .line         = "run CONFIG [--resume] [--trials N] [--seed N] [--run-dir D] [--key F]",
         .text         = "Starts limberd and a simulated robot, arms it, lets it learn, draws its learning curve.\n"
                         "Only for hardware: sim.  Ctrl-C stops the robot and ends everything.",
         .flags        = flags,
@@ -185,7 +189,7 @@ int verb_run(int argc, char **argv)
         return rc;
     return run(
         &(struct session_options){
-            .config = config, .run_dir = dir, .seed = seed, .trials = trials, .lockstep = lockstep },
+            .config = config, .run_dir = dir, .key = key, .seed = seed, .trials = trials, .lockstep = lockstep },
         !run_dir && !resume, !no_color);
 }
 
@@ -208,11 +212,12 @@ int verb_sim(int argc, char **argv)
 {
     struct place_flags place    = { 0 };
     bool               lockstep = false;
-    const char        *picture  = NULL;
+    const char        *picture = NULL, *key = NULL;
     long               seed     = -1;
     const struct flag  flags[]  = {
           PLACE_FLAGS(&place),
           { .name = "lockstep", .what = "wait for every command: no real time", .on = &lockstep },
+          { .name = "key", .value = "F", .what = "endpoint tcp://: its own key, see limber key", .text = &key },
           { .name = "picture", .value = "F", .what = "write a picture of the robot now and then", .text = &picture },
           { .name   = "seed",
             .value  = "N",
@@ -223,7 +228,7 @@ int verb_sim(int argc, char **argv)
           { 0 }
     };
     const struct usage usage = {
-        .line  = "sim [--config FILE | --robot NAME] [--lockstep] [--picture F] [--seed N]",
+        .line  = "sim [--config FILE | --robot NAME] [--lockstep] [--picture F] [--seed N] [--key F]",
         .text  = "Becomes the simulated robot of a daemon: limber-bridge sim with what robot.yaml says.",
         .flags = flags
     };
@@ -252,7 +257,7 @@ int verb_sim(int argc, char **argv)
     }
     if (rc == EXIT_OK && place.config)
         rc = place_find(&place, dir, sizeof dir);
-    if (rc == EXIT_OK && sim_command(&command, c, dir, seed, lockstep, picture, why, sizeof why) != 0) {
+    if (rc == EXIT_OK && sim_command(&command, c, dir, key, seed, lockstep, picture, why, sizeof why) != 0) {
         fprintf(stderr, "limber: %s\n", why);
         rc = EXIT_OSERR;
     }

@@ -30,21 +30,52 @@ static void add_name(char *list, size_t size, const char *name)
     snprintf(list + used, size - used, "%s%s", used ? "," : "", name);
 }
 
-int sim_command(struct sim_command *b, const struct robot_config *c, const char *run_dir, long seed, bool lockstep,
-                const char *picture, char *why, size_t why_size)
+/* Flags that not every robot's simulator has, from argv[n] on; the next free place. */
+static int where_it_applies(struct sim_command *b, const struct robot_config *c, const char *key, int n)
+{
+    char **a = b->argv;
+
+    if (b->tcp) {
+        a[n++] = (char *)"--server-key";
+        a[n++] = b->keys.server;
+        a[n++] = (char *)"--key";
+        a[n++] = (char *)key;
+    }
+    if (c->nextra > 0) {
+        a[n++] = (char *)"--extra";
+        a[n++] = b->extra;
+    }
+    if (c->sim.timestep > 0) {
+        a[n++] = (char *)"--timestep";
+        a[n++] = b->timestep;
+    }
+    if (c->cores.sim_priority > 0) {
+        a[n++] = (char *)"--rt";
+        a[n++] = (char *)"--priority";
+        a[n++] = b->priority;
+        a[n++] = (char *)"--core";
+        a[n++] = b->core;
+    }
+    return n;
+}
+
+int sim_command(struct sim_command *b, const struct robot_config *c, const char *run_dir, const char *key, long seed,
+                bool lockstep, const char *picture, char *why, size_t why_size)
 {
     int    n = 0;
     char **a = b->argv;
 
-    if (strncmp(c->endpoint, "tcp://", 6) == 0) {
-        snprintf(why, why_size, "%s: the robot side of a tcp:// endpoint has keys of its own: start limber-bridge sim with --connect, "
-                 "--server-key and --key, see docs/security.md", c->endpoint);
+    b->tcp = strncmp(c->endpoint, "tcp://", 6) == 0;
+    if (b->tcp && sim_keys_find(&b->keys, c, key, why, why_size) != 0)
         return -1;
-    }
     if (program_find("limber-bridge", b->program, sizeof b->program, why, why_size) != 0)
         return -1;
-    snprintf(b->endpoint, sizeof b->endpoint, "%s%s%s", c->endpoint[0] ? c->endpoint : "ipc://",
-             c->endpoint[0] ? "" : run_dir, c->endpoint[0] ? "" : "/robot.sock");
+    if (b->tcp)
+        snprintf(b->endpoint, sizeof b->endpoint, "%s", b->keys.endpoint);
+    else if (c->endpoint[0])
+        snprintf(b->endpoint, sizeof b->endpoint, "%s", c->endpoint);
+    else
+        snprintf(b->endpoint, sizeof b->endpoint, "ipc://%s/robot.sock", run_dir);
     snprintf(b->seed, sizeof b->seed, "%llu",
              seed >= 0 ? (unsigned long long)seed : (unsigned long long)c->trials.seed);
     snprintf(b->timestep, sizeof b->timestep, "%.9g", c->sim.timestep);
@@ -72,21 +103,7 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
     a[n++] = b->timeout;
     a[n++] = (char *)"--joints";
     a[n++] = b->joints;
-    if (c->nextra > 0) {
-        a[n++] = (char *)"--extra";
-        a[n++] = b->extra;
-    }
-    if (c->sim.timestep > 0) {
-        a[n++] = (char *)"--timestep";
-        a[n++] = b->timestep;
-    }
-    if (c->cores.sim_priority > 0) {
-        a[n++] = (char *)"--rt";
-        a[n++] = (char *)"--priority";
-        a[n++] = b->priority;
-        a[n++] = (char *)"--core";
-        a[n++] = b->core;
-    }
+    n      = where_it_applies(b, c, key, n);
     if (lockstep)
         a[n++] = (char *)"--lockstep";
     if (picture) {
@@ -134,7 +151,7 @@ static int start_both(struct session *s, const struct session_options *o)
     char               log[PATH_SIZE + 32];
 
     snprintf(log, sizeof log, "%s/sim.log", s->run_dir);
-    if (sim_command(&command, &s->config, s->run_dir, o->seed, s->lockstep, NULL, s->why, sizeof s->why) != 0 ||
+    if (sim_command(&command, &s->config, s->run_dir, o->key, o->seed, s->lockstep, NULL, s->why, sizeof s->why) != 0 ||
         start_daemon(s, o) != 0)
         return -1;
     s->sim.ordinary = o->ordinary;

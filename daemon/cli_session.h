@@ -11,6 +11,7 @@
 
 #include "daemon/cli_process.h"
 #include "daemon/cli_screen.h"
+#include "daemon/cli_sim_keys.h"
 #include "daemon/cli_terminal.h"
 #include "daemon/config.h"
 
@@ -21,6 +22,7 @@ struct session_options {
     const char *run_dir;        /* made if need be */
     long        seed;           /* of daemon and simulator; -1: the configuration's */
     long        trials;         /* 0: the configuration's */
+    const char *key;            /* tcp://: the simulated robot's key file, else NULL */
     bool        lockstep;       /* the simulator asks for it */
     bool        train_flat_out; /* the trainer never rests (bench-rt) */
     bool        ordinary;       /* without real-time priorities, for several in lockstep on their own cores */
@@ -79,13 +81,15 @@ const json_t *session_next_trial(struct session *s);
 int  session_finish(struct session *s, enum session_end end);
 void session_free(struct session *s);
 
-/* argv of limber-bridge sim for a robot; the strings live in `b`.  endpoint as the daemon binds it in run_dir. */
+/* argv of limber-bridge sim for a robot; the strings live in `b`.  endpoint as the daemon binds it in run_dir, key for tcp://. */
 struct sim_command {
+    bool            tcp;
+    struct sim_keys keys;
     char  program[PATH_SIZE], endpoint[PATH_SIZE + 32], seed[24], timestep[32], timeout[32], priority[16], core[16];
     char  joints[MAX_JOINTS * NAME_SIZE], extra[MAX_EXTRA * NAME_SIZE];
-    char *argv[32];
+    char           *argv[40];
 };
-int sim_command(struct sim_command *b, const struct robot_config *c, const char *run_dir, long seed, bool lockstep,
-                const char *picture, char *why, size_t why_size);
+int sim_command(struct sim_command *b, const struct robot_config *c, const char *run_dir, const char *key, long seed,
+                bool lockstep, const char *picture, char *why, size_t why_size);
 
 #endif

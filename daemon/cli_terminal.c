@@ -20,6 +20,19 @@ bool terminal_wants_colour(void)
     return isatty(STDOUT_FILENO) && !(no && no[0]) && term && strcmp(term, "dumb") != 0;
 }
 
+/* What ends a program in order; a hangup does not where it was started to outlive its terminal (nohup). */
+static void ending(sigset_t *mask)
+{
+    struct sigaction hangup;
+
+    sigemptyset(mask);
+    sigaddset(mask, SIGINT);
+    sigaddset(mask, SIGTERM);
+    sigaddset(mask, SIGQUIT);
+    if (sigaction(SIGHUP, NULL, &hangup) != 0 || hangup.sa_handler != SIG_IGN)
+        sigaddset(mask, SIGHUP);
+}
+
 static void size(int *width, int *height)
 {
     struct winsize w = { 0 };
@@ -47,11 +60,7 @@ void terminal_open(struct terminal *t, bool keys, bool colour)
     t->colour = colour && terminal_wants_colour();
     size(&t->width, &t->height);
 
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGINT);
-    sigaddset(&mask, SIGTERM);
-    sigaddset(&mask, SIGHUP);
-    sigaddset(&mask, SIGQUIT);
+    ending(&mask);
     sigaddset(&mask, SIGCHLD);
     CHECK(sigprocmask(SIG_BLOCK, &mask, &t->old_mask) == 0);
     t->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -77,11 +86,7 @@ void terminal_close(struct terminal *t)
     struct timespec now = { 0 };
     sigset_t        pending;
 
-    sigemptyset(&pending);
-    sigaddset(&pending, SIGINT);
-    sigaddset(&pending, SIGTERM);
-    sigaddset(&pending, SIGHUP);
-    sigaddset(&pending, SIGQUIT);
+    ending(&pending);
     while (sigtimedwait(&pending, NULL, &now) > 0)
         ;
     sigprocmask(SIG_SETMASK, &t->old_mask, NULL);

@@ -1,6 +1,6 @@
 /* cli_terminal.h - signals as something to wait for, and a picture redrawn in place.
  *
- * From open to close SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGCHLD are blocked and read here; children must get an empty
+ * From open to close SIGINT, SIGTERM, SIGHUP (where nohup does not ignore it), SIGQUIT and SIGCHLD are blocked and read here; children must get an empty
  * mask (cli_process does).  close() gives the terminal back as it was, whatever happened in between. */
 #ifndef DAEMON_CLI_TERMINAL_H
 #define DAEMON_CLI_TERMINAL_H

@@ -183,6 +183,19 @@ static int timeouts(struct document *d, const struct yaml_robot *y, struct robot
     return 0;
 }
 
+/* Damping is not holding, letting go still less: who knows that gravity loads a joint says what becomes of it when commands
+ * stop.  There is no default (safety.md 3.2). */
+static int robot_action(struct document *d, const struct yaml_timeouts *t, struct robot_config *c)
+{
+    c->timeouts.robot_action = t->robot_action ? (enum timeout_action) * t->robot_action : (enum timeout_action)0;
+    if (t->robot_action || c->hardware == HARDWARE_SIM || !(c->gravity_by_robot || config_gravity_terms(c)))
+        return 0;
+    return document_fail(d, "timeouts.robot_action",
+                         "expected damp | hold | brake | off: what the robot side does when commands "
+                         "stop, as gravity loads its joints by %s",
+                         c->gravity_by_robot ? "baseline.gravity" : "joints[].gravity");
+}
+
 /* Real joints that must brake before their limits: the way they go unseen, until the daemon and then the robot side notice,
  * must end within the margin beyond the limit (safety.md 3.2). */
 static int blind_motion(struct document *d, const struct robot_config *c)
@@ -371,7 +384,8 @@ static int convert(struct document *d, const struct yaml_robot *y, struct robot_
     snprintf(c->robot, sizeof c->robot, "%s", y->robot);
     c->hardware = (enum hardware) * y->hardware;
     if (rates(d, y, c) < 0 || config_body(d, y, c) < 0 || trials(d, y, c) < 0 || config_learning(d, y, c) < 0 ||
-        gates(d, y, c) < 0 || filter(d, c) < 0 || timeouts(d, y, c) < 0 || blind_motion(d, c) < 0 || cores(d, y, c) < 0 || places(d, y, c) < 0 || sim(d, y, c) < 0)
+        gates(d, y, c) < 0 || filter(d, c) < 0 || timeouts(d, y, c) < 0 || robot_action(d, &y->timeouts, c) < 0 ||
+        blind_motion(d, c) < 0 || cores(d, y, c) < 0 || places(d, y, c) < 0 || sim(d, y, c) < 0)
         return -1;
     return task(d, y, c) < 0 ? -1 : config_reward(d, c);
 }

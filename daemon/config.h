@@ -153,6 +153,7 @@ struct robot_config {
         double state_stale_s;       /* no good state for this long: STOPPING                    */
         double command_valid_s;     /* validity of a command                                    */
         double robot_timeout_max_s; /* Hello.command_timeout_ms may not exceed this             */
+        enum timeout_action robot_action; /* what the robot side does then; 0: not said, where gravity loads no joint */
         double stop_ramp_s;         /* 0.3                                                      */
         double stop_cap_s;          /* 0.5                                                      */
         double reset_s;             /* RESETTING may last this long                             */

@@ -35,6 +35,8 @@ static const cyaml_strval_t predict_words[]     = { { "change", TARGET_CHANGE },
 static const cyaml_strval_t baseline_words[]    = { { "zero", BASELINE_ZERO }, { "damp", BASELINE_DAMP },
                                                     { "hold", BASELINE_HOLD }, { "posture", BASELINE_POSTURE } };
 static const cyaml_strval_t gravity_words[]     = { { "robot", 1 } };
+static const cyaml_strval_t robot_action_words[] = { { "damp", TIMEOUT_DAMP }, { "hold", TIMEOUT_HOLD },
+                                                     { "brake", TIMEOUT_BRAKE }, { "off", TIMEOUT_OFF } };
 static const cyaml_strval_t exploration_words[] = { { "uniform", EXPLORE_UNIFORM }, { "smooth", EXPLORE_SMOOTH } };
 static const cyaml_strval_t next_words[]        = { { "auto", NEXT_AUTO }, { "operator", NEXT_OPERATOR } };
 static const cyaml_strval_t propagation_words[] = { { "tsinf", PARTICLES_TSINF }, { "ts1", PARTICLES_TS1 },
@@ -215,6 +217,7 @@ static const cyaml_schema_field_t timeouts_fields[] = {
     FLOAT(MAY, timeouts, state_stale_s),
     FLOAT(MAY, timeouts, command_valid_s),
     FLOAT(MAY, timeouts, robot_timeout_max_s),
+    WORD(MAY, timeouts, robot_action, robot_action_words),
     FLOAT(MAY, timeouts, stop_ramp_s),
     FLOAT(MAY, timeouts, stop_cap_s),
     FLOAT(MAY, timeouts, reset_s),

@@ -113,6 +113,7 @@ struct yaml_filter {
 
 struct yaml_timeouts {
     double *state_stale_s, *command_valid_s, *robot_timeout_max_s, *stop_ramp_s, *stop_cap_s, *reset_s;
+    int    *robot_action;
 };
 
 struct yaml_cores {

@@ -46,11 +46,13 @@ struct stop_text core_stop_text(enum stop_code c)
 
 const char *prearm_name(enum prearm p)
 {
-    static const char *const name[PREARM_COUNT] = { "session",     "state_fresh", "no_faults", "estop_clear",
-                                                    "inside",      "slow",        "not_latched", "timing_clean",
-                                                    "sensors",     "baseline",    "gravity",
-                                                    "realtime",    "memory_locked", "store_writable", "model_or_exploration",
-                                                    "syscalls",    "numeric_env" };
+    static const char *const name[PREARM_COUNT] = {
+        "session",  "state_fresh",   "no_faults",      "estop_clear",
+        "inside",   "slow",          "not_latched",    "timing_clean",
+        "sensors",  "baseline",      "gravity",        "timeout_action",
+        "realtime", "memory_locked", "store_writable", "model_or_exploration",
+        "syscalls", "numeric_env"
+    };
     return name[p];
 }
 

@@ -72,25 +72,27 @@ struct stop_text core_stop_text(enum stop_code c);
 
 /* Pre-arm checks.  The core knows the first ones; the host (main thread) reports the others in core_input.host. */
 enum prearm {
-    PREARM_SESSION,      /* a robot side is connected and agreed on                  */
-    PREARM_STATE_FRESH,  /* states for 1 s at 95 %                                   */
-    PREARM_NO_FAULTS,    /* robot side reports none                                  */
-    PREARM_ESTOP,        /* not pressed                                              */
-    PREARM_INSIDE,       /* joints inside their limits                               */
-    PREARM_SLOW,         /* joints slower than 1 % of their velocity limit           */
-    PREARM_NOT_LATCHED,  /* no stop or fault waits for a reset                       */
-    PREARM_TIMING,       /* no tick missed in the last 5 s (a simulated robot may do without) */
-    PREARM_SENSORS,      /* no joint's sensor is stuck                               */
-    PREARM_BASELINE,     /* what the baseline would do is a number within the limits */
+    PREARM_SESSION,     /* a robot side is connected and agreed on                  */
+    PREARM_STATE_FRESH, /* states for 1 s at 95 %                                   */
+    PREARM_NO_FAULTS,   /* robot side reports none                                  */
+    PREARM_ESTOP,       /* not pressed                                              */
+    PREARM_INSIDE,      /* joints inside their limits                               */
+    PREARM_SLOW,        /* joints slower than 1 % of their velocity limit           */
+    PREARM_NOT_LATCHED, /* no stop or fault waits for a reset                       */
+    PREARM_TIMING,      /* no tick missed in the last 5 s (a simulated robot may do without) */
+    PREARM_SENSORS,     /* no joint's sensor is stuck                               */
+    PREARM_BASELINE,    /* what the baseline would do is a number within the limits */
     PREARM_CORE_COUNT,
     PREARM_GRAVITY = PREARM_CORE_COUNT, /* compensated by the robot side or by robot.yaml, not both; and not neither
                                            where robot.yaml counts on the robot side  */
-    PREARM_REALTIME,     /* FIFO, pinned (a simulated robot may do without) */
-    PREARM_MEMORY,       /* memory locked (likewise)                                 */
-    PREARM_STORE,        /* experience can be written                                */
-    PREARM_LEARNER,      /* a model is loaded, or exploration is configured          */
-    PREARM_SYSCALLS,     /* system calls restricted (likewise), and none refused     */
-    PREARM_NUMERIC,      /* rounding, denormals, decimal point as the loop expects   */
+    PREARM_TIMEOUT_ACTION, /* the robot side does what robot.yaml says when commands stop; robot.yaml says it where gravity
+                              loads a joint (a simulated robot may do without) */
+    PREARM_REALTIME,       /* FIFO, pinned (a simulated robot may do without) */
+    PREARM_MEMORY,         /* memory locked (likewise)                                 */
+    PREARM_STORE,          /* experience can be written                                */
+    PREARM_LEARNER,        /* a model is loaded, or exploration is configured          */
+    PREARM_SYSCALLS,       /* system calls restricted (likewise), and none refused     */
+    PREARM_NUMERIC,        /* rounding, denormals, decimal point as the loop expects   */
     PREARM_COUNT,
 };
 const char *prearm_name(enum prearm p);

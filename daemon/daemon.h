@@ -47,6 +47,11 @@ struct operator_refusals {
     uint64_t count, said_ns;
 };
 
+/* SIGHUPs, which change nothing. */
+struct hangups {
+    uint64_t count, said_ns;
+};
+
 struct daemon {
     struct robot_config config;
     struct daemon_options options;
@@ -66,7 +71,7 @@ struct daemon {
 
     uv_loop_t           loop;
     uv_timer_t          drain_timer, notify_timer;
-    uv_signal_t         term, interrupt;
+    uv_signal_t         term, interrupt, hangup;
     struct http_server *status_server, *control_server;
     struct port        *telemetry;
     struct refusals     refused_robots, refused_listeners;
@@ -96,6 +101,7 @@ struct daemon {
     uint32_t            refused_said;             /* shared.refused as the journal knows it */
     uint64_t            watchdog_ticks;
     uint64_t            stop_asked_ns; /* 0: running              */
+    struct hangups      hangups;
     bool                threads_ended; /* nobody is left to answer operations */
     double              stop_unix_s;   /* of the last stop        */
 };
@@ -129,6 +135,10 @@ uint64_t     threads_page_faults(const struct daemon *d, int first, int last);
 
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);
+
+/* What the robot side says that it does when commands stop is what robot.yaml says; where that says nothing, as far as is
+ * known gravity loads no joint. */
+bool daemon_timeout_action(const struct daemon *d);
 
 /* Since the robot side was last heard. */
 uint64_t daemon_silent_ns(const struct daemon *d);

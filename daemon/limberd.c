@@ -504,6 +504,14 @@ static void publish_telemetry(struct daemon *d)
     }
 }
 
+bool daemon_timeout_action(const struct daemon *d)
+{
+    enum timeout_action want = d->config.timeouts.robot_action;
+    bool loaded = d->hello.gravity_compensated || d->config.gravity_by_robot || config_gravity_terms(&d->config);
+
+    return d->has_hello && (want ? d->hello.timeout_action == want : !loaded);
+}
+
 /* What only the host can vouch for before arming. */
 static uint32_t host_prearm(const struct daemon *d)
 {
@@ -512,7 +520,8 @@ static uint32_t host_prearm(const struct daemon *d)
 
     bool gravity = d->hello.gravity_compensated ? !config_gravity_terms(&d->config) : !d->config.gravity_by_robot;
 
-    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
+    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || daemon_timeout_action(d)) << PREARM_TIMEOUT_ACTION |
+           (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
            (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |
            (uint32_t)(!atomic_load(&d->shared->refused) && (sim || threads_restricted(d))) << PREARM_SYSCALLS |
@@ -606,6 +615,22 @@ static void on_signal(uv_signal_t *s, int signum)
     daemon_shutdown(s->data);
 }
 
+/* The terminal that it was started from is gone, or somebody wants a daemon to read its files again. */
+static void on_hangup(uv_signal_t *s, int signum)
+{
+    struct daemon *d   = s->data;
+    uint64_t       now = clock_now_ns();
+
+    (void)signum;
+    if (d->hangups.count++ && now - d->hangups.said_ns < REFUSED_NS)
+        return;
+    journal_say(&d->journal, "signal",
+                "SIGHUP changes nothing (%" PRIu64 " so far): control goes on; robot.yaml is read at start only, so disarm and "
+                "start limberd again for what has changed in it",
+                d->hangups.count);
+    d->hangups.said_ns = now;
+}
+
 static void status_request(void *ctx, struct http_request *r, const char *method, const char *path, const char *body)
 {
     (void)body;
@@ -631,11 +656,11 @@ static void every(struct daemon *d, uv_timer_t *t, uv_timer_cb cb, uint64_t ms)
     uv_timer_start(t, cb, ms, ms);
 }
 
-static void on(struct daemon *d, uv_signal_t *s, int signum)
+static void on(struct daemon *d, uv_signal_t *s, int signum, uv_signal_cb cb)
 {
     uv_signal_init(&d->loop, s);
     s->data = d;
-    uv_signal_start(s, on_signal, signum);
+    uv_signal_start(s, cb, signum);
 }
 
 static int serve(struct daemon *d)
@@ -653,8 +678,9 @@ static int serve(struct daemon *d)
     }
     every(d, &d->drain_timer, on_drain, DRAIN_MS);
     every(d, &d->notify_timer, on_notify, NOTIFY_MS);
-    on(d, &d->term, SIGTERM);
-    on(d, &d->interrupt, SIGINT);
+    on(d, &d->term, SIGTERM, on_signal);
+    on(d, &d->interrupt, SIGINT, on_signal);
+    on(d, &d->hangup, SIGHUP, on_hangup);
     return 0;
 }
 
@@ -736,6 +762,7 @@ int main(int argc, char **argv)
         return 0;
     }
     d.started_ns = clock_now_ns();
+    signal(SIGHUP, SIG_IGN); /* until serve() */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, like a full disk */
     uv_loop_init(&d.loop);

@@ -5,6 +5,7 @@
 #include <locale.h>
 #include <malloc.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -84,6 +85,22 @@ static void keep_stack(pthread_t thread)
     }
 }
 
+/* Signals are for the main thread.  But where that has one pending already, the kernel hands the next to any thread that takes
+ * it, and libuv's handler writes to a pipe: not on a real-time thread's list.  What a thread brings upon itself stays. */
+static int create_deaf(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+    static const int own[] = { SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP };
+    sigset_t         mask, before;
+
+    sigfillset(&mask);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&mask, own[i]);
+    pthread_sigmask(SIG_BLOCK, &mask, &before);
+    int bad = pthread_create(thread, attr, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return bad;
+}
+
 int realtime_thread(struct realtime *r, const char *name, int core, int priority, void *(*run)(void *), void *arg,
                     pthread_t *thread)
 {
@@ -93,7 +110,7 @@ int realtime_thread(struct realtime *r, const char *name, int core, int priority
 
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
-    int bad = pthread_create(thread, &attr, run, arg);
+    int bad = create_deaf(thread, &attr, run, arg);
     pthread_attr_destroy(&attr);
     if (bad)
         return -bad;

@@ -183,7 +183,25 @@ static json_t *control_json(const struct daemon *d)
                      "arming");
 }
 
-static const char *prearm_detail(const struct daemon *d, enum prearm p)
+/* What becomes of the robot when commands stop. */
+static const char *timeout_action_detail(const struct daemon *d, char *text, size_t size)
+{
+    static const char *const does[] = {
+        [TIMEOUT_DAMP] = "damps", [TIMEOUT_HOLD] = "holds", [TIMEOUT_BRAKE] = "brakes", [TIMEOUT_OFF] = "lets go"
+    };
+
+    if (!d->has_hello)
+        return "no robot side has said Hello";
+    snprintf(text, size, "when commands stop the robot side %s%s%s", does[d->hello.timeout_action],
+             daemon_timeout_action(d)          ? ""
+             : d->config.timeouts.robot_action ? ", and timeouts.robot_action says otherwise"
+                                               : ", and gravity loads its joints: put up with that in "
+                                                 "timeouts.robot_action, or change it there",
+             daemon_timeout_action(d) || d->config.hardware != HARDWARE_SIM ? "" : "; a simulated robot may");
+    return text;
+}
+
+static const char *prearm_detail(const struct daemon *d, enum prearm p, char *text, size_t size)
 {
     bool sim = d->config.hardware == HARDWARE_SIM;
 
@@ -206,6 +224,7 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p)
                : d->config.gravity_by_robot   ? "baseline.gravity counts on the robot side, which does not compensate gravity"
                : config_gravity_terms(&d->config)      ? "the baseline compensates gravity"
                                               : "nobody compensates gravity: the baseline holds what is not loaded by it";
+    case PREARM_TIMEOUT_ACTION: return timeout_action_detail(d, text, size);
     case PREARM_REALTIME:
         return d->realtime.scheduling ? "FIFO priorities and cores granted"
                : sim                  ? "not granted; a simulated robot may do without"
@@ -231,11 +250,12 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p)
 static json_t *prearm_json(const struct daemon *d)
 {
     json_t *list = json_array();
+    char    text[200];
 
     for (int p = 0; p < PREARM_COUNT; p++)
         json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "name", prearm_name((enum prearm)p), "ok",
                                               (int)(d->core.prearm >> p & 1), "detail",
-                                              prearm_detail(d, (enum prearm)p)));
+                                              prearm_detail(d, (enum prearm)p, text, sizeof text)));
     return list;
 }
 
@@ -354,6 +374,7 @@ char *status_json(const struct daemon *d)
         return NULL;
     json_object_set_new(o, "before", json_string(d->stops.before));
     json_object_set_new(o, "recording", json_integer(d->stops.last)); /* limber why N */
+    json_object_set_new(o, "hangups", count(d->hangups.count));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(o);
     return text;

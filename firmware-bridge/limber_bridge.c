@@ -223,6 +223,8 @@ int main(int argc, char **argv)
         return code < 0 ? 0 : code;
     sigaction(SIGINT, &on, NULL);
     sigaction(SIGTERM, &on, NULL);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) /* nohup */
+        sigaction(SIGHUP, &on, NULL);
     on.sa_handler = on_estop;
     sigaction(SIGUSR1, &on, NULL);
     sigaction(SIGUSR2, &on, NULL);

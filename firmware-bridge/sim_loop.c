@@ -53,6 +53,7 @@ struct loop {
     uint64_t             trial_start_ns;
     char                 said[240]; /* last refusal printed                         */
     uint64_t             said_ns;
+    bool                 shut_out; /* and that has been said                      */
 
     struct codec_scratch scratch;
     uint8_t              bytes[CODEC_MAX_BYTES];
@@ -95,13 +96,32 @@ static bool send_message(struct loop *l, const struct message *m)
     return port_send(l->port, NULL, 0, out, n);
 }
 
+/* Whether limberd lets us connect at all; one failure may be a daemon that ends.  Said once each time. */
+static void knock(struct loop *l)
+{
+    const struct port_handshakes *h = port_handshakes(l->port);
+
+    if (h->in_row >= 2 && !l->shut_out)
+        complain(l,
+                 "not let in: %s; check --server-key, and on limberd's machine: limber key --allow LIST --role robot "
+                 "%s.pub; limber status there says who was refused, and why.  Trying on",
+                 h->why, l->o->key);
+    else if (h->in_row == 0 && l->shut_out)
+        complain(l, "let in after %" PRIu64 " handshakes that failed", h->failed);
+    else
+        return;
+    l->shut_out = h->in_row > 0;
+}
+
 /* Hello while there is no session, or no sign of life from the daemon. */
 static void greet(struct loop *l, uint64_t now_ns)
 {
     bool needed = !l->in_session || now_ns - l->heard_ns > SILENCE_NS;
 
-    if (needed && now_ns >= l->hello_due_ns)
-        l->hello_due_ns = now_ns + (send_message(l, &l->hello) ? HELLO_NS : RETRY_NS);
+    if (!needed || now_ns < l->hello_due_ns)
+        return;
+    knock(l);
+    l->hello_due_ns = now_ns + (send_message(l, &l->hello) ? HELLO_NS : RETRY_NS);
 }
 
 static void send_event(struct loop *l, uint32_t trial, enum trial_event_kind kind)
@@ -503,8 +523,10 @@ int sim_loop(const struct sim_loop_options *o, struct sim *sim)
                 run_in_real_time(l);
         }
         code = l->exit_code;
-        say(l, "ended after %" PRIu64 " states of the last session, %" PRIu32 " late commands", l->seq,
-            l->plant.late_commands);
+        say(l,
+            "ended after %" PRIu64 " states of the last session, %" PRIu32 " late commands, %" PRIu64
+            " handshakes that failed",
+            l->seq, l->plant.late_commands, port_handshakes(l->port)->failed);
     }
     code = close_loop(l, code);
     free(l);

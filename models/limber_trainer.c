@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/rt/check.h"
@@ -388,10 +389,14 @@ static void take_back_seat(int core)
     struct rlimit      limit = { (rlim_t)MEMORY_LIMIT << 30, (rlim_t)MEMORY_LIMIT << 30 };
     cpu_set_t          cpus;
 
+    /* Limberd's terminal closes, or Ctrl-C there: limberd decides what becomes of the trainer. */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         note("cannot tie itself to limberd's life");
     if (sched_setscheduler(0, SCHED_IDLE, &idle) != 0)
         note("cannot run at idle priority");
+    umask(0027);
     CPU_ZERO(&cpus);
     if (core >= 0 && core < CPU_SETSIZE) {
         CPU_SET((size_t)core, &cpus);

@@ -70,7 +70,8 @@ void fixture_init(struct fixture *f, const char *const *edits)
         free(rest);
     }
     /* A shared machine may stall for longer than the 120 ms that would be due here (tests/test_core.c judges those). */
-    snprintf(text + strlen(text), 65536 - strlen(text), "timeouts: {state_stale_s: 0.6}\n");
+    if (!strstr(text, "timeouts: {"))
+        snprintf(text + strlen(text), 65536 - strlen(text), "timeouts: {state_stale_s: 0.6}\n");
     spit(f->config, text);
     free(text);
     snprintf(task, sizeof task, "%s/tasks/swingup.yaml", test_dir());

@@ -503,6 +503,120 @@ TEST(limberd_and_the_simulated_robot_talk_over_tcp_and_a_stranger_is_an_event)
     EXPECT(system(command) == 0); /* no secret in what either program says */
 }
 
+/* ---- the one who is turned away hears of it ---- */
+
+/* How often; `how` is grep's: -F for keys, which have all kinds of characters. */
+static int said(const char *how, const char *words)
+{
+    char command[800], text[100];
+
+    snprintf(command, sizeof command, "grep -c %s -e '%s' %s/limber-bridge.log", how, words, test_dir());
+    return test_command(command, text, sizeof text) < 0 ? -1 : atoi(text);
+}
+
+static bool says(const char *words)
+{
+    for (int i = 0; i < 200 && said("-G", words) < 1; i++)
+        usleep(50000);
+    return said("-G", words) == 1;
+}
+
+static void start_on_tcp(struct fixture *f, char *endpoint, size_t size)
+{
+    char curve[400];
+
+    snprintf(endpoint, size, "tcp://127.0.0.1:%d", free_port());
+    snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: %s\ncores: {", endpoint);
+    const char *const edits[] = { "cores: {", curve, NULL };
+    fixture_init(f, edits);
+    make_keys();
+    EXPECT(fixture_daemon(f, NULL));
+}
+
+TEST(a_bridge_that_limberd_does_not_let_in_says_so_once_and_goes_in_when_its_key_is_listed)
+{
+    struct fixture f;
+    char           endpoint[100], line[100];
+
+    start_on_tcp(&f, endpoint, sizeof endpoint);
+    const char *const stranger[] = { "--connect",           endpoint, "--server-key", in_dir("daemon.key.pub"), "--key",
+                                     in_dir("unknown.key"), NULL };
+    EXPECT(fixture_bridge(&f, stranger));
+    EXPECT(says("not let in: .* hangs up: our key is not on its list"));
+    EXPECT(said("-F", unknown_key.public) == 1);
+    EXPECT(said("-G", "limber key --allow LIST --role robot .*unknown.key.pub") == 1);
+    EXPECT(said("-F", unknown_key.secret) == 0);
+    EXPECT(fixture_wait(&f, "link.auth_refused", "4", 20)); /* it goes on trying, and says no more */
+    EXPECT(said("-F", "not let in") == 1);
+    snprintf(line, sizeof line, "robot %s\n", unknown_key.public);
+    write_list(line);
+    EXPECT(fixture_wait(&f, "link.connected", "true", 20));
+    EXPECT(says("let in after .* handshakes that failed"));
+    child_stop(&f.daemon, 0, 3); /* a daemon that ends turns nobody away */
+    usleep(1500000);
+    EXPECT(said("-F", "not let in") == 1);
+    fixture_end(&f);
+}
+
+TEST(a_bridge_with_another_daemons_key_says_so_too)
+{
+    struct fixture f;
+    char           endpoint[100];
+
+    start_on_tcp(&f, endpoint, sizeof endpoint);
+    const char *const wrong[] = { "--connect",         endpoint, "--server-key", in_dir("other.key.pub"), "--key",
+                                  in_dir("robot.key"), NULL };
+    EXPECT(fixture_bridge(&f, wrong));
+    EXPECT(says("not let in: .* its own is not the one we expect.*check --server-key"));
+    EXPECT(fixture_wait(&f, "link.auth_refused", "2", 20));
+    EXPECT(fixture_wait(&f, "link.connected", "false", 1));
+    fixture_end(&f);
+}
+
+/* ---- limber sim and limber run ---- */
+
+static int limber(const char *verb, const char *config, const char *more, char *out, size_t size)
+{
+    char command[2000];
+
+    snprintf(command, sizeof command, "cd %s && timeout 90 %s/limber %s %s --run-dir %s/run %s 2>&1", test_dir(),
+             test_build_dir(), verb, config, test_dir(), more);
+    return test_command(command, out, size);
+}
+
+TEST(limber_run_and_limber_sim_use_the_simulators_own_key_and_say_what_to_type_where_it_is_missing)
+{
+    struct fixture f;
+    char           curve[300], config[300], key[700], out[4000];
+
+    snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: tcp://*:%d\ncores: {",
+             free_port());
+    const char *const edits[] = { "cores: {", curve, NULL };
+    fixture_init(&f, edits);
+    make_keys();
+    snprintf(config, sizeof config, "--config %s", f.config);
+    EXPECT(limber("run", f.config, "", out, sizeof out) != 0);
+    EXPECT_STR(out, "limber key robot.key && limber key --allow ");
+    EXPECT_STR(out, "clients --role robot --name simulator robot.key.pub");
+    EXPECT_STR(out, "--key robot.key");
+    EXPECT(limber("sim", config, "", out, sizeof out) != 0);
+    EXPECT_STR(out, "limber key robot.key && limber key --allow ");
+    EXPECT(limber("run", f.config, "--key unknown.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "unknown.key: ");
+    EXPECT_STR(out, "does not list this key as a robot");
+    EXPECT(limber("run", f.config, "--key listen.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "does not list this key as a robot");
+    EXPECT(limber("sim", config, "--key nothing.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "nothing.key");
+    rename(in_dir("daemon.key.pub"), in_dir("elsewhere.pub"));
+    EXPECT(limber("sim", config, "--key robot.key", out, sizeof out) != 0);
+    EXPECT_STR(out, "daemon.key.pub");
+    rename(in_dir("elsewhere.pub"), in_dir("daemon.key.pub"));
+    snprintf(key, sizeof key, "--trials 1 --lockstep --key %s", in_dir("robot.key"));
+    EXPECT(limber("run", f.config, key, out, sizeof out) == 0);
+    EXPECT_STR(out, "planned  finished");
+}
+
 TEST(limberd_does_not_start_on_tcp_with_a_key_that_others_can_read)
 {
     struct fixture f;

@@ -246,6 +246,11 @@ TEST(sigterm_ends_a_run_like_ctrl_c)
     interrupted_by(SIGTERM, "forever");
 }
 
+TEST(a_terminal_that_closes_ends_a_run_like_ctrl_c)
+{
+    interrupted_by(SIGHUP, "forever");
+}
+
 TEST(a_daemon_deaf_to_everything_is_killed_in_the_end)
 {
     struct run *r = calloc(1, sizeof *r);

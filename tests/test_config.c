@@ -262,7 +262,7 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.joint[0].gravity[1].offset == 0.3 && c.joint[0].gravity[1].n == 2 && c.joint[0].gravity[1].joint[1] == 1);
     EXPECT(c.timeouts.state_stale_s == 0.02 && c.timeouts.command_valid_s == 0.03 &&
            c.timeouts.robot_timeout_max_s == 0.05 && c.timeouts.stop_ramp_s == 0.2 && c.timeouts.stop_cap_s == 0.4 &&
-           c.timeouts.reset_s == 60);
+           c.timeouts.reset_s == 60 && c.timeouts.robot_action == TIMEOUT_BRAKE);
     EXPECT(c.cores.planners == 1 && c.cores.planner[0] == -1 && c.cores.control == 0 && c.cores.control_priority == 85);
     EXPECT(c.cores.io_priority == 76 && c.cores.planner_priority == 66 && c.cores.zmq_priority == 65 &&
            c.cores.sim_priority == 55);
@@ -632,6 +632,8 @@ static const struct edit arms[] = {
     { "next: operator",        "next: auto",             NULL, "trials.next: value \"auto\":", "expected operator with hardware: real" },
     { "delay_steps: 1",        "delay_steps: 0",         NULL, "rates.delay_steps: value \"0\":", "needs lockstep: true" },
     { "baseline_kp: 20,",      "baseline_kp: 0,",        NULL, "joints[1].baseline_kp: value \"0\":", "above 0 for baseline hold" },
+    { "robot_action: brake, ", "",                       NULL, "timeouts.robot_action: missing:", "damp | hold | brake | off: what the robot side does when commands stop, as gravity loads its joints by joints[].gravity" },
+    { "robot_action: brake",   "robot_action: fall",     NULL, "timeouts.robot_action: value \"fall\":", "damp" },
     { "{kind: hold}",          "{kind: posture}",        "name: shoulder", "joints[0].baseline_position: missing:", "position in the posture" },
     { "{kind: hold}",          "{kind: hold, gravity: robot}", "     gravity:", "joints[0].gravity:", "compensated twice" },
     { "joints: [shoulder, wrist]", "joints: [lift]",     NULL, "joints[0].gravity[1].joints[0]: value \"lift\":", "slides" },

@@ -605,6 +605,80 @@ TEST(without_real_time_privileges_real_hardware_is_refused_by_name_of_the_check)
     fixture_end(&f);
 }
 
+/* The pre-arm check's own words; *ok: whether it holds. */
+static void check_of(struct fixture *f, const char *name, bool *ok, char *detail, size_t size)
+{
+    json_t       *status = fixture_status(f);
+    const json_t *list   = js_at(status, "prearm");
+
+    *ok = false;
+    snprintf(detail, size, "no such check");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *p = json_array_get(list, i);
+        if (!strcmp(js_str(p, "name", ""), name)) {
+            *ok = js_true(p, "ok");
+            snprintf(detail, size, "%s", js_str(p, "detail", ""));
+        }
+    }
+    json_decref(status);
+}
+
+/* One daemon, one robot side with this action, held against the check once the daemon has looked at it. */
+static void timeout_action_is(const char *const *edits, enum timeout_action action, bool compensates, bool holds,
+                              const char *words)
+{
+    struct fixture f;
+    char           detail[300] = "";
+    bool           ok          = false;
+
+    fixture_init(&f, edits);
+    if (!fixture_daemon(&f, NULL)) {
+        EXPECT(!"started");
+        return;
+    }
+    struct robot *r              = robot_new(&f);
+    r->hello.simulated           = strcmp(edits[1], "hardware: real") != 0;
+    r->hello.timeout_action      = action;
+    r->hello.gravity_compensated = compensates;
+    EXPECT(robot_hello(r));
+    robot_begin(r);
+    for (int i = 0; i < 100 && (ok != holds || !strstr(detail, words));
+         i++) { /* a check counts once it has held for a second */
+        usleep(50000);
+        check_of(&f, "timeout_action", &ok, detail, sizeof detail);
+    }
+    EXPECT(ok == holds);
+    EXPECT_STR(detail, words);
+    for (int i = 0; i < 100 && !holds && !strstr(detail, "check timeout_action"); i++) { /* others hold after a while */
+        EXPECT(!fixture_post(&f, "/arm", "{\"robot\": \"cartpole\"}", detail, sizeof detail));
+        usleep(50000);
+    }
+    if (!holds)
+        EXPECT_STR(detail, "check timeout_action does not hold");
+    robot_pause(r);
+    robot_free(r);
+    fixture_end(&f);
+}
+
+TEST(a_real_robot_that_would_let_its_loaded_joints_down_is_not_armed_unless_robot_yaml_says_so)
+{
+#define REAL                                                                                                \
+    "hardware: sim", "hardware: real", "lockstep: true", "lockstep: false", "next: auto", "next: operator", \
+        "amplitude: 1.0", "amplitude: 0.1", "control_hz: 25", "control_hz: 10"
+    static const char *const silent[]    = { REAL, NULL };
+    static const char *const hold[]      = { REAL, "cores: {",
+                                             "timeouts: {robot_action: hold, state_stale_s: 0.6}\ncores: {", NULL };
+    static const char *const simulated[] = { "control_hz: 25", "control_hz: 10", NULL };
+#undef REAL
+
+    timeout_action_is(silent, TIMEOUT_DAMP, false, true, "when commands stop the robot side damps");
+    timeout_action_is(silent, TIMEOUT_DAMP, true, false,
+                      "gravity loads its joints: put up with that in timeouts.robot_action");
+    timeout_action_is(hold, TIMEOUT_DAMP, true, false, "damps, and timeouts.robot_action says otherwise");
+    timeout_action_is(hold, TIMEOUT_HOLD, true, true, "when commands stop the robot side holds");
+    timeout_action_is(simulated, TIMEOUT_OFF, true, true, "a simulated robot may");
+}
+
 /* ---- models that fly ---- */
 
 struct flown {

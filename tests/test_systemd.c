@@ -151,6 +151,17 @@ TEST(every_setting_of_the_service_has_its_reason_above)
     EXPECT(without_reason(path) > 0); /* so it does look */
 }
 
+/* limberd reads nothing again while it runs: systemctl reload must say so, not pretend. */
+TEST(the_unit_offers_no_reload)
+{
+    char command[1024];
+
+    snprintf(command, sizeof command, "grep -cE '^(ExecReload=|Type=notify-reload)' %s/../systemd/limberd@.service",
+             test_build_dir());
+    run(command);
+    EXPECT(atoi(output) == 0);
+}
+
 TEST(the_unit_lets_limberd_enter_its_own_sandbox)
 {
     char command[1024];

@@ -21,6 +21,11 @@ struct port {
     void        *context, *socket;
     struct auth *auth; /* NULL: ipc, or not one that listens */
     bool         router;
+
+    /* who connects over tcp */
+    void                  *monitor; /* PAIR: handshakes, good and bad */
+    char                   where[128], public[KEY_TEXT];
+    struct port_handshakes handshakes;
 };
 
 enum {
@@ -35,7 +40,7 @@ enum {
     RECONNECT_MOST_MS = 1000, /* on tcp, where a refused client would else knock 20 times a second  */
 };
 
-static const char ipc[] = "ipc://", tcp[] = "tcp://";
+static const char ipc[] = "ipc://", tcp[] = "tcp://", MONITOR[] = "inproc://limber.handshakes";
 
 /* ---- before ZeroMQ --------------------------------------------------------------------------------------------- */
 
@@ -282,8 +287,58 @@ static bool trust(struct port *p, const struct port_options *o, char *why, size_
     if (good && !(set_key(p, ZMQ_CURVE_SERVERKEY, server) && set_key(p, ZMQ_CURVE_PUBLICKEY, own.public) &&
                   set_key(p, ZMQ_CURVE_SECRETKEY, own.secret)))
         good = explain(why, size, "%s: the keys cannot be used: %s", o->endpoint, zmq_strerror(errno));
+    memcpy(p->public, own.public, sizeof p->public);
     explicit_bzero(&own, sizeof own);
     return good;
+}
+
+/* Has libzmq, which tries again and again in silence, tell what becomes of each handshake. */
+static bool monitor(struct port *p, const struct port_options *o, char *why, size_t size)
+{
+    const int unlimited = 0; /* a full queue would hold up ZeroMQ's own thread */
+
+    snprintf(p->where, sizeof p->where, "%s", o->endpoint);
+    p->monitor = zmq_socket(p->context, ZMQ_PAIR);
+    return (p->monitor && zmq_setsockopt(p->monitor, ZMQ_RCVHWM, &unlimited, sizeof unlimited) == 0 &&
+            zmq_socket_monitor(p->socket, MONITOR,
+                               ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                                   ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == 0 &&
+            zmq_connect(p->monitor, MONITOR) == 0) ||
+           explain(why, size, "%s: ZeroMQ does not tell about handshakes: %s", o->endpoint, zmq_strerror(errno));
+}
+
+/* A peer that will not have us hangs up and says nothing, so as not to tell strangers more. */
+static void handshake(struct port *p, uint16_t event)
+{
+    struct port_handshakes *h = &p->handshakes;
+
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+        h->in_row = 0;
+        return;
+    }
+    h->failed++;
+    h->in_row++;
+    snprintf(h->why, sizeof h->why, "%s %s (our public key: %s)", p->where,
+             event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+                 ? "does not speak CURVE as limberd does: is it limberd's endpoint?"
+             : event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+                 ? "says that our key may not connect"
+                 : "hangs up: our key is not on its list for this endpoint, or its own is not the one we expect",
+             p->public);
+}
+
+const struct port_handshakes *port_handshakes(struct port *p)
+{
+    uint8_t  head[6], where[256];
+    uint16_t event;
+
+    while (p->monitor && zmq_recv(p->monitor, head, sizeof head, ZMQ_DONTWAIT) == (int)sizeof head) {
+        if (zmq_recv(p->monitor, where, sizeof where, ZMQ_DONTWAIT) < 0)
+            break;
+        memcpy(&event, head, sizeof event);
+        handshake(p, event);
+    }
+    return &p->handshakes;
 }
 
 static struct port *port_join(const struct port_options *o, int type, char *why, size_t why_size)
@@ -296,7 +351,8 @@ static struct port *port_join(const struct port_options *o, int type, char *why,
     p = port_new(o, type, 0, why, why_size);
     if (p && type == ZMQ_SUB)
         zmq_setsockopt(p->socket, ZMQ_SUBSCRIBE, "", 0);
-    if (p && is_tcp(o->endpoint) && !trust(p, o, why, why_size)) {
+    if (p && is_tcp(o->endpoint) &&
+        !(trust(p, o, why, why_size) && (type == ZMQ_SUB || monitor(p, o, why, why_size)))) {
         port_close(p);
         return NULL;
     }
@@ -341,6 +397,10 @@ void port_close(struct port *p)
     if (!p)
         return;
     auth_end(p->auth);
+    if (p->monitor) { /* as auth_end does: first the one that writes to it */
+        zmq_socket_monitor(p->socket, NULL, 0);
+        zmq_close(p->monitor);
+    }
     if (p->socket)
         zmq_close(p->socket);
     if (p->context)

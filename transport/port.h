@@ -51,6 +51,16 @@ bool port_send(struct port *p, const uint8_t *peer, size_t peer_len, const uint8
 /* Clients refused so far on tcp://, and the newest one's sentence to `last`; 0 on ipc://.  Any thread. */
 uint64_t port_refused(const struct port *p, char *last, size_t size);
 
+/* How the other end of tcp:// takes us, who connect to it. */
+struct port_handshakes {
+    uint64_t failed;   /* handshakes, ever             */
+    uint64_t in_row;   /* of them since the last good one: 0 on ipc://, before the first, and while we are let in */
+    char     why[360]; /* the newest failure: endpoint, what happened, our public key */
+};
+
+/* As of now; the port's own, until it is closed.  port_connect's only, its thread. */
+const struct port_handshakes *port_handshakes(struct port *p);
+
 /* Lets nobody in any more who is not connected yet; tcp:// only. */
 void port_lock(struct port *p);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -120,6 +122,26 @@ static void deny_bits(struct filter_program *p, int call, int arg, uint32_t mask
     filter_op(p, FILTER_LOAD, FILTER_CALL, 0, 0);
 }
 
+/* Files that run as whoever owns them are not made.  glibc passes a mode of 0 where none is asked for. */
+static void deny_set_id(struct filter_program *p)
+{
+    static const struct {
+        int call, arg;
+    } mode[] = {
+        { SYS_fchmod, 1 },
+        { SYS_openat, 3 },
+#if defined(__x86_64__)
+        { SYS_chmod, 1 },
+        { SYS_open, 2 },
+#endif
+    };
+
+    for (size_t i = 0; i < sizeof mode / sizeof *mode; i++) {
+        deny_bits(p, mode[i].call, mode[i].arg, S_ISUID);
+        deny_bits(p, mode[i].call, mode[i].arg, S_ISGID);
+    }
+}
+
 static const char *install(struct filter_program *p)
 {
     struct sock_fprog prog = { .len = p->n, .filter = p->op };
@@ -159,7 +181,6 @@ static const int training[] = {
     SYS_ftruncate,
     SYS_fallocate,
     SYS_fchmod,
-    SYS_fchown,
     SYS_renameat,
     SYS_renameat2,
     SYS_unlinkat,
@@ -289,6 +310,29 @@ static const int never[] = {
 #endif
 };
 
+/* ---- capabilities ------------------------------------------------------------------------------------------------ */
+
+static bool ours(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && st.st_uid == geteuid();
+}
+
+/* The one thing that is of use in there: reading and writing directories of another user, for root's trainer. */
+static void drop_capabilities(bool keep_dac)
+{
+    struct __user_cap_header_struct head    = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct   have[2] = { 0 }, none[2] = { 0 };
+
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* needs CAP_SETPCAP; without, there is no other program to gain them by */
+    if (keep_dac && syscall(SYS_capget, &head, have) == 0)
+        none[0].effective = none[0].permitted = have[0].permitted & 1U << CAP_DAC_OVERRIDE;
+    syscall(SYS_capset, &head, none); /* giving up is always granted */
+}
+
 /* ---- the two programs ------------------------------------------------------------------------------------------- */
 
 static struct sandbox enter(const struct allowed *list, int n, struct filter_program *p)
@@ -319,7 +363,9 @@ struct sandbox sandbox_trainer(const char *store_dir, const char *models_dir)
     };
     struct filter_program p = { .n = 0 };
 
+    drop_capabilities(!ours(store_dir) || !ours(models_dir));
     begin(&p);
+    deny_set_id(&p);
     deny_bits(&p, SYS_mmap, 2, PROT_EXEC);
     deny_bits(&p, SYS_mprotect, 2, PROT_EXEC);
     filter_each(&p, training, sizeof training / sizeof *training, SECCOMP_RET_ALLOW);

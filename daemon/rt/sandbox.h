@@ -16,7 +16,8 @@ struct sandbox {
 };
 
 /* limber-trainer: reads and writes below these two directories and nothing else, starts no program, makes no socket, no
- * process and no executable memory; only the system calls that training takes. */
+ * process, no executable memory and no set-user-id file; only the system calls that training takes, and no capability (but
+ * CAP_DAC_OVERRIDE for root where the directories are another user's). */
 struct sandbox sandbox_trainer(const char *store_dir, const char *models_dir);
 
 /* limberd: writes below these two directories, /proc, and two devices; reads what its user may; starts no program but the
