@@ -1,7 +1,8 @@
 /* bench_interference.c - limber bench interference: does the control thread notice what else happens on the machine?
  *
  * One session of a simulated robot; short phases, with and without each disturbance, in turn and several times over, so that
- * what others do on the machine meets all of them alike.  Every tick's latencies come from the daemon's telemetry. */
+ * what others do on the machine meets all of them alike.  Every tick's latencies come from the daemon's telemetry.  After
+ * each phase the robot has faults in the same disturbance: each must stop it in time, as ever. */
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 
 #include "daemon/bench.h"
+#include "daemon/bench_drills.h"
 #include "daemon/bench_ticks.h"
 #include "daemon/cli_args.h"
 #include "daemon/cli_json.h"
@@ -34,6 +36,8 @@ struct findings {
     size_t        n, room;
     long          counter[COUNTERS];
     unsigned long done;
+
+    struct drill_found drills;
 };
 
 struct interference {
@@ -41,8 +45,11 @@ struct interference {
     struct terminal     terminal;
     struct disturbance  disturbance;
     struct bench_ticks *ticks;
+    struct drills       drills;
     struct findings     found[DISTURBANCES];
     long                before[COUNTERS];
+    double              seconds, bound_ms; /* of a phase; of reactions, 0: the usual one */
+    long                rounds, reactions; /* reactions: in a phase                      */
 };
 
 static bool keep(struct findings *f, double wake_us, double compute_us)
@@ -90,45 +97,92 @@ static enum session_end count(struct interference *b, struct findings *f)
     return end;
 }
 
+static bool begin(struct interference *b, enum disturbance_kind k)
+{
+    int bad = disturb_begin(&b->disturbance, k);
+
+    if (bad < 0)
+        fprintf(stderr, "limber: %s cannot be started: %s\n", disturbance_name(k), strerror(-bad));
+    return bad == 0;
+}
+
 /* The status socket may be busy with others in a phase: nobody asks it anything until the phase is over. */
-static enum session_end phase(struct interference *b, enum disturbance_kind k, double seconds)
+static enum session_end latencies(struct interference *b, enum disturbance_kind k)
 {
     struct findings *f     = &b->found[k];
     uint64_t         begun = clock_now_ns();
-    int              bad   = disturb_begin(&b->disturbance, k);
 
-    if (bad < 0) {
-        fprintf(stderr, "limber: %s cannot be started: %s\n", disturbance_name(k), strerror(-bad));
+    if (!begin(b, k))
         return END_TROUBLE;
-    }
     enum session_end end = END_NOT_YET;
-    for (double at = 0; at < seconds && end == END_NOT_YET; at = (double)(clock_now_ns() - begun) * 1e-9) {
+    for (double at = 0; at < b->seconds && end == END_NOT_YET; at = (double)(clock_now_ns() - begun) * 1e-9) {
         if (terminal_wait(&b->terminal, 0.05) == WAKE_INTERRUPT)
             end = END_INTERRUPTED;
         else if (child_ended(&b->session.daemon) || child_ended(&b->session.sim))
             end = END_CHILD;
-        take_ticks(b, at > seconds / 4 ? f : NULL); /* the first quarter: until it is in force */
+        take_ticks(b, at > b->seconds / 4 ? f : NULL); /* the first quarter: until it is in force */
     }
     disturb_end(&b->disturbance);
     f->done += b->disturbance.done;
-    enum session_end then = end == END_NOT_YET ? count(b, f) : end;
+    if (end == END_NOT_YET)
+        end = count(b, f);
     take_ticks(b, NULL);
-    return then;
+    return end;
 }
 
-static enum session_end measure(struct interference *b, double seconds, long rounds)
+/* The same disturbance once more for each fault; what is late or missing then is on purpose.  Armed again without it: with
+ * a full disk limberd refuses to. */
+static enum session_end reactions(struct interference *b, enum disturbance_kind k)
 {
     enum session_end end = END_NOT_YET;
 
+    for (int done = 0, tries = 0; done < (int)b->reactions && end == END_NOT_YET; tries++) {
+        if (!begin(b, k) || tries > 3 * (int)b->reactions) {
+            snprintf(b->session.why, sizeof b->session.why, "the robot stops before it has had its faults");
+            return END_TROUBLE;
+        }
+        /* At any place of a trial. */
+        end = drills_wait(&b->session, &b->terminal, b->seconds / 4 + 0.037 * (tries % 8));
+        if (end == END_NOT_YET)
+            done += drills_one(&b->drills, &b->session, &b->terminal, &b->found[k].drills, &end);
+        disturb_end(&b->disturbance);
+        b->found[k].done += b->disturbance.done;
+        if (end == END_NOT_YET)
+            end = drills_arm(&b->session, &b->terminal);
+    }
+    if (end == END_NOT_YET)
+        end = count(b, NULL);
+    take_ticks(b, NULL);
+    return end;
+}
+
+static enum session_end phase(struct interference *b, enum disturbance_kind k)
+{
+    enum session_end end = latencies(b, k);
+
+    return end == END_NOT_YET && b->reactions > 0 ? reactions(b, k) : end;
+}
+
+static enum session_end measure(struct interference *b)
+{
+    enum session_end end = END_NOT_YET;
+
+    for (int k = 0; k < DISTURBANCES; k++)
+        b->found[k].drills.next = k; /* few rounds: not the same kinds of fault in every phase */
     while (end == END_NOT_YET && session_armed_s(&b->session) < 3)
         end = session_step(&b->session, &b->terminal, 0.2);
+    if (end == END_NOT_YET && b->reactions > 0 && !drills_begin(&b->drills, &b->session, b->bound_ms)) {
+        snprintf(b->session.why, sizeof b->session.why, "the simulated robot takes no orders at %.500s",
+                 b->drills.path);
+        end = END_TROUBLE;
+    }
     b->disturbance.daemon = b->session.daemon.pid;
     if (end == END_NOT_YET)
         end = count(b, NULL);
-    for (long r = 0; r < rounds; r++) {
+    for (long r = 0; r < b->rounds; r++) {
         for (int k = 0; k < DISTURBANCES && end == END_NOT_YET; k++) {
-            fprintf(stderr, "round %ld of %ld: %s\n", r + 1, rounds, disturbance_name((enum disturbance_kind)k));
-            end = phase(b, (enum disturbance_kind)k, seconds);
+            fprintf(stderr, "round %ld of %ld: %s\n", r + 1, b->rounds, disturbance_name((enum disturbance_kind)k));
+            end = phase(b, (enum disturbance_kind)k);
         }
     }
     disturb_release(&b->disturbance);
@@ -166,7 +220,7 @@ static json_t *ratios(const json_t *with, const json_t *alone)
     return o;
 }
 
-static json_t *report(struct interference *b, double seconds, long rounds)
+static json_t *report(struct interference *b)
 {
     json_t *rows = json_array(), *alone = NULL;
 
@@ -182,13 +236,15 @@ static json_t *report(struct interference *b, double seconds, long rounds)
             alone = row;
         json_object_set_new(row, "wake_ratio", ratios(js_at(row, "wake_us"), js_at(alone, "wake_us")));
         json_object_set_new(row, "compute_ratio", ratios(js_at(row, "compute_us"), js_at(alone, "compute_us")));
+        json_object_set_new(row, "reactions", drills_json(&b->drills, &f->drills, js_at(alone, "reactions")));
         json_array_append_new(rows, row);
     }
-    return json_pack("{s:o, s:s, s:f, s:f, s:I, s:b, s:s, s:o}", "machine",
+    return json_pack("{s:o, s:s, s:f, s:f, s:I, s:b, s:s, s:o, s:o}", "machine",
                      machine_json(js_str(b->session.status, "planner.isa", NULL)), "robot", b->session.config.robot,
-                     "control_hz", b->session.config.control_hz, "seconds", seconds, "rounds", (json_int_t)rounds,
+                     "control_hz", b->session.config.control_hz, "seconds", b->seconds, "rounds", (json_int_t)b->rounds,
                      "realtime_ok", (int)js_true(b->session.status, "realtime.ok"), "disk_full_by",
-                     b->disturbance.small_disk ? "a full file system" : "a limit on file sizes", "rows", rows);
+                     b->disturbance.small_disk ? "a full file system" : "a limit on file sizes", "reaction_bound_ms",
+                     js_real(b->reactions > 0 ? b->drills.bound_ms : (double)NAN), "rows", rows);
 }
 
 static void print(const json_t *r)
@@ -212,6 +268,14 @@ static void print(const json_t *r)
         }
         printf(" %6ld %6ld %8ld\n", js_int(row, "misses"), js_int(row, "plans_late"), js_int(row, "missing_states"));
     }
+    if (json_is_number(js_at(r, "reaction_bound_ms"))) {
+        printf("\nfaults of the robot meanwhile, ms from when a reaction is due to the first command that shows it, at "
+               "most %g, "
+               "and ratio to nothing\n",
+               js_num(r, "reaction_bound_ms"));
+        drills_print(NULL, NULL);
+        json_array_foreach(rows, i, row) drills_print(js_str(row, "with", "-"), js_at(row, "reactions"));
+    }
     if (!js_true(r, "realtime_ok"))
         printf("not a real-time setup: limber doctor says why\n");
 }
@@ -231,7 +295,18 @@ static int write_report(const char *out, const json_t *r)
 
 /* ---- the run ---- */
 
-static int run(struct interference *b, const char *config, double seconds, long rounds, const char *out)
+/* Reactions that were missed, in all phases. */
+static long missed(const json_t *r)
+{
+    const json_t *row;
+    size_t        i;
+    long          n = 0;
+
+    json_array_foreach(js_at(r, "rows"), i, row) n += js_int(row, "reactions.missed");
+    return n;
+}
+
+static int run(struct interference *b, const char *config, const char *out)
 {
     char          dir[PATH_SIZE];
     struct rlimit files;
@@ -247,21 +322,29 @@ static int run(struct interference *b, const char *config, double seconds, long 
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    int rc =
-        session_start(&b->session,
-                      &(struct session_options){
-                          .config = config, .run_dir = dir, .seed = -1, .trials = TRIALS_MAX, .train_flat_out = true });
+    if (b->reactions > 0 && !drills_open(&b->drills, dir))
+        return EXIT_OSERR;
+    int rc = session_start(&b->session, &(struct session_options){ .config         = config,
+                                                                   .run_dir        = dir,
+                                                                   .seed           = -1,
+                                                                   .trials         = TRIALS_MAX,
+                                                                   .train_flat_out = true,
+                                                                   .drill = b->reactions > 0 ? b->drills.path : NULL });
     if (rc != EXIT_OK)
         return rc;
     b->ticks             = bench_ticks_open(b->session.run_dir);
-    enum session_end end = b->ticks ? measure(b, seconds, rounds) : END_TROUBLE;
-    json_t          *r   = end == END_ENOUGH ? report(b, seconds, rounds) : NULL;
+    enum session_end end = b->ticks ? measure(b) : END_TROUBLE;
+    json_t          *r   = end == END_ENOUGH ? report(b) : NULL;
 
     rc = session_finish(&b->session, end);
     if (r) {
         print(r);
         int written = write_report(out, r);
         rc          = rc == EXIT_OK ? written : rc;
+        if (missed(r) > 0) {
+            printf("%ld reactions missed\n", missed(r));
+            rc = rc == EXIT_OK ? EXIT_REFUSED : rc;
+        }
     }
     json_decref(r);
     bench_ticks_close(b->ticks);
@@ -269,28 +352,39 @@ static int run(struct interference *b, const char *config, double seconds, long 
     return rc;
 }
 
-int bench_interference(int argc, char **argv)
+static int usage_and_run(struct interference *b, int argc, char **argv)
 {
     const char       *config = NULL, *out = "build/bench";
-    double            seconds = 8;
-    long              rounds  = 5;
     const struct flag flags[] = {
         { .name = "config", .value = "FILE", .what = "robot.yaml of a simulated robot", .text = &config },
-        { .name  = "seconds",
-          .value = "S",
-          .what  = "of a phase (8)",
-          .real  = &seconds,
-          .min   = 1,
-          .max   = 10 }, /* a stopped trainer is given up after 60 s */
-        { .name = "rounds", .value = "N", .what = "of six phases each (5)", .number = &rounds, .min = 1, .max = 1000 },
+        { .name = "seconds", .value = "S", .what = "of a phase (8)", .real = &b->seconds, .min = 1, .max = 10 },
+        { .name   = "rounds",
+          .value  = "N",
+          .what   = "of six phases each (5)",
+          .number = &b->rounds,
+          .min    = 1,
+          .max    = 1000 },
+        { .name   = "reactions",
+          .value  = "N",
+          .what   = "faults after each phase (5), 0: none",
+          .number = &b->reactions,
+          .min    = 0,
+          .max    = 10 }, /* a trainer that is stopped for 60 s is given up */
+        { .name  = "bound",
+          .value = "MS",
+          .what  = "that a reaction may come after it is due (20 and two ticks)",
+          .real  = &b->bound_ms,
+          .min   = 0.001,
+          .max   = 10000 },
         { .name = "out", .value = "D", .what = "directory for the run and the report (build/bench)", .text = &out },
         { 0 }
     };
     const struct usage usage = {
-        .line  = "bench interference --config FILE [--seconds 8] [--rounds 5] [--out D]",
+        .line  = "bench interference --config FILE [--seconds 8] [--rounds 5] [--reactions 5] [--bound MS] [--out D]",
         .text  = "The control thread's latencies with and without: the trainer flat out, a storm of log lines, 1,000 "
-                 "status clients, garbage on the robot's socket, a full disk.  In turn, in one session; writes "
-                 "interference.json.",
+                 "status clients, garbage on the robot's socket, a full disk; and whether faults of the robot stop it "
+                 "as fast as ever.  In turn, in one session; writes interference.json.  Exit status 1: a reaction was "
+                 "missed.",
         .flags = flags
     };
     int n, rc = args_read(argc, argv, &usage, NULL, &n);
@@ -301,15 +395,28 @@ int bench_interference(int argc, char **argv)
         fprintf(stderr, "limber bench interference: --config is missing; usage: limber %s\n", usage.line);
         return EXIT_USAGE;
     }
+    terminal_open(&b->terminal, false, false);
+    rc = run(b, config, out);
+    terminal_close(&b->terminal);
+    if (b->reactions > 0)
+        drills_close(&b->drills);
+    return rc;
+}
+
+int bench_interference(int argc, char **argv)
+{
     struct interference *b = calloc(1, sizeof *b);
+
     if (!b)
         return EXIT_OSERR;
-    terminal_open(&b->terminal, false, false);
-    rc = run(b, config, seconds, rounds, out);
-    terminal_close(&b->terminal);
+    b->seconds   = 8;
+    b->rounds    = 5;
+    b->reactions = 5;
+    int rc       = usage_and_run(b, argc, argv);
     for (int k = 0; k < DISTURBANCES; k++) {
         free(b->found[k].wake);
         free(b->found[k].compute);
+        free(b->found[k].drills.one);
     }
     free(b);
     return rc;

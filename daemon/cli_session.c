@@ -155,6 +155,14 @@ static int start_both(struct session *s, const struct session_options *o)
         start_daemon(s, o) != 0)
         return -1;
     s->sim.ordinary = o->ordinary;
+    int n           = 0;
+    while (command.argv[n])
+        n++;
+    if (o->drill) {
+        command.argv[n++] = (char *)"--drill";
+        command.argv[n++] = (char *)o->drill;
+        command.argv[n]   = NULL;
+    }
     return child_start(&s->sim, "limber-bridge sim", command.argv, log, s->why, sizeof s->why);
 }
 

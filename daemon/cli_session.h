@@ -25,6 +25,7 @@ struct session_options {
     const char *key;            /* tcp://: the simulated robot's key file, else NULL */
     bool        lockstep;       /* the simulator asks for it */
     bool        train_flat_out; /* the trainer never rests (bench-rt) */
+    const char *drill;          /* socket of one who orders faults of the simulator, NULL: none (bench_drills.h) */
     bool        ordinary;       /* without real-time priorities, for several in lockstep on their own cores */
 };
 

@@ -273,4 +273,5 @@ void disturb_end(struct disturbance *d)
     if (d->running)
         pthread_join(d->thread, NULL);
     d->running = false;
+    trainer_may_run(d, true);
 }

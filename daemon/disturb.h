@@ -36,7 +36,8 @@ struct disturbance {
  * is not permitted. */
 bool disturb_small_disk(const char *run_dir);
 
-/* 0 or -errno.  In every phase but its own the trainer is stopped. */
+/* 0 or -errno.  In every phase but its own the trainer is stopped; between phases it runs, as limberd gives up one that it
+ * does not hear of for a minute. */
 int  disturb_begin(struct disturbance *d, enum disturbance_kind k);
 void disturb_end(struct disturbance *d);
 

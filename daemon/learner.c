@@ -300,13 +300,15 @@ static void on_report(struct learner *l)
     struct trainer_report *r = &l->last_report;
 
     memcpy(r, l->inbox, sizeof *r);
-    l->heard_ns = clock_now_ns();
-    if (r->magic != TRAINER_MAGIC || r->size != sizeof *r) {
-        journal_say(l->journal, "trainer", "sent something that is not a report; it is ended");
+    l->heard_ns       = clock_now_ns();
+    const char *fault = "its magic or size is another";
+    if (trainer_head_good(r, sizeof *r, sizeof *r))
+        fault = trainer_report_fault(r, l->setup.models);
+    if (fault) {
+        journal_say(l->journal, "trainer", "sent something that is not a report: %s; it is ended", fault);
         uv_process_kill(&l->process, SIGKILL);
         return;
     }
-    r->file[sizeof r->file - 1] = r->why[sizeof r->why - 1] = 0;
     if (r->version != l->order.version || l->state != LEARNER_TRAINING)
         return;
     switch (r->stage) {

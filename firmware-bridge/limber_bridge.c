@@ -54,6 +54,7 @@ static const char help[] =
     "                     goes wrong on purpose, FROM seconds after the session began, for FOR seconds; may be repeated:\n"
     "                     lose-states=P lose-commands=P double-...=P damage-...=P delay-...=MS silent frozen restart\n"
     "                     stuck:JOINT nan:JOINT offset=V:JOINT estop fault\n"
+    "  --drill SOCKET     faults on order, and how long their answers take (limber bench interference)\n"
     "  --max-states N     end after N states of a session\n"
     "  --quiet            print trouble only\n"
     "  --help, --version\n"
@@ -121,7 +122,7 @@ static const struct option flags[] = {
     { "lockstep", no_argument, NULL, 'l' },       { "rt", no_argument, NULL, 'R' },
     { "priority", required_argument, NULL, 'p' }, { "core", required_argument, NULL, 'c' },
     { "picture", required_argument, NULL, 'P' },  { "max-states", required_argument, NULL, 'n' },
-    { "fault", required_argument, NULL, 'f' },
+    { "fault", required_argument, NULL, 'f' },    { "drill", required_argument, NULL, 'd' },
     { "quiet", no_argument, NULL, 'q' },          { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'v' },        { NULL, 0, NULL, 0 },
 };
@@ -158,6 +159,7 @@ static bool take_flag(struct arguments *a, int flag)
     case 'x': a->sim.extra = optarg; break;
     case 'P': a->loop.picture = optarg; break;
     case 'f': ok = take_fault(a); break;
+    case 'd': a->loop.drill = optarg; break;
     case 'l': a->loop.lockstep = true; break;
     case 'R': a->loop.rt = true; break;
     case 'q': a->loop.quiet = true; break;

@@ -19,6 +19,7 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "firmware-bridge/drill.h"
 #include "firmware-bridge/picture.h"
 #include "firmware-bridge/plant.h"
 #include "transport/port.h"
@@ -35,6 +36,7 @@ struct loop {
     struct port                   *port;
     struct picture                *picture;
     struct plant                   plant;
+    struct drill                   drill;
     struct message                 hello;
     int                            timer;
 
@@ -152,7 +154,8 @@ static void send_state(struct loop *l, uint64_t start_ns)
     m.state.estop     = l->plant.receiver.estop;
     if (l->o->faulty)
         faulty_state(l->o->faulty, &m.state, clock_now_ns());
-    send_message(l, &m);
+    if (!l->o->drill || !drill_state(&l->drill, &l->hello.hello, &m.state, clock_now_ns()))
+        send_message(l, &m);
 }
 
 /* ---- what is received ------------------------------------------------------------------------------------------ */
@@ -264,6 +267,8 @@ static void receive(struct loop *l)
         if (m.kind == MESSAGE_COMMAND) {
             l->heard_ns = now_ns;
             l->answered = true;
+            if (l->o->drill)
+                drill_command(&l->drill, &m.command, now_ns);
             plant_command(&l->plant, &m.command, l->o->lockstep ? l->plant.start_ns : now_ns);
         }
     }
@@ -331,6 +336,10 @@ static void trouble_on_purpose(struct loop *l)
     bool           pressed = (l->o->estop && *l->o->estop) || (f && faulty_estop(f, now_ns));
     double         for_s;
 
+    if (l->o->drill) {
+        drill_orders(&l->drill, now_ns);
+        pressed = pressed || drill_pressed(&l->drill);
+    }
     receiver_estop(&l->plant.receiver, pressed);
     if (f && faulty_happens(f, FAULTY_FROZEN, now_ns, &for_s))
         clock_sleep_until(now_ns + (uint64_t)(for_s * 1e9));
@@ -472,6 +481,10 @@ static int open_loop(struct loop *l)
             return EX_CANTCREAT;
         }
     }
+    if (l->o->drill && !drill_open(&l->drill, l->o->drill, why, sizeof why)) {
+        complain(l, "%s", why);
+        return EX_USAGE;
+    }
     l->port = port_connect(&po, why, sizeof why);
     if (!l->port) {
         complain(l, "%s", why);
@@ -493,6 +506,8 @@ static int close_loop(struct loop *l, int code)
     char why[1200];
 
     port_close(l->port);
+    if (l->o->drill)
+        drill_close(&l->drill);
     if (l->picture && !picture_close(l->picture, why, sizeof why)) {
         complain(l, "%s", why);
         code = code ? code : EX_CANTCREAT;

@@ -22,6 +22,7 @@ struct sim_loop_options {
     const volatile sig_atomic_t *estop;      /* pressed, by a signal handler     */
     struct faulty               *faulty;     /* faults on purpose, NULL: none    */
     uint64_t                     fault_seed;
+    const char                  *drill; /* socket of one who orders faults, NULL: none (drill.h) */
 };
 
 /* Runs until *stop or max_states.  Returns an exit code of sysexits.h; trouble has been printed. */

@@ -113,7 +113,7 @@ static bool receive(const char *what, void *message, size_t size)
     if (got == 0)
         return false;
     memcpy(head, message, got < sizeof head ? got : sizeof head);
-    if (got < size || head[0] != TRAINER_MAGIC || head[1] != size)
+    if (!trainer_head_good(message, got, size))
         protocol_error(what, head[0], head[1], size);
     return true;
 }
@@ -304,8 +304,7 @@ static bool save_candidate(struct worker *w, uint64_t version)
     if (!err) {
         trainer_export(w->trainer, &e);
         e.version = version;
-        snprintf(w->report.file, sizeof w->report.file, "%.450s/candidate-%llu.model", w->setup.models,
-                 (unsigned long long)version);
+        trainer_candidate(w->setup.models, version, w->report.file, sizeof w->report.file);
         err = model_file_save(w->report.file, &e, w->setup.schema.robot);
         ensemble_free(&e);
     }
@@ -359,6 +358,12 @@ static void serve(struct worker *w)
     struct trainer_order o;
 
     while (!w->hung_up && receive("an order", &o, sizeof o)) {
+        const char *fault = trainer_order_fault(&o);
+
+        if (fault) {
+            fprintf(stderr, "limber-trainer: an order makes no sense: %s\n", fault);
+            exit(EXIT_PROTOCOL);
+        }
         w->report   = (struct trainer_report){ .magic = TRAINER_MAGIC, .size = sizeof w->report, .version = o.version };
         w->start_ns = clock_now_ns();
         w->reported_ns = w->start_ns;
@@ -425,17 +430,6 @@ static void give_up_rights(const struct trainer_setup *s)
         fprintf(stderr, "limber-trainer: %s; going on without\n", box.why);
 }
 
-static bool ends(const char *text, size_t size)
-{
-    return memchr(text, 0, size) != NULL;
-}
-
-static bool setup_makes_sense(const struct trainer_setup *s)
-{
-    return s->schema.nx == s->dims.nx && s->schema.na == s->dims.na && ends(s->store, sizeof s->store) &&
-           ends(s->models, sizeof s->models) && ends(s->schema.robot, sizeof s->schema.robot) && s->schema.robot[0];
-}
-
 /* Takes a whole number from 1 on; 0: it is none. */
 static int positive(const char *text)
 {
@@ -489,8 +483,13 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a failed write, like a full disk */
     if (!receive("the setup", &w.setup, sizeof w.setup))
         return 0;
+    const char *fault = trainer_setup_fault(&w.setup);
+    if (fault) {
+        fprintf(stderr, "limber-trainer: the setup makes no sense: %s\n", fault);
+        return EXIT_PROTOCOL;
+    }
     take_back_seat(w.setup.core);
-    w.trainer = setup_makes_sense(&w.setup) ? trainer_new(&w.setup.dims, &w.setup.config, w.setup.seed) : NULL;
+    w.trainer = trainer_new(&w.setup.dims, &w.setup.config, w.setup.seed);
     if (!w.trainer) {
         fprintf(stderr,
                 "limber-trainer: the setup makes no sense or needs more than %d GiB: %d observations, %d actions, "

@@ -120,22 +120,52 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     ensemble_free(&e);
 }
 
+/* The robot side has nothing to do with what was. */
+static void new_session(struct world *w)
+{
+    w->session++;
+    w->seq         = 0;
+    w->ready_trial = -1;
+    w->ready_count = 0;
+    w->reset_wanted = false;
+    w->applied_seq  = 0;
+    receiver_session(&w->receiver, w->session);
+}
+
+/* What the core has counted goes to the result. */
+static void count(struct world *w)
+{
+    for (int i = 0; i < FAULT_COUNT; i++)
+        w->r->fault[i] += w->core.count_fault[i];
+    for (int k = 0; k < FILTER_STAGES; k++)
+        w->r->filter[k] += w->core.count_filter[k];
+}
+
+/* limberd ended and was started again: it knows of nothing, and the robot side gets a new session. */
+static void born_again(struct world *w)
+{
+    count(w);
+    core_init(&w->core, w->o->config, 0);
+    core_ready(&w->core);
+    new_session(w);
+    memset(&w->state, 0, sizeof w->state);
+    w->have_plan = w->refused = false;
+    w->late_until             = 0;
+    w->g_armed = w->g_last_torque = false;
+    w->g_counts = w->g_unfit = 0;
+    w->g_mode                = w->core.mode;
+}
+
 /* The robot side samples and sends; the link and the sensor misbehave. */
 static void world_state(struct world *w)
 {
     const struct dst_faults *f = &w->o->faults;
-    struct joint_state       s = { .session = w->session, .seq = ++w->seq, .nj = 2, .ready_trial = w->ready_trial,
-                                     .ready_count = w->ready_count };
 
-    if (chance(w, f->restart)) {
-        s.session = ++w->session;
-        s.seq = w->seq = 1;
-        s.ready_trial = w->ready_trial = -1;
-        s.ready_count = w->ready_count = 0;
-        w->reset_wanted                = false;
-        w->applied_seq                 = 0;
-        receiver_session(&w->receiver, w->session);
-    }
+    if (chance(w, f->restart))
+        new_session(w);
+    struct joint_state s = { .session = w->session, .seq = ++w->seq, .nj = 2, .ready_trial = w->ready_trial,
+                             .ready_count = w->ready_count };
+
     s.sample_ns = s.received_ns = w->now_ns;
     s.applied_command_seq       = w->applied_seq;
     s.applied_held              = w->applied_seq != 0;
@@ -232,13 +262,18 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
     r->hash = 0xcbf29ce484222325ull;
     world_init(w, o, r);
     for (w->tick = 1; w->tick <= o->ticks; w->tick++) {
-        struct core_input in = { .host = UINT32_MAX, .timing_clean = true, .model_version = w->model, .aborted_trial = -1 };
+        struct core_input in = { .timing_clean = true, .model_version = w->model, .aborted_trial = -1 };
 
         if (chance(w, o->faults.estop) || (o->estop_at && w->tick == o->estop_at))
             w->estop = true;
         else if (w->estop && chance(w, 0.05))
             w->estop = false;
         w->model += w->tick == w->model_tick;
+        weather_host(w);
+        if (w->refused && w->tick >= w->born_again)
+            born_again(w);
+        in.syscall_refused = w->refused;
+        in.host            = w->refused ? ~(1u << PREARM_SYSCALLS) : UINT32_MAX;
         weather_clock(w);
         world_state(w);
         in.now_ns    = w->now_ns + 1;
@@ -272,8 +307,7 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
             }
         }
     }
-    memcpy(r->fault, w->core.count_fault, sizeof r->fault);
-    memcpy(r->filter, w->core.count_filter, sizeof r->filter);
+    count(w);
     free(w->block);
     free(w);
 }

@@ -24,6 +24,7 @@ struct dst_faults {
     double restart;                             /* robot side starts anew: new session   */
     double stop, disarm, reset, arm;            /* a restless operator                   */
     double silence;                             /* the robot side goes quiet for a while */
+    double syscall_refused;                     /* to a real-time thread; limberd is started again some ticks later */
 };
 
 struct dst_options {

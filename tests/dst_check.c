@@ -90,6 +90,8 @@ static void check_reactions(struct world *w)
 
     for (int i = 0; i < 100; i++)
         late += w->g_late[i];
+    if (w->refused && mode_armed(m))
+        violated(w, "armed although a system call was refused");
     if (w->g_bad_states >= 1 && m == MODE_ADVANCED)
         violated(w, "a plan drives on an implausible state (S4, S5)");
     if (w->g_bad_states >= 3 && mode_armed(m))
@@ -162,6 +164,8 @@ void check_command(struct world *w, const struct core_input *in)
         violated(w, "torque with the e-stop pressed (I1)");
     if (torque && w->state_new && w->state.faults)
         violated(w, "torque with a robot fault (I2)");
+    if (torque && w->refused)
+        violated(w, "torque although a system call was refused");
     for (int j = 0; torque && j < 2; j++)
         check_effort(w, j, c->torque[j]);
     check_reactions(w);

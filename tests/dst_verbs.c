@@ -40,6 +40,7 @@ const struct dst_verb dst_verbs[] = {
     VERB(estop, 0.002, FAULT_ESTOP),
     VERB(robot_fault, 0.002, FAULT_ROBOT),
     VERB(restart, 0.002, FAULT_SESSION),
+    VERB(syscall_refused, 0.002, FAULT_SYSCALL),
     VERB(stop, 0.01, 0),
     VERB(disarm, 0.01, 0),
 };

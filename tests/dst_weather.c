@@ -204,3 +204,12 @@ void weather_clock(struct world *w)
     if (w->plant.load <= 1 && happens(w, f->plant_heavy))
         w->plant.load = 3;
 }
+
+/* What was to be called was not done: the thread may be broken until limberd is started again. */
+void weather_host(struct world *w)
+{
+    if (w->refused || !happens(w, w->o->faults.syscall_refused))
+        return;
+    w->refused    = true;
+    w->born_again = w->tick + 1 + rng_below(&w->rng, 50);
+}

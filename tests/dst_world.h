@@ -35,6 +35,8 @@ struct world {
     bool                      state_new;
     uint64_t                  silent_until;
     bool                      estop;
+    bool                      refused;    /* a system call, ever since limberd was started ... */
+    uint64_t                  born_again; /* ... which it is at this tick                      */
     uint64_t                  applied_seq;
     double                    applied[2];
     struct core               core;
@@ -90,6 +92,7 @@ void weather_link(struct world *w, const struct joint_state *s);
 void weather_plan(struct world *w, const struct plan_request *req, bool cheap);
 bool weather_command(struct world *w);
 void weather_clock(struct world *w);
+void weather_host(struct world *w);
 
 /* dst_check.c */
 void check_input(struct world *w, const struct core_input *in);   /* before the core sees it */

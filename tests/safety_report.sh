@@ -33,7 +33,7 @@ tests() {
 }
 
 printf '%-58s %12s %9s %8s\n' test count failures seconds
-tests "torque filter against an oracle" test_filter
+tests "torque filter against an oracle and the receiver" test_filter
 tests "modes, gates, operations" test_core test_core_gates test_core_edges
 tests "deterministic simulation, every fault, in pairs, all" test_dst
 row "model checking: states" ./tests/spin/run.sh "$B/spin"

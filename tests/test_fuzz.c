@@ -118,3 +118,19 @@ TEST(any_bytes_on_the_operators_socket_are_answered_or_dropped)
 {
     harmless("operate");
 }
+TEST(any_question_about_a_client_is_understood_or_refused)
+{
+    harmless("zap");
+}
+TEST(any_key_file_is_taken_or_refused_with_a_reason)
+{
+    harmless("key");
+}
+TEST(any_list_of_clients_is_taken_whole_or_refused_with_a_reason)
+{
+    harmless("clients");
+}
+TEST(any_bytes_in_the_trainers_pipe_are_a_message_or_refused)
+{
+    harmless("trainer");
+}

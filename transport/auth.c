@@ -15,6 +15,7 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "transport/zap.h"
 
 /* A draft option in the headers, but live in the release library: without it libzmq 4.3 lets everybody in where no handler
  * answers (curve_server.cpp, "Stonehouse pattern"). */
@@ -22,8 +23,8 @@
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93
 #endif
 
-enum { FRAME_MAX = 256, FRAMES = 7 };
-static const char HANDLER[] = "inproc://zeromq.zap.01", MONITOR[] = "inproc://limber.monitor", DOMAIN[] = "limber";
+enum { FRAME_MAX = 256 };
+static const char HANDLER[] = "inproc://zeromq.zap.01", MONITOR[] = "inproc://limber.monitor";
 
 struct auth {
     void            *handler; /* REP */
@@ -126,50 +127,36 @@ static bool admit(struct auth *a, const char *key, const char *address)
 
 /* ---- ZAP ---- */
 
-struct zap_request {
-    char version[FRAME_MAX], id[FRAME_MAX], domain[FRAME_MAX], address[FRAME_MAX], identity[FRAME_MAX],
-        mechanism[FRAME_MAX];
-    uint8_t key[FRAME_MAX];
-    size_t  id_len, key_len;
-};
-
-/* All frames of a request.  False: not one that we understand. */
-static bool receive_request(void *handler, struct zap_request *q)
+/* All frames of a request.  False: they did not come. */
+static bool receive_request(void *handler, struct zap_frames *f)
 {
-    char  *into[FRAMES] = { q->version, q->id, q->domain, q->address, q->identity, q->mechanism, (char *)q->key };
-    int    n = 0, more = 1;
-    bool   good = true;
+    int    more = 1;
     size_t size = sizeof more;
 
-    memset(q, 0, sizeof *q);
-    for (; more; n++) {
-        char drop[FRAME_MAX], *to = n < FRAMES ? into[n] : drop;
-        int  len = zmq_recv(handler, to, FRAME_MAX - 1, ZMQ_DONTWAIT);
+    memset(f, 0, sizeof *f);
+    for (; more; f->n++) {
+        uint8_t drop[ZAP_FRAME_MAX], *to = f->n < ZAP_FRAMES ? f->bytes[f->n] : drop;
+        int     len = zmq_recv(handler, to, ZAP_FRAME_MAX - 1, ZMQ_DONTWAIT);
 
         if (len < 0 || zmq_getsockopt(handler, ZMQ_RCVMORE, &more, &size) != 0)
             return false;
-        good = good && len < FRAME_MAX;
-        if (n == 1)
-            q->id_len = (size_t)len < FRAME_MAX ? (size_t)len : 0;
-        if (n == 6)
-            q->key_len = (size_t)len;
+        if (f->n < ZAP_FRAMES)
+            f->len[f->n] = (size_t)len;
     }
-    return good && n == FRAMES && q->key_len == 32 && strcmp(q->version, "1.0") == 0 &&
-           strcmp(q->domain, DOMAIN) == 0 && strcmp(q->mechanism, "CURVE") == 0;
+    return true;
 }
 
 static void answer(struct auth *a)
 {
+    struct zap_frames  f;
     struct zap_request q;
-    char               key[KEY_TEXT] = "";
-    bool               in            = receive_request(a->handler, &q);
+    bool               all = receive_request(a->handler, &f);
+    bool               in  = zap_read(&f, &q) && all;
 
-    if (in) {
-        zmq_z85_encode(key, q.key, 32);
-        in = admit(a, key, q.address);
-    } else {
+    if (in)
+        in = admit(a, q.key, q.address);
+    else
         refuse(a, "%s: a request that makes no sense", q.address);
-    }
     /* 300, "temporary failure", not 400: libzmq's client never tries again after 400, though its key may be listed soon. */
     const struct {
         const void *bytes;
@@ -178,7 +165,7 @@ static void answer(struct auth *a)
                   { q.id, q.id_len },
                   { in ? "200" : "300", 3 },
                   { in ? "OK" : "no", 2 },
-                  { key, in ? strlen(key) : 0 },
+                  { q.key, in ? strlen(q.key) : 0 },
                   { "", 0 } };
     for (size_t i = 0; i < sizeof frame / sizeof *frame; i++)
         if (zmq_send(a->handler, frame[i].bytes, frame[i].n, (i < 5 ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) < 0)
@@ -269,12 +256,13 @@ bool auth_guard(struct auth *a, void *socket, const struct key_pair *own, char *
     a->socket = socket;
     set(a->handler, ZMQ_LINGER, &linger, sizeof linger);
     set(a->monitor, ZMQ_RCVHWM, &unlimited, sizeof unlimited); /* a full queue would hold up ZeroMQ's own thread */
-    bool good =
-        set(socket, ZMQ_CURVE_SERVER, &one, sizeof one) && set(socket, ZMQ_CURVE_SECRETKEY, own->secret, KEY_TEXT) &&
-        set(socket, ZMQ_ZAP_DOMAIN, DOMAIN, strlen(DOMAIN)) && set(socket, ZMQ_ZAP_ENFORCE_DOMAIN, &one, sizeof one) &&
-        zmq_socket_monitor(socket, MONITOR,
-                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) == 0 &&
-        zmq_connect(a->monitor, MONITOR) == 0;
+    bool good = set(socket, ZMQ_CURVE_SERVER, &one, sizeof one) &&
+                set(socket, ZMQ_CURVE_SECRETKEY, own->secret, KEY_TEXT) &&
+                set(socket, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN)) &&
+                set(socket, ZMQ_ZAP_ENFORCE_DOMAIN, &one, sizeof one) &&
+                zmq_socket_monitor(socket, MONITOR,
+                                   ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) == 0 &&
+                zmq_connect(a->monitor, MONITOR) == 0;
     if (good) {
         sigfillset(&all); /* signals are for the main thread */
         pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -5,7 +5,7 @@ set -u
 program=$1
 seconds=$2
 shift 2
-[ $# -gt 0 ] || set -- codec session receiver robot_yaml task_yaml model store operate
+[ $# -gt 0 ] || set -- codec session receiver robot_yaml task_yaml model store operate zap key clients trainer
 found=$(dirname "$program")/found
 bad=0
 for target; do

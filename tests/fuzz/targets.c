@@ -18,7 +18,10 @@
 #include "firmware-bridge/receiver.h"
 #include "models/model_file.h"
 #include "models/store.h"
+#include "models/train.h"
+#include "models/trainer_protocol.h"
 #include "transport/session.h"
+#include "transport/zap.h"
 
 /* A directory of this process in memory. */
 static const char *dir(void)
@@ -44,8 +47,10 @@ static const char *file_of(const char *name, const uint8_t *bytes, size_t n)
 
 void fuzz_end(void)
 {
-    static const char *const name[] = { "robot.yaml",        "task.yaml",         "a.model", "experience.db",
-                                        "experience.db-wal", "experience.db-shm", "control" };
+    static const char *const name[] = {
+        "robot.yaml",        "task.yaml", "a.model", "experience.db", "experience.db-wal",
+        "experience.db-shm", "control",   "a.key",   "clients"
+    };
 
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         char path[128];
@@ -287,8 +292,132 @@ static void operate(const uint8_t *bytes, size_t n)
         uv_run(&loop, UV_RUN_NOWAIT);
 }
 
+/* ---- who may connect -------------------------------------------------------------------------------------------- */
+
+/* Frames of a request: length (1 byte), then so many; 255: one that is longer than is kept. */
+static void zap(const uint8_t *bytes, size_t n)
+{
+    static struct zap_frames  f;
+    static struct zap_request q;
+
+    memset(&f, 0, sizeof f);
+    for (; n > 0; f.n++) {
+        size_t len = bytes[0];
+
+        bytes++, n--;
+        len = len < n ? len : n;
+        if (f.n < ZAP_FRAMES) {
+            memcpy(f.bytes[f.n], bytes, len);
+            f.len[f.n] = len == 255 ? 1000 : len;
+        }
+        bytes += len, n -= len;
+    }
+    bool good = zap_read(&f, &q);
+    CHECK(q.id_len < sizeof q.id && memchr(q.address, 0, sizeof q.address));
+    for (const char *c = q.address; *c; c++)
+        CHECK(*c > ' ' && *c < 0x7f);
+    CHECK(good ? strlen(q.key) == KEY_TEXT - 1 && f.n == ZAP_FRAMES : !q.key[0]);
+}
+
+static void key(const uint8_t *bytes, size_t n)
+{
+    struct key_pair k;
+    char            why[800] = "", public[KEY_TEXT];
+    const char     *path     = file_of("a.key", bytes, n);
+
+    CHECK(chmod(path, 0600) == 0);
+    if (!keys_load(path, &k, why, sizeof why))
+        CHECK(why[0]);
+    else
+        CHECK(strlen(k.secret) == KEY_TEXT - 1 && strlen(k.public) == KEY_TEXT - 1 && !memcmp(bytes, "secret ", 7));
+    why[0] = 0;
+    if (!keys_load_public(path, public, why, sizeof why))
+        CHECK(why[0]);
+    else
+        CHECK(strlen(public) == KEY_TEXT - 1 && !memcmp(bytes, "public ", 7));
+}
+
+static void clients(const uint8_t *bytes, size_t n)
+{
+    static struct client_list l, again;
+    char                      why[800] = "", line[KEY_TEXT + CLIENT_NAME + 16], text[CLIENTS_MAX * sizeof line];
+    size_t                    used     = 0;
+
+    if (!clients_load(file_of("clients", bytes, n), &l, why, sizeof why)) {
+        CHECK(why[0] && l.n == 0);
+        return;
+    }
+    CHECK(l.n >= 1 && l.n <= CLIENTS_MAX);
+    for (int i = 0; i < l.n; i++) { /* what was read, written out, is the same list */
+        const struct client *c = &l.client[i];
+
+        CHECK(strlen(c->key) == KEY_TEXT - 1 && memchr(c->name, 0, sizeof c->name));
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s %s %s\n", role_name(c->role), c->key, c->name);
+    }
+    CHECK(clients_load(file_of("clients", (const uint8_t *)text, used), &again, why, sizeof why) && again.n == l.n);
+    for (int i = 0; i < l.n; i++)
+        CHECK(again.client[i].role == l.client[i].role && strcmp(again.client[i].key, l.client[i].key) == 0);
+}
+
+/* ---- the trainer's pipe: which message, then its bytes, as they are read at its other end ----------------------- */
+
+static void trainer_setup(const uint8_t *bytes, size_t n)
+{
+    static struct trainer_setup s;
+
+    memset(&s, 0, sizeof s);
+    memcpy(&s, bytes, n < sizeof s ? n : sizeof s);
+    if (!trainer_head_good(&s, n, sizeof s) || trainer_setup_fault(&s))
+        return;
+    CHECK(strlen(s.store) < sizeof s.store && strlen(s.models) < sizeof s.models && strlen(s.schema.robot) < NAME_SIZE);
+    if (s.dims.hidden > 32 || s.config.batch > 64) /* more takes long, and does the same */
+        return;
+    trainer_free(trainer_new(&s.dims, &s.config, s.seed));
+}
+
+static void trainer_order(const uint8_t *bytes, size_t n)
+{
+    static struct trainer_order o;
+
+    memset(&o, 0, sizeof o);
+    memcpy(&o, bytes, n < sizeof o ? n : sizeof o);
+    if (trainer_head_good(&o, n, sizeof o) && !trainer_order_fault(&o))
+        CHECK(strlen(o.base_file) < sizeof o.base_file && isfinite(o.cost_slope2[MAX_OBS - 1]));
+}
+
+static void trainer_report(const uint8_t *bytes, size_t n)
+{
+    static struct trainer_report r;
+
+    memset(&r, 0, sizeof r);
+    memcpy(&r, bytes, n < sizeof r ? n : sizeof r);
+    if (!trainer_head_good(&r, n, sizeof r) || trainer_report_fault(&r, "/run/limber/models"))
+        return;
+    CHECK(strlen(r.why) < sizeof r.why && isfinite(r.done) && isfinite(r.train_s) && r.steps >= 0);
+    if (r.stage == TRAINER_DONE) /* nothing else is opened, renamed or removed */
+        CHECK(!strncmp(r.file, "/run/limber/models/candidate-", 29) && !strchr(r.file + 29, '/'));
+}
+
+static void trainer(const uint8_t *bytes, size_t n)
+{
+    static void (*const end[])(const uint8_t *, size_t) = { trainer_setup, trainer_order, trainer_report };
+
+    if (n > 0)
+        end[bytes[0] % 3](bytes + 1, n - 1);
+}
+
 const struct fuzz_target fuzz_target[] = {
-    { "codec", codec },         { "session", session }, { "receiver", receiver }, { "robot_yaml", robot_yaml },
-    { "task_yaml", task_yaml }, { "model", model },     { "store", store },       { "operate", operate },
+    { "codec", codec },
+    { "session", session },
+    { "receiver", receiver },
+    { "robot_yaml", robot_yaml },
+    { "task_yaml", task_yaml },
+    { "model", model },
+    { "store", store },
+    { "operate", operate },
+    { "zap", zap },
+    { "key", key },
+    { "clients", clients },
+    { "trainer", trainer },
 };
 const int fuzz_targets = sizeof fuzz_target / sizeof *fuzz_target;
