@@ -69,6 +69,7 @@ void dst_config(struct robot_config *c)
     c->planner_budget              = 0.6;
     c->gates.plan_age.threshold    = 2;
     c->gates.spread.off            = true;
+    c->gates.interventions.off     = true;
     c->gates.residual.off          = true;
     c->gates.position.threshold    = 0.1;
     c->gates.drift.off             = true;

@@ -64,6 +64,7 @@ void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_resu
     c.gates.spread   = (struct gate_config){ .calibrated = true };
     c.gates.residual = (struct gate_config){ .calibrated = true };
     c.gates.drift    = (struct gate_config){ .threshold = 5 };
+    c.gates.interventions = (struct gate_config){ .threshold = 10 };
     for (int i = 0; i < dst_verb_count(); i++)
         if (verbs >> i & 1)
             *(double *)((char *)&o.faults + dst_verbs[i].at) = dst_verbs[i].rate;
