@@ -315,3 +315,76 @@ TEST(two_trips_of_one_model_within_a_minute_make_it_unfit)
     EXPECT(unfit_after(0, 61, true) == 0);
     EXPECT(unfit_after(0, 1, false) == 0); /* not its fault */
 }
+
+/* Until then nets know too little for their disagreement to mean anything. */
+TEST(a_gate_of_the_model_only_counts_until_there_is_enough_experience)
+{
+    dst_config(&config);
+    config.gates.spread          = (struct gate_config){ .threshold = 1 };
+    config.gates.min_transitions = 200;
+    driving();
+    core.transitions = 199;
+    EXPECT(step(2, 0.1) == 0 && !core.gate[GATE_SPREAD].ok);
+    core.transitions = 200;
+    EXPECT(step(2, 0.1) == FAULT_UNCERTAIN && step(1, 0.1) == 0);
+}
+
+/* The gates' verdict at this second, of a plan that is no number; whether it was one trip too many. */
+static bool trips_at(double s)
+{
+    uint32_t fault = 0;
+
+    core.mode              = MODE_ADVANCED;
+    core.now_ns            = (uint64_t)((1000 + s) * 1e9);
+    core.plan.action[0][0] = (float)NAN;
+    out.nnotice            = 0;
+    core_gates_judge(&core, &in, 0, &fault);
+    core_gates_trip(&core, &out, &fault);
+    return fault & FAULT_GATES;
+}
+
+TEST(five_trips_within_ten_seconds_are_a_fault_and_five_within_eleven_are_not)
+{
+    static const double slow[] = { 0, 2.6, 5.2, 7.8, 10.4, 13, 15.6 }, fast[] = { 20, 21, 22 };
+
+    dst_config(&config);
+    driving();
+    for (size_t i = 0; i < sizeof slow / sizeof *slow; i++)
+        EXPECT(!trips_at(slow[i]));
+    for (int i = 0; i < 2; i++)
+        EXPECT(!trips_at(fast[i]));
+    EXPECT(trips_at(fast[2])); /* with those at 13 and 15.6 */
+}
+
+TEST(a_model_is_called_unfit_once_and_another_one_anew)
+{
+    int told = 0;
+
+    dst_config(&config);
+    driving();
+    for (int i = 0; i < 6; i++) {
+        core.plan.model_version = i < 4 ? 1 : 2;
+        trips_at(i);
+        for (int k = 0; k < out.nnotice; k++)
+            told += out.notice[k].kind == NOTICE_UNFIT;
+        EXPECT(told == (i < 1 ? 0 : i < 5 ? 1 : 2));
+    }
+}
+
+TEST(trust_that_costs_longer_than_ten_seconds_anyway_gets_no_dearer)
+{
+    dst_config(&config);
+    config.gates.promote_s = 20;
+    driving();
+    trips_at(0);
+    EXPECT(core.need_s == 20);
+}
+
+TEST(every_gate_has_a_name_of_its_own_and_a_unit)
+{
+    for (int g = 0; g < GATE_COUNT; g++) {
+        EXPECT(gate_name((enum gate)g) && gate_name((enum gate)g)[0] && gate_unit((enum gate)g));
+        for (int h = 0; h < g; h++)
+            EXPECT(strcmp(gate_name((enum gate)g), gate_name((enum gate)h)) != 0);
+    }
+}
