@@ -34,7 +34,7 @@ tests() {
 
 printf '%-58s %12s %9s %8s\n' test count failures seconds
 tests "torque filter against an oracle and the receiver" test_filter
-tests "modes, gates, operations" test_core test_core_gates test_core_edges
+tests "modes, gates, operations" test_core
 tests "deterministic simulation, every fault, in pairs, all" test_dst
 row "model checking: states" ./tests/spin/run.sh "$B/spin"
 [ "${LIMBER_SOAK:-}" ] && row "model checking: seeded faults" ./tests/spin/run.sh "$B/spin" mutants
@@ -45,8 +45,8 @@ tests "killed at random moments" test_kill
 tests "power lost after any write" test_power
 tests "k-th call failing, disk full" test_failing
 tests "model files: bit flips, cuts, other robots" test_model_file
-tests "real-time threads: system calls, symbols" test_syscalls rt_symbols
-tests "keys, roles, sockets, fences, hardening, unit" test_auth test_keys test_access test_sandbox test_hardening test_systemd
+tests "real-time threads: system calls, signals, symbols" test_syscalls test_signals rt_symbols
+tests "keys, roles, sockets, fences, hardening, unit" test_auth test_keys test_access test_sandbox test_exposure test_hardening test_systemd test_trainer_protocol
 tests "stored inputs of the fuzz targets, and changes of them" test_fuzz
 tests "configuration errors" test_config test_bad_input
 tests "stops explain themselves; page of faults complete" test_stops test_faults_page
