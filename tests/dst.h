@@ -63,6 +63,9 @@ struct dst_result {
 /* A small cart-pole configuration at 25 Hz with a cheap planner. */
 void dst_config(struct robot_config *c);
 
+/* The answer to a request, of model 1: five steps of one action, all 0, nothing predicted. */
+struct plan dst_plan(const struct plan_request *req);
+
 void dst_run(const struct dst_options *o, struct dst_result *r);
 
 /* The faults by name, with the rate that runs by name use and the fault bits of which the core must raise one (0: none, the

@@ -82,6 +82,20 @@ void weather_link(struct world *w, const struct joint_state *s)
         deliver(w, s);
 }
 
+struct plan dst_plan(const struct plan_request *req)
+{
+    return (struct plan){ .id            = req->id,
+                          .trial         = req->trial,
+                          .step          = req->step,
+                          .seed          = req->seed,
+                          .model_version = 1,
+                          .horizon       = 5,
+                          .na            = 1,
+                          .iterations    = 1,
+                          .candidates    = 1,
+                          .final         = true };
+}
+
 /* A plan whose predictions are those of the healthy plant, from the observation the core gave. */
 static void cheap_plan(const struct plan_request *req, const struct robot_config *cfg, struct plan *plan)
 {
@@ -92,16 +106,7 @@ static void cheap_plan(const struct plan_request *req, const struct robot_config
     double       dt = cfg->plan_every / cfg->control_hz, scale = cfg->action[0].scale;
 
     rng_seed(&r, req->seed);
-    *plan = (struct plan){ .id            = req->id,
-                           .trial         = req->trial,
-                           .step          = req->step,
-                           .seed          = req->seed,
-                           .model_version = 1,
-                           .horizon       = 5,
-                           .na            = 1,
-                           .iterations    = 1,
-                           .candidates    = 1,
-                           .final         = true };
+    *plan = dst_plan(req);
     for (int h = 0; h < plan->horizon; h++)
         plan->action[h][0] = (float)(1.5 * (2 * rng_uniform(&r) - 1));
     if (req->delayed)

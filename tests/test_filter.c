@@ -4,6 +4,7 @@
 
 #include "daemon/filter.h"
 #include "daemon/rt/rng.h"
+#include "tests/hostile.h"
 #include "tests/test.h"
 
 #define NONE ((double)INFINITY)
@@ -46,18 +47,6 @@ static const struct filter_limits limits[] = {
       .growth   = { 150, 0.2, NONE },
       .power    = { 200, 0.4, NONE } },
 };
-
-static double hostile(struct rng *r, double limit)
-{
-    static const double special[] = { 0,        -0.0,    (double)NAN, -(double)NAN, NONE,    -NONE,  DBL_MAX,
-                                      -DBL_MAX, DBL_MIN, -DBL_MIN,    5e-324,       -5e-324, 2e-310, 1e300 };
-    switch (rng_below(r, 4)) {
-    case 0: return special[rng_below(r, sizeof special / sizeof *special)];
-    case 1: return limit * (rng_below(r, 2) ? 1 : -1) * (1 + (double)rng_below(r, 3) * DBL_EPSILON - DBL_EPSILON);
-    case 2: return 4 * limit * (rng_uniform(r) - 0.5);
-    default: return 1e3 * rng_normal(r);
-    }
-}
 
 /* ---- the oracle: what was sent, judged by itself; it knows no stage and no order ---- */
 
@@ -143,10 +132,10 @@ static void weather(struct bench *b, const struct filter_limits *lim, struct rng
     static const double speed[] = { 0, 0.1, 2, 30 };
 
     for (int j = 0; j < NJ; j++) {
-        b->want[j] = hostile(r, lim->effort[j]);
-        b->base[j] = rng_below(r, 3) ? 0.1 * lim->effort[j] : hostile(r, lim->effort[j]);
-        b->q[j]    = rng_below(r, 50) ? 3.3 * (2 * rng_uniform(r) - 1) : hostile(r, 3);
-        b->v[j]    = rng_below(r, 50) ? speed[rng_below(r, 4)] * rng_normal(r) : hostile(r, 3);
+        b->want[j] = hostile(r, lim->effort[j], 1e3);
+        b->base[j] = rng_below(r, 3) ? 0.1 * lim->effort[j] : hostile(r, lim->effort[j], 1e3);
+        b->q[j]    = rng_below(r, 50) ? 3.3 * (2 * rng_uniform(r) - 1) : hostile(r, 3, 1e3);
+        b->v[j]    = rng_below(r, 50) ? speed[rng_below(r, 4)] * rng_normal(r) : hostile(r, 3, 1e3);
     }
 }
 

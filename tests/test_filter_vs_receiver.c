@@ -8,6 +8,7 @@
 #include "daemon/rt/clock.h"
 #include "firmware-bridge/receiver.h"
 #include "tests/dst.h"
+#include "tests/hostile.h"
 #include "tests/test.h"
 #include "transport/codec.h"
 
@@ -59,18 +60,6 @@ static struct receiver receiver_of(const struct filter_limits *lim, uint64_t now
     receiver_session(&r, 1);
     receiver_state_sent(&r, 1, now_ns);
     return r;
-}
-
-static double hostile(struct rng *r, double limit)
-{
-    static const double special[] = { 0,        -0.0,    (double)NAN, -(double)NAN, NONE,    -NONE,  DBL_MAX,
-                                      -DBL_MAX, DBL_MIN, -DBL_MIN,    5e-324,       -5e-324, 2e-310, 1e300 };
-    switch (rng_below(r, 4)) {
-    case 0: return special[rng_below(r, sizeof special / sizeof *special)];
-    case 1: return limit * (rng_below(r, 2) ? 1 : -1) * (1 + (double)rng_below(r, 3) * DBL_EPSILON - DBL_EPSILON);
-    case 2: return 4 * limit * (rng_uniform(r) - 0.5);
-    default: return limit * 10 * rng_normal(r);
-    }
 }
 
 /* ---- what the receiver makes of a command ---- */
@@ -141,10 +130,10 @@ static void one_robot(struct rng *r, struct talks *t)
         receiver_state_sent(&motors, seq, now_ns);
         receiver_state_sent(&judge, seq, now_ns);
         for (int j = 0; j < lim.nj; j++) {
-            want[j] = hostile(r, lim.effort[j]);
-            base[j] = rng_below(r, 8) ? lim.effort[j] * rng_normal(r) : hostile(r, lim.effort[j]);
+            want[j] = hostile(r, lim.effort[j], 10 * lim.effort[j]);
+            base[j] = rng_below(r, 8) ? lim.effort[j] * rng_normal(r) : hostile(r, lim.effort[j], 10 * lim.effort[j]);
             q[j]    = 2 * rng_uniform(r) - 1;
-            v[j]    = rng_below(r, 4) ? rng_normal(r) : hostile(r, 1);
+            v[j]    = rng_below(r, 4) ? rng_normal(r) : hostile(r, 1, 10);
         }
         struct joint_command c = torque(lim.nj, seq, want);
         c.state_seq            = seq;
@@ -308,16 +297,7 @@ static void next_plan(struct whole *w, const struct core_output *out)
 
     if (!out->has_plan_request)
         return;
-    w->plan = (struct plan){ .id            = q->id,
-                             .trial         = q->trial,
-                             .step          = q->step,
-                             .seed          = q->seed,
-                             .model_version = 1,
-                             .horizon       = 5,
-                             .na            = 1,
-                             .iterations    = 1,
-                             .candidates    = 1,
-                             .final         = true };
+    w->plan = dst_plan(q);
     for (int i = 0; i < w->config.nx; i++)
         w->plan.out_std[i] = 1;
     for (int h = 0; h < 5; h++)
