@@ -141,6 +141,22 @@ TEST(errors_of_four_times_the_usual_are_drift_within_ten_steps_and_of_less_than_
     EXPECT(steps > 2 && steps < 10);
 }
 
+TEST(one_error_is_no_drift_however_large_and_one_that_is_no_number_counts_like_it)
+{
+    struct score_log log   = { 0 };
+    double           drift = 0;
+
+    EXPECT(scores_drift(&log, 7, 1e9) == 0); /* nothing is known to be usual */
+    for (int i = 0; i < SCORES_CALIBRATED; i++)
+        scores_add(&log, 0.2);
+    scores_close(&log);
+    drift = scores_drift(&log, drift, 1e9);
+    EXPECT(drift == 1);
+    drift = scores_drift(&log, drift, (double)NAN);
+    EXPECT(drift == 2);
+    EXPECT_NEAR(scores_drift(&log, drift, 0.2), 0, 1e-9); /* one as usual takes back two */
+}
+
 /* The same error, by a model that had said how unsure it was. */
 TEST(what_the_nets_said_they_did_not_know_is_no_drift)
 {
