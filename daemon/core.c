@@ -212,6 +212,85 @@ static void trial_start(struct core *c, const struct core_input *in, struct core
     core_trial_request(c, out, TRIAL_RESET);
 }
 
+/* A verb each: what it did in `done`, or the reason why it did nothing. */
+
+static const char *operate_arm(struct core *c, struct core_output *out, const char **done)
+{
+    const char *refused = arm_refused(c);
+
+    if (refused)
+        return refused;
+    core_mode(c, out, EVENT_ARM, STOP_NONE);
+    memset(c->sent, 0, sizeof c->sent);
+    *done = "armed into BASELINE";
+    return NULL;
+}
+
+/* A disarm or shutdown that is under way stays what it is; the operator's stop latches. */
+static const char *operate_stop(struct core *c, enum stop_code why, struct core_output *out, const char **done)
+{
+    bool stops = mode_armed(c->mode) || (c->mode == MODE_STOPPING && why == STOP_OPERATOR);
+
+    if (stops)
+        core_mode(c, out, EVENT_STOP, why);
+    *done = stops ? "stopping" : "not armed";
+    return NULL;
+}
+
+static const char *operate_reset(struct core *c, struct core_output *out, const char **done)
+{
+    const char *refused = reset_refused(c);
+
+    if (refused)
+        return refused;
+    core_mode(c, out, EVENT_RESET, STOP_NONE);
+    c->latched     = false;
+    c->trips       = 0;
+    c->unfit_model = 0;
+    *done          = "reset; disarmed";
+    return NULL;
+}
+
+static const char *operate_trial_start(struct core *c, const struct core_input *in, struct core_output *out,
+                                       const char **done)
+{
+    const char *refused = trial_refused(c, in);
+
+    if (refused)
+        return refused;
+    trial_start(c, in, out);
+    *done = "trial started";
+    return NULL;
+}
+
+static const char *operate_trial_stop(struct core *c, struct core_output *out, const char **done)
+{
+    if (c->trial_phase == TRIAL_IDLE)
+        return "no trial is under way";
+    core_trial_abort(c, out, "the operator ended it");
+    *done = "trial aborted; the baseline holds";
+    return NULL;
+}
+
+static const char *operate_trial_ready(struct core *c, const char **done)
+{
+    if (c->trial_phase != TRIAL_RESETTING)
+        return "no trial waits for a start pose";
+    c->operator_ready = true;
+    *done             = "ready";
+    return NULL;
+}
+
+static const char *operate_task(struct core *c, const struct operation *op, const char **done)
+{
+    if (c->trial_phase != TRIAL_IDLE)
+        return "a trial is under way; a task changes between trials";
+    c->nend = op->nend;
+    memcpy(c->end, op->end, sizeof c->end);
+    *done = "task changed";
+    return NULL;
+}
+
 /* An operator's wish: done or refused in the tick that sees it. */
 static void operate(struct core *c, const struct core_input *in, struct core_output *out)
 {
@@ -219,70 +298,16 @@ static void operate(struct core *c, const struct core_input *in, struct core_out
 
     switch (in->op.kind) {
     case OP_NONE: return;
-    case OP_ARM:
-        if (!(refused = arm_refused(c))) {
-            core_mode(c, out, EVENT_ARM, STOP_NONE);
-            memset(c->sent, 0, sizeof c->sent);
-            done = "armed into BASELINE";
-        }
-        break;
-    case OP_DISARM:
-    case OP_STOP:
-    case OP_SHUTDOWN:
-        if (mode_armed(c->mode)) {
-            enum stop_code why = in->op.kind == OP_STOP     ? STOP_OPERATOR
-                                 : in->op.kind == OP_DISARM ? STOP_DISARM
-                                                            : STOP_SHUTDOWN;
-            core_mode(c, out, EVENT_STOP, why);
-            done = "stopping";
-        } else if (c->mode == MODE_STOPPING && in->op.kind == OP_STOP) {
-            core_mode(c, out, EVENT_STOP, STOP_OPERATOR);
-            done = "stopping";
-        } else {
-            done = "not armed";
-        }
-        break;
-    case OP_RESET:
-        if (!(refused = reset_refused(c))) {
-            core_mode(c, out, EVENT_RESET, STOP_NONE);
-            c->latched = false;
-            c->trips   = 0;
-            c->unfit_model = 0;
-            done       = "reset; disarmed";
-        }
-        break;
-    case OP_TRIAL_START:
-        if (!(refused = trial_refused(c, in))) {
-            trial_start(c, in, out);
-            done = "trial started";
-        }
-        break;
-    case OP_TRIAL_STOP:
-        if (c->trial_phase == TRIAL_IDLE)
-            refused = "no trial is under way";
-        else {
-            core_trial_abort(c, out, "the operator ended it");
-            done = "trial aborted; the baseline holds";
-        }
-        break;
-    case OP_TASK:
-        if (c->trial_phase != TRIAL_IDLE)
-            refused = "a trial is under way; a task changes between trials";
-        else {
-            c->nend = in->op.nend;
-            memcpy(c->end, in->op.end, sizeof c->end);
-            done = "task changed";
-        }
-        break;
+    case OP_ARM: refused = operate_arm(c, out, &done); break;
+    case OP_DISARM: refused = operate_stop(c, STOP_DISARM, out, &done); break;
+    case OP_STOP: refused = operate_stop(c, STOP_OPERATOR, out, &done); break;
+    case OP_SHUTDOWN: refused = operate_stop(c, STOP_SHUTDOWN, out, &done); break;
+    case OP_RESET: refused = operate_reset(c, out, &done); break;
+    case OP_TRIAL_START: refused = operate_trial_start(c, in, out, &done); break;
+    case OP_TRIAL_STOP: refused = operate_trial_stop(c, out, &done); break;
+    case OP_TRIAL_READY: refused = operate_trial_ready(c, &done); break;
+    case OP_TASK: refused = operate_task(c, &in->op, &done); break;
     case OP_EXPIRED: refused = "too late: it waited longer than its sender did"; break;
-    case OP_TRIAL_READY:
-        if (c->trial_phase != TRIAL_RESETTING)
-            refused = "no trial waits for a start pose";
-        else {
-            c->operator_ready = true;
-            done              = "ready";
-        }
-        break;
     }
     struct notice *n = core_notice(c, out, NOTICE_ANSWER);
     n->id            = in->op.id;

@@ -114,7 +114,7 @@ enum gate {
 const char *gate_name(enum gate g);
 const char *gate_unit(enum gate g);
 
-enum trial_phase { TRIAL_IDLE, TRIAL_RESETTING, TRIAL_READY_WAIT, TRIAL_RUNNING };
+enum trial_phase { TRIAL_IDLE, TRIAL_RESETTING, TRIAL_RUNNING };
 enum trial_kind { TRIAL_RANDOM, TRIAL_PLANNED };
 
 enum operation_kind {

@@ -97,7 +97,7 @@ static json_t *trial_json(const struct trial_row *t)
 
 static const char *phase_name(const struct daemon *d)
 {
-    static const char *const name[] = { "IDLE", "RESETTING", "READY", "RUNNING" };
+    static const char *const name[] = { "IDLE", "RESETTING", "RUNNING" };
 
     if (d->core.trial_phase == TRIAL_IDLE && d->experiment.waiting_since_s > 0 && learner_busy(&d->learner))
         return "WAITING";
