@@ -165,6 +165,7 @@ struct notice {
     enum gate        gate;
     int              fault;  /* NOTICE_FAULT: its bit's index                                */
     int              trips;  /* NOTICE_TRIAL_END: of gates during the trial                  */
+    struct score_sum score[SCORE_KINDS]; /* NOTICE_TRIAL_END: what the gates saw in it      */
     uint64_t         model;  /* NOTICE_UNFIT                                                 */
     uint32_t         trial, step;
     enum trial_kind  trial_kind;
@@ -307,8 +308,7 @@ struct core {
     struct core_gate gate[GATE_COUNT];
     double   good_s, need_s;            /* gates good for so long; needed for promotion           */
     double   calm_s;                    /* good since the last trip, or since need_s was halved   */
-    struct score_log spread_log, residual_log; /* as the gates'                                    */
-    struct score_log surprise_log;      /* prediction errors in predicted_std                     */
+    struct score_log scores[SCORE_KINDS]; /* as the gates'; surprise: prediction errors in predicted_std */
     double   drift;                     /* CUSUM of these, in units of the usual one              */
     double   interventions;             /* ticks a second in which the filter changed a plan's effort: mean over about one s */
     uint64_t model_trip_ns, tripped_model; /* the last trip that speaks against a model           */
@@ -358,6 +358,10 @@ struct core {
 
 /* The configuration must outlive the core.  transitions: how many the store holds already. */
 void core_init(struct core *c, const struct robot_config *config, uint64_t transitions);
+
+/* Before the first step, oldest trial first: what the gates saw in trials of before this start, so that they do not have to
+ * learn anew what is usual. */
+void core_remember(struct core *c, const struct score_sum score[SCORE_KINDS]);
 
 /* Self-tests are done: BOOT -> DISARMED. */
 void core_ready(struct core *c);

@@ -12,6 +12,7 @@ enum {
     CALM_S         = 10, /* good for so long: a trip counts half as much */
     UNFIT_S        = 60, /* a second trip against the same model within this: it should go */
     SHADOW_PLANS   = 50, /* planner steps, design: shadow run */
+    TRIAL_SCORES_MAX = 1 << 20,
 };
 
 static const double RECOVERABLE_SD = 3; /* of how sure the nets are, added to where the plan leads */
@@ -35,11 +36,25 @@ const char *gate_unit(enum gate g)
 
 void core_gates_trial(struct core *c)
 {
-    scores_close(&c->spread_log);
-    scores_close(&c->residual_log);
-    scores_close(&c->surprise_log);
+    for (int k = 0; k < SCORE_KINDS; k++)
+        scores_close(&c->scores[k]);
     c->drift       = 0;
     c->trial_trips = 0;
+}
+
+/* A file is not believed everything. */
+static bool sound(const struct score_sum *s)
+{
+    return s->n > 0 && s->n <= TRIAL_SCORES_MAX && isfinite(s->worst) && isfinite(s->sum);
+}
+
+void core_remember(struct core *c, const struct score_sum score[SCORE_KINDS])
+{
+    for (int k = 0; k < SCORE_KINDS; k++) {
+        if (sound(&score[k]))
+            c->scores[k].live = score[k];
+        scores_close(&c->scores[k]);
+    }
 }
 
 void core_gates_init(struct core *c)
@@ -182,17 +197,17 @@ static void model_gates(struct core *c, int index)
     double                     surprise  = predicted ? prediction_error(c, c->predicted_std) : 0;
     bool                       driving   = c->mode == MODE_ADVANCED && c->trial_phase == TRIAL_RUNNING;
 
-    calibrated_gate(c, GATE_SPREAD, &cfg->gates.spread, &c->spread_log, spread);
-    calibrated_gate(c, GATE_RESIDUAL, &cfg->gates.residual, &c->residual_log, error);
+    calibrated_gate(c, GATE_SPREAD, &cfg->gates.spread, &c->scores[SCORE_SPREAD], spread);
+    calibrated_gate(c, GATE_RESIDUAL, &cfg->gates.residual, &c->scores[SCORE_RESIDUAL], error);
     if (predicted)
-        c->drift = scores_drift(&c->surprise_log, c->drift, surprise);
+        c->drift = scores_drift(&c->scores[SCORE_SURPRISE], c->drift, surprise);
     if (driving && index == 0 && isfinite(spread))
-        scores_add(&c->spread_log, spread);
+        scores_add(&c->scores[SCORE_SPREAD], spread);
     if (driving && predicted && isfinite(error))
-        scores_add(&c->residual_log, error);
+        scores_add(&c->scores[SCORE_RESIDUAL], error);
     if (driving && predicted && isfinite(surprise))
-        scores_add(&c->surprise_log, surprise);
-    c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(scores_usual(&c->surprise_log) > 0);
+        scores_add(&c->scores[SCORE_SURPRISE], surprise);
+    c->gate[GATE_DRIFT].off = cfg->gates.drift.off || !(scores_usual(&c->scores[SCORE_SURPRISE]) > 0);
     gate_set(c, GATE_DRIFT, c->drift <= cfg->gates.drift.threshold, c->drift);
 }
 

@@ -13,9 +13,11 @@ static int newest(const struct score_log *log, double *worst, double *sum)
 
     *worst = *sum = 0;
     for (int i = SCORE_TRIALS - 1; i >= 0 && n < SCORES_CALIBRATED; i--) {
-        n += log->n[i];
-        *sum += log->sum[i];
-        *worst = log->worst[i] > *worst ? log->worst[i] : *worst;
+        const struct score_sum *t = &log->trial[i];
+
+        n += t->n;
+        *sum += t->sum;
+        *worst = t->worst > *worst ? t->worst : *worst;
     }
     return n >= SCORES_CALIBRATED ? n : 0;
 }
@@ -40,29 +42,25 @@ void scores_add(struct score_log *log, double value)
     double most = scores_threshold(log);
 
     value = value <= most ? value : most;
-    log->live_sum += value;
-    log->live_worst = value > log->live_worst ? value : log->live_worst;
-    log->live_n++;
+    log->live.sum += value;
+    log->live.worst = value > log->live.worst ? value : log->live.worst;
+    log->live.n++;
 }
 
 void scores_close(struct score_log *log)
 {
-    const int last = SCORE_TRIALS - 1;
+    struct score_sum *last = &log->trial[SCORE_TRIALS - 1];
 
-    if (!log->live_n)
+    if (!log->live.n)
         return;
-    if (log->n[last] >= SCORES_LUMP) {
-        memmove(log->n, log->n + 1, sizeof log->n - sizeof log->n[0]);
-        memmove(log->worst, log->worst + 1, sizeof log->worst - sizeof log->worst[0]);
-        memmove(log->sum, log->sum + 1, sizeof log->sum - sizeof log->sum[0]);
-        log->n[last]     = 0;
-        log->worst[last] = log->sum[last] = 0;
+    if (last->n >= SCORES_LUMP) {
+        memmove(log->trial, log->trial + 1, sizeof log->trial - sizeof log->trial[0]);
+        *last = (struct score_sum){ 0 };
     }
-    log->n[last] += log->live_n;
-    log->sum[last] += log->live_sum;
-    log->worst[last] = log->live_worst > log->worst[last] ? log->live_worst : log->worst[last];
-    log->live_n      = 0;
-    log->live_sum = log->live_worst = 0;
+    last->n += log->live.n;
+    last->sum += log->live.sum;
+    last->worst = log->live.worst > last->worst ? log->live.worst : last->worst;
+    log->live   = (struct score_sum){ 0 };
 }
 
 double scores_drift(const struct score_log *log, double drift, double error)

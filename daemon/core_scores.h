@@ -11,13 +11,13 @@
 #ifndef DAEMON_CORE_SCORES_H
 #define DAEMON_CORE_SCORES_H
 
-/* Trial by trial: how many, the worst and their sum; newest last. */
+#include "models/store.h"
+
+/* Trial by trial; newest last. */
 enum { SCORE_TRIALS = 32, SCORES_CALIBRATED = 999, SCORES_SLACK = 3 };
 struct score_log {
-    int    n[SCORE_TRIALS];
-    double worst[SCORE_TRIALS], sum[SCORE_TRIALS];
-    int    live_n; /* of the trial under way: judged by those before it only */
-    double live_worst, live_sum;
+    struct score_sum trial[SCORE_TRIALS];
+    struct score_sum live; /* of the trial under way: judged by those before it only */
 };
 
 /* One more of the trial under way, finite. */

@@ -24,6 +24,8 @@ static struct notice *trial_end(struct core *c, struct core_output *out, const c
     n->step       = c->step;
     n->trial_kind = c->trial_kind;
     n->trips      = c->trial_trips;
+    for (int k = 0; k < SCORE_KINDS; k++)
+        n->score[k] = c->scores[k].live;
     snprintf(n->text, sizeof n->text, "%s", reason ? reason : "");
     core_trial_request(c, out, TRIAL_END);
     c->trial_phase = TRIAL_IDLE;

@@ -179,6 +179,7 @@ static void end(struct experiment *e, const struct notice *n)
     }
     e->row.ended      = unix_now();
     e->row.gate_trips = n->trips;
+    memcpy(e->row.score, n->score, sizeof e->row.score);
     snprintf(e->row.status, sizeof e->row.status, "%s", n->ok ? "finished" : "aborted");
     snprintf(e->row.reason, sizeof e->row.reason, "%s", n->text);
     if (n->trips)

@@ -345,6 +345,8 @@ static int start_threads(struct daemon *d)
 
     d->control->s = d->shared;
     core_init(&d->control->core, c, (uint64_t)store_transition_count(d->store));
+    for (int i = 0; i < d->experiment.nhistory; i++)
+        core_remember(&d->control->core, d->experiment.history[i].score);
     core_ready(&d->control->core);
     d->core = d->control->core;
     if (realtime_thread(r, "io", c->cores.io, c->cores.io_priority, io_loop_run, &d->io, &d->io_thread) < 0 ||

@@ -40,11 +40,17 @@ static const char TABLES[] =
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
     "CREATE TABLE trials (id INTEGER PRIMARY KEY, number INTEGER, attempt INTEGER, kind TEXT, status TEXT, reason TEXT,"
     " seed INTEGER, steps INTEGER, return REAL, reported_return REAL, model_first INTEGER, model_last INTEGER,"
-    " prequential_rmse REAL, started REAL, ended REAL, task TEXT, gate_trips INTEGER);"
+    " prequential_rmse REAL, started REAL, ended REAL, task TEXT, gate_trips INTEGER,"
+    " spread_scores INTEGER, spread_worst REAL, spread_sum REAL, residual_scores INTEGER, residual_worst REAL,"
+    " residual_sum REAL, surprise_scores INTEGER, surprise_worst REAL, surprise_sum REAL);"
     "CREATE TABLE models (version INTEGER PRIMARY KEY, parent INTEGER, trial_id INTEGER, transitions INTEGER,"
     " steps INTEGER, train_s REAL, file TEXT, crc INTEGER, status TEXT, reason TEXT, nll REAL, nll_incumbent REAL,"
     " created REAL);"
     "CREATE TABLE events (id INTEGER PRIMARY KEY, unix_s REAL, mono_ns INTEGER, trial INTEGER, kind TEXT, text TEXT);";
+
+#define SCORES                                                                                                              \
+    "spread_scores, spread_worst, spread_sum, residual_scores, residual_worst, residual_sum, surprise_scores, "             \
+    "surprise_worst, surprise_sum"
 
 /* TRANSITION and TRANSITIONS name the robot's columns and are made up by column_statement(). */
 static const char *const SQL[STATEMENTS] = {
@@ -53,13 +59,13 @@ static const char *const SQL[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [TRIAL_BEGIN] =
         "INSERT INTO trials (number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-        " model_first, model_last, started, ended, task, gate_trips, attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+        " model_first, model_last, started, ended, task, gate_trips, " SCORES ", attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
         "?9,"
-        " ?10, ?11, ?12, ?13, ?14, ?15, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
+        " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
     [TRIAL_UPDATE] =
         "UPDATE trials SET number = ?1, kind = ?2, status = ?3, reason = ?4, seed = ?5, steps = ?6, return = ?7,"
         " reported_return = ?8, prequential_rmse = ?9, model_first = ?10, model_last = ?11, started = ?12, ended = ?13,"
-        " task = ?14, gate_trips = ?15 WHERE id = ?16",
+        " task = ?14, gate_trips = ?15, (" SCORES ") = (?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) WHERE id = ?25",
     [MODEL]        = "INSERT OR REPLACE INTO models (version, parent, trial_id, transitions, steps, train_s, file, crc,"
                      " status, reason, nll, nll_incumbent, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [MODEL_STATUS] = "UPDATE models SET status = ?2, reason = ?3 WHERE version = ?1",
@@ -67,7 +73,7 @@ static const char *const SQL[STATEMENTS] = {
     [RECOVER]      = "UPDATE trials SET status = 'aborted', reason = 'the daemon ended during this trial',"
                      " steps = (SELECT count(*) FROM transitions WHERE trial_id = trials.id) WHERE status = 'running'",
     [TRIALS]       = "SELECT id, number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-                     " model_first, model_last, started, ended, task, gate_trips FROM trials ORDER BY id",
+                     " model_first, model_last, started, ended, task, gate_trips, " SCORES " FROM trials ORDER BY id",
     [MODELS]       = "SELECT version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll,"
                      " nll_incumbent, created FROM models ORDER BY version",
     [COUNT]        = "SELECT count(*) FROM transitions",
@@ -281,7 +287,12 @@ static bool check_identity(struct store *s, const char *path, char *why, size_t 
 /* Stores of version 1 began without some of the trials' columns: writers add them, whoever only reads sees a view with them. */
 static bool add_late_columns(struct store *s, bool read_only)
 {
-    static const char *const late[][2] = { { "task", "TEXT" }, { "gate_trips", "INTEGER" } };
+    static const char *const late[][2] = { { "task", "TEXT" }, { "gate_trips", "INTEGER" },
+                                             { "spread_scores", "INTEGER" }, { "spread_worst", "REAL" },
+                                             { "spread_sum", "REAL" }, { "residual_scores", "INTEGER" },
+                                             { "residual_worst", "REAL" }, { "residual_sum", "REAL" },
+                                             { "surprise_scores", "INTEGER" }, { "surprise_worst", "REAL" },
+                                             { "surprise_sum", "REAL" } };
     sqlite3_str             *q         = sqlite3_str_new(s->db);
     char                     found[8];
 
@@ -426,6 +437,13 @@ static void bind_trial(sqlite3_stmt *st, const struct trial_row *t)
         sqlite3_bind_int(st, 15, t->gate_trips);
     else
         sqlite3_bind_null(st, 15);
+    for (int k = 0; k < SCORE_KINDS; k++) {
+        const struct score_sum *sum = &t->score[k];
+
+        sqlite3_bind_int(st, 16 + 3 * k, sum->n);
+        bind_real(st, 17 + 3 * k, sum->worst);
+        bind_real(st, 18 + 3 * k, sum->sum);
+    }
 }
 
 int store_trial_begin(struct store *s, struct trial_row *t)
@@ -440,7 +458,7 @@ int store_trial_begin(struct store *s, struct trial_row *t)
 int store_trial_update(struct store *s, const struct trial_row *t)
 {
     bind_trial(s->st[TRIAL_UPDATE], t);
-    sqlite3_bind_int64(s->st[TRIAL_UPDATE], 16, t->id);
+    sqlite3_bind_int64(s->st[TRIAL_UPDATE], 25, t->id);
     if (run(s, TRIAL_UPDATE, "update a trial") != 0)
         return -1;
     if (sqlite3_changes(s->db) == 1)
@@ -567,6 +585,9 @@ static bool take_trial(struct store *s, sqlite3_stmt *st, void *reader)
     t.ended            = real(st, 13);
     text(st, 14, t.task, sizeof t.task);
     t.gate_trips = sqlite3_column_type(st, 15) == SQLITE_NULL ? -1 : sqlite3_column_int(st, 15);
+    for (int k = 0; k < SCORE_KINDS; k++) /* NULL reads as 0 */
+        t.score[k] = (struct score_sum){ sqlite3_column_int(st, 16 + 3 * k), sqlite3_column_double(st, 17 + 3 * k),
+                                         sqlite3_column_double(st, 18 + 3 * k) };
     return r->row(r->ctx, &t);
 }
 

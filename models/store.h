@@ -3,7 +3,8 @@
  * Tables (anyone may open the file with sqlite3 while the daemon runs):
  *   meta        key, value                 schema version, robot, names of observations and actions
  *   trials      number, attempt, kind, status, reason, seed, steps, return, reported_return, model_first, model_last,
- *               prequential_rmse, started, ended (unix s), task
+ *               prequential_rmse, started, ended (unix s), task, gate_trips, and of spread, residual and surprise
+ *               (prediction errors in predicted deviations): spread_scores, spread_worst, spread_sum, ...
  *   transitions id, trial_id, step, model_version, seed, iterations, one column per observation ("hinge.position"),
  *               per action ("a.slider") and per next observation ("next.hinge.position")
  *   models      version, parent, trial_id, transitions, steps, train_s, file, crc, status, reason, nll, nll_incumbent,
@@ -34,6 +35,13 @@ struct transition {
     float    y[MAX_OBS]; /* next x                                      */
 };
 
+/* What the gates that calibrate themselves saw in a trial (daemon/core_scores.h): how many scores, the worst, their sum. */
+enum score_kind { SCORE_SPREAD, SCORE_RESIDUAL, SCORE_SURPRISE, SCORE_KINDS };
+struct score_sum {
+    int    n;
+    double worst, sum;
+};
+
 struct trial_row {
     int64_t  id;                /* set by store_trial_begin                    */
     uint32_t number;            /* 0: exploration                              */
@@ -49,6 +57,7 @@ struct trial_row {
     double   started, ended;  /* unix s                                      */
     char     task[NAME_SIZE]; /* name; empty in stores of before there was one */
     int      gate_trips;      /* during it; -1 in stores of before they were kept */
+    struct score_sum score[SCORE_KINDS]; /* likewise; n 0: none */
 };
 
 struct model_row {

@@ -1,5 +1,6 @@
 /* test_bench_gates.c - limber bench gates against what a daemon's gates did, live, in the run that it reads. */
 #include <jansson.h>
+#include <math.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,65 @@ TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
         }
     EXPECT(tripped >= 1 && kept >= 1);
     json_decref(all);
+}
+
+/* Three times the largest spread of the newest trials that have 999 scores together, as the store has it. */
+static double threshold_of_store(const char *store)
+{
+    sqlite3      *db    = NULL;
+    sqlite3_stmt *rows  = NULL;
+    double        worst = 0;
+    int           n     = 0;
+
+    EXPECT(sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+           sqlite3_prepare_v2(db, "SELECT spread_scores, spread_worst FROM trials ORDER BY id DESC", -1, &rows, NULL) == SQLITE_OK);
+    while (n < 999 && sqlite3_step(rows) == SQLITE_ROW) {
+        n += sqlite3_column_int(rows, 0);
+        worst = fmax(worst, sqlite3_column_double(rows, 1));
+    }
+    sqlite3_finalize(rows);
+    sqlite3_close(db);
+    return n >= 999 ? 3 * worst : (double)NAN;
+}
+
+/* The spread gate's threshold once a plan is judged; NaN where it is not in force. */
+static double threshold_now(struct fixture *f)
+{
+    json_t *status = fixture_status(f);
+    double  found  = (double)NAN;
+
+    for (size_t i = 0; i < json_array_size(js_at(status, "gates")); i++) {
+        const json_t *gate = json_array_get(js_at(status, "gates"), i);
+
+        if (!strcmp(js_str(gate, "name", ""), "spread") && !js_str(gate, "off", NULL))
+            found = js_num(gate, "threshold");
+    }
+    json_decref(status);
+    return found;
+}
+
+/* Or every restart would let a wrong model drive unwatched for a thousand steps. */
+TEST(gates_that_calibrated_themselves_are_in_force_again_after_a_restart)
+{
+    static const char *const edits[] = { "count: 15", "count: 7", "horizon: 20", "horizon: 6", "recipe: steps",
+                                         "recipe: steps\n  epochs: 5\n  min_steps: 100",
+                                         "population: 64", "population: 20", NULL };
+    static const char *const sim[]   = { "--lockstep", NULL };
+    static const char *const more[]  = { "--trials", "20", NULL };
+    struct fixture           f;
+    char                     store[300];
+
+    fixture_init(&f, edits);
+    EXPECT(fixture_daemon(&f, NULL) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
+    EXPECT(fixture_wait(&f, "trials.finished", "true", 120));
+    fixture_end(&f);
+    snprintf(store, sizeof store, "%s/experience.db", f.dir);
+    double due = threshold_of_store(store);
+    EXPECT(due > 0);
+    EXPECT(fixture_daemon(&f, more) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
+    EXPECT(fixture_wait(&f, "mode", "ADVANCED", 20));
+    EXPECT_NEAR(threshold_now(&f), due, 1e-4 * due); /* as printed */
+    fixture_end(&f);
 }
 
 TEST(bench_gates_says_what_it_misses)

@@ -70,14 +70,14 @@ TEST(a_gate_that_calibrates_itself_waits_for_999_scores_of_finished_trials)
             core_gates_trial(&core);
     }
     core_gates_trial(&core);
-    EXPECT(!(scores_threshold(&core.spread_log) < (double)INFINITY));
+    EXPECT(!(scores_threshold(&core.scores[SCORE_SPREAD]) < (double)INFINITY));
     EXPECT(step(0.3, 0.2) == 0); /* the last one it takes, but its trial is not over */
     EXPECT(step(5, 0.2) == 0 && core.gate[GATE_SPREAD].off);
     driving();
     for (int i = 0; i < 999; i++)
         step(i == 500 ? 0.3 : 0.1, 0.2);
     core_gates_trial(&core);
-    EXPECT_NEAR(scores_threshold(&core.spread_log), 3 * 0.3, 1e-12);
+    EXPECT_NEAR(scores_threshold(&core.scores[SCORE_SPREAD]), 3 * 0.3, 1e-12);
     EXPECT(step(0.899, 0.2) == 0 && !core.gate[GATE_SPREAD].off);
     EXPECT(step(0.901, 0.2) == FAULT_UNCERTAIN);
     EXPECT(step(0.1, 0.61) == FAULT_MISPREDICTED);
@@ -86,7 +86,42 @@ TEST(a_gate_that_calibrates_itself_waits_for_999_scores_of_finished_trials)
         if (i % 100 == 99)
             core_gates_trial(&core);
     }
-    EXPECT_NEAR(scores_threshold(&core.spread_log), 3 * 0.2, 1e-12);
+    EXPECT_NEAR(scores_threshold(&core.scores[SCORE_SPREAD]), 3 * 0.2, 1e-12);
+}
+
+TEST(a_core_that_is_told_of_earlier_trials_judges_as_the_one_that_lived_through_them)
+{
+    static struct core before;
+    struct score_sum   trial[12][SCORE_KINDS];
+
+    calibrating();
+    for (int i = 0; i < 12; i++) { /* some are so short that they are taken together */
+        for (int n = 0; n < (i % 3 ? 10 : 400); n++)
+            step(0.1 + 0.01 * ((7 * n + i) % 13), 0.2 + 0.01 * ((5 * n + i) % 11));
+        for (int k = 0; k < SCORE_KINDS; k++)
+            trial[i][k] = core.scores[k].live;
+        core_gates_trial(&core);
+    }
+    before = core;
+    driving();
+    EXPECT(!(scores_threshold(&core.scores[SCORE_SPREAD]) < (double)INFINITY));
+    for (int i = 0; i < 12; i++)
+        core_remember(&core, trial[i]);
+    for (int k = 0; k < SCORE_KINDS; k++) {
+        EXPECT(scores_threshold(&core.scores[k]) < (double)INFINITY);
+        EXPECT(!memcmp(&core.scores[k], &before.scores[k], sizeof core.scores[k]));
+    }
+}
+
+TEST(what_cannot_be_the_scores_of_a_trial_is_not_remembered)
+{
+    static const struct score_sum bad[] = { { 0, 1, 1 }, { -5, 1, 1 }, { 1 << 21, 1, 1 }, { 999, (double)NAN, 1 }, { 999, 1, (double)INFINITY } };
+    static const struct core      none;
+
+    calibrating();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        core_remember(&core, (struct score_sum[SCORE_KINDS]){ bad[i], bad[i], bad[i] });
+    EXPECT(!memcmp(core.scores, none.scores, sizeof none.scores));
 }
 
 TEST(what_trips_cannot_make_itself_the_rule_at_once)
@@ -98,7 +133,7 @@ TEST(what_trips_cannot_make_itself_the_rule_at_once)
     for (int i = 0; i < 999; i++)
         step(100, 0.2);
     core_gates_trial(&core);
-    EXPECT_NEAR(scores_threshold(&core.spread_log), 3 * (3 * 0.1), 1e-12);
+    EXPECT_NEAR(scores_threshold(&core.scores[SCORE_SPREAD]), 3 * (3 * 0.1), 1e-12);
 }
 
 /* Conformal prediction promises 99.9 % on average over calibrations, whatever the distribution. */
@@ -117,7 +152,7 @@ TEST(calibration_bounds_999_of_1000_exchangeable_scores_and_the_gate_lets_more_p
         for (int i = 0; i < 5000; i++, n++) {
             double value = exp(rng_normal(&r));
 
-            beyond += value > scores_threshold(&core.spread_log) / SCORES_SLACK;
+            beyond += value > scores_threshold(&core.scores[SCORE_SPREAD]) / SCORES_SLACK;
             trips += (step(value, 0.2) & FAULT_UNCERTAIN) != 0;
         }
     }

@@ -428,38 +428,41 @@ TEST(a_reader_follows_a_writer_without_blocking_it)
 
 static bool task_row(void *ctx, const struct trial_row *t)
 {
-    snprintf((char *)ctx + strlen(ctx), 60, "%s %d,", t->task, t->gate_trips);
+    snprintf((char *)ctx + strlen(ctx), 120, "%s %d %d %g,", t->task, t->gate_trips, t->score[SCORE_SURPRISE].n,
+             t->score[SCORE_SURPRISE].worst);
     return true;
 }
 
-TEST(a_store_of_before_trials_had_a_task_and_trips_is_read_as_it_is_and_gets_the_columns_when_written)
+TEST(a_store_of_before_trials_had_a_task_trips_and_scores_is_read_as_it_is_and_gets_the_columns_when_written)
 {
     struct store    *s = opened(false);
     struct trial_row t = some_trial(9);
-    char             command[700], tasks[100] = "";
+    char             command[700], tasks[250] = "";
 
     add_trial(s, 0, 3);
     store_close(s);
     snprintf(command, sizeof command,
-             "sqlite3 '%s' 'ALTER TABLE trials DROP COLUMN task; ALTER TABLE trials DROP COLUMN gate_trips'",
+             "sqlite3 '%s' 'ALTER TABLE trials DROP COLUMN task; ALTER TABLE trials DROP COLUMN gate_trips; "
+             "ALTER TABLE trials DROP COLUMN surprise_scores; ALTER TABLE trials DROP COLUMN surprise_worst'",
              at("e.db"));
     if (system("command -v sqlite3 >/dev/null 2>&1") != 0)
         return;
     EXPECT(system(command) == 0);
 
     s = opened(true);
-    EXPECT(store_trials(s, task_row, tasks) == 1 && strcmp(tasks, " -1,") == 0);
+    EXPECT(store_trials(s, task_row, tasks) == 1 && strcmp(tasks, " -1 0 0,") == 0);
     EXPECT(store_transition_count(s) == 3);
     store_close(s);
     s = opened(false);
     snprintf(t.task, sizeof t.task, "balance");
-    t.gate_trips = 3;
+    t.gate_trips            = 3;
+    t.score[SCORE_SURPRISE] = (struct score_sum){ 17, 2.5, 20 };
     EXPECT(store_begin(s) == 0 && store_trial_begin(s, &t) == 0 && store_trial_update(s, &t) == 0 &&
            store_commit(s) == 0);
     store_close(s);
     s        = opened(true);
     tasks[0] = 0;
-    EXPECT(store_trials(s, task_row, tasks) == 2 && strcmp(tasks, " -1,balance 3,") == 0);
+    EXPECT(store_trials(s, task_row, tasks) == 2 && strcmp(tasks, " -1 0 0,balance 3 17 2.5,") == 0);
     store_close(s);
 }
 
