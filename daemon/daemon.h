@@ -124,6 +124,7 @@ uint64_t daemon_operation(struct daemon *d, enum operation_kind kind);
 /* threads.c: the real-time threads as main sees them, THREAD_IO .. (shared.h). */
 bool    threads_fifo(const struct daemon *d);       /* every one runs at SCHED_FIFO                          */
 bool    threads_restricted(const struct daemon *d); /* every one is held to its list of system calls         */
+const char *threads_waiting(const struct daemon *d); /* one that has not run at all yet; NULL: all have */
 bool    threads_numeric(const struct daemon *d);    /* their floating point, and the decimal point, are as expected */
 void    threads_count_from_here(struct daemon *d);  /* page faults and context switches                      */
 void    threads_refused(struct daemon *d);          /* a system call was refused: says so, once              */

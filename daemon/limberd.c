@@ -523,7 +523,7 @@ static uint32_t host_prearm(const struct daemon *d)
     bool gravity = d->hello.gravity_compensated ? !config_gravity_terms(&d->config) : !d->config.gravity_by_robot;
 
     return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || daemon_timeout_action(d)) << PREARM_TIMEOUT_ACTION |
-           (uint32_t)(sim || (d->realtime.scheduling && threads_fifo(d))) << PREARM_REALTIME |
+           (uint32_t)(!threads_waiting(d) && (sim || (d->realtime.scheduling && threads_fifo(d)))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
            (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |
            (uint32_t)(!atomic_load(&d->shared->refused) && (sim || threads_restricted(d))) << PREARM_SYSCALLS |

@@ -226,6 +226,11 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p, char *te
                                               : "nobody compensates gravity: the baseline holds what is not loaded by it";
     case PREARM_TIMEOUT_ACTION: return timeout_action_detail(d, text, size);
     case PREARM_REALTIME:
+        if (threads_waiting(d)) {
+            snprintf(text, size, "thread %s has not run since the start: others with real-time priority keep its core (cores in robot.yaml)",
+                     threads_waiting(d));
+            return text;
+        }
         return d->realtime.scheduling ? "FIFO priorities and cores granted"
                : sim                  ? "not granted; a simulated robot may do without"
                                       : "not granted; see realtime.warnings";

@@ -20,6 +20,14 @@ static int get(const _Atomic int *a)
     return atomic_load_explicit((_Atomic int *)(uintptr_t)a, memory_order_relaxed);
 }
 
+const char *threads_waiting(const struct daemon *d)
+{
+    for (int i = 0; i < threads(d); i++)
+        if (!get(&thread(d, i)->tid))
+            return rt_thread_name(i);
+    return NULL;
+}
+
 bool threads_fifo(const struct daemon *d)
 {
     for (int i = 0; i < threads(d); i++)
@@ -39,7 +47,7 @@ bool threads_restricted(const struct daemon *d)
 bool threads_numeric(const struct daemon *d)
 {
     for (int i = 0; i < threads(d); i++)
-        if (!atomic_load((_Atomic bool *)(uintptr_t)&thread(d, i)->numeric))
+        if (get(&thread(d, i)->tid) && !atomic_load((_Atomic bool *)(uintptr_t)&thread(d, i)->numeric))
             return false;
     return realtime_locale();
 }

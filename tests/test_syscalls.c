@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/cli_json.h"
+#include "daemon/daemon.h"
 #include "daemon/rt/sanitized.h"
 #include "daemon/rt/signal.h"
 #include "daemon/syscalls.h"
@@ -343,4 +344,23 @@ TEST(a_library_that_sets_a_decimal_comma_keeps_the_robot_from_being_armed)
     EXPECT(system(command) == 0);
     if (intruded(&f, "nobody", "locale", false))
         arming_is_refused(&f);
+}
+
+/* Where another process with real-time priority keeps the core: the check `realtime` says so instead of one that only follows. */
+TEST(a_real_time_thread_that_has_not_run_at_all_is_named)
+{
+    static struct daemon d;
+    static struct shared s;
+
+    d.shared  = &s;
+    d.workers = 1;
+    EXPECT_STR(threads_waiting(&d), "io");
+    s.rt_thread[THREAD_IO].tid = 7;
+    EXPECT_STR(threads_waiting(&d), "control");
+    s.rt_thread[THREAD_CONTROL].tid = 8;
+    EXPECT_STR(threads_waiting(&d), "planner");
+    s.rt_thread[THREAD_PLANNER].tid = 9;
+    EXPECT(!threads_waiting(&d));
+    d.workers = 2;
+    EXPECT_STR(threads_waiting(&d), "planner-1");
 }
