@@ -56,6 +56,7 @@ static const struct bench_verb {
     { "budget", "cost reached by every planner for the same number of model evaluations", bench_budget },
     { "accuracy", "what fast arithmetic does to predictions and to the order of candidates", bench_accuracy },
     { "model", "how far a learned model can be trusted: predictions, calibration, disagreement", bench_trust },
+    { "changed", "is it noticed that the robot is not the one that was learned", bench_changed },
     { "gates", "what the gates would have said of recorded runs; thresholds", bench_gates },
     { "data", "amount of random data before the first plan, and learning on or not afterwards", bench_data },
     { "surfaces", "a model of one floor on another, and one of both", bench_surfaces },

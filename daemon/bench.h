@@ -7,6 +7,7 @@
 
 int bench_learn(int argc, char **argv);
 int bench_gates(int argc, char **argv);
+int bench_changed(int argc, char **argv);
 int bench_plan(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_budget(int argc, char **argv);

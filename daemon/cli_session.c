@@ -163,6 +163,11 @@ static int start_both(struct session *s, const struct session_options *o)
         command.argv[n++] = (char *)o->drill;
         command.argv[n]   = NULL;
     }
+    if (o->fault) {
+        command.argv[n++] = (char *)"--fault";
+        command.argv[n++] = (char *)o->fault;
+        command.argv[n]   = NULL;
+    }
     return child_start(&s->sim, "limber-bridge sim", command.argv, log, s->why, sizeof s->why);
 }
 

@@ -26,6 +26,7 @@ struct session_options {
     bool        lockstep;       /* the simulator asks for it */
     bool        train_flat_out; /* the trainer never rests (bench-rt) */
     const char *drill;          /* socket of one who orders faults of the simulator, NULL: none (bench_drills.h) */
+    const char *fault;          /* what is wrong with the simulated robot, of its --fault; NULL: nothing */
     bool        ordinary;       /* without real-time priorities, for several in lockstep on their own cores */
 };
 

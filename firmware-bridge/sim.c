@@ -36,6 +36,7 @@ struct sim {
     int          nextra;
     int          extra[MAX_EXTRA]; /* index into sensordata   */
     char         extra_name[MAX_EXTRA][NAME_SIZE];
+    double       mass; /* of every body, times the model's */
     uint64_t     seed, request_seed;
     uint32_t     trial;
     char         trouble[240];
@@ -417,6 +418,47 @@ void sim_reset(struct sim *s, uint64_t request_seed, uint32_t trial)
     else
         explain(s->trouble, sizeof s->trouble, "the start pose: %s", g.text);
     guard = NULL;
+}
+
+/* What follows from masses (mj_setConst) is worked out in the model's own pose: time, pose and motion are put back. */
+static void scale_mass(struct sim *s, double by)
+{
+    mjModel *m = s->model;
+    mjData  *d = s->data;
+    size_t   nq = (size_t)m->nq, nv = (size_t)m->nv, na = (size_t)m->na;
+    double  *kept = calloc(nq + nv + na, sizeof *kept), time = d->time;
+
+    NEED(kept);
+    memcpy(kept, d->qpos, nq * sizeof *kept);
+    memcpy(kept + nq, d->qvel, nv * sizeof *kept);
+    memcpy(kept + nq + nv, d->act, na * sizeof *kept);
+    for (int i = 0; i < m->nbody; i++)
+        m->body_mass[i] *= by;
+    for (int i = 0; i < 3 * m->nbody; i++)
+        m->body_inertia[i] *= by;
+    mj_setConst(m, d);
+    d->time = time;
+    memcpy(d->qpos, kept, nq * sizeof *kept);
+    memcpy(d->qvel, kept + nq, nv * sizeof *kept);
+    memcpy(d->act, kept + nq + nv, na * sizeof *kept);
+    mj_forward(m, d);
+    free(kept);
+}
+
+void sim_mass(struct sim *s, double factor)
+{
+    struct guard g;
+
+    CHECK(isfinite(factor) && factor > 0);
+    if (!(factor < s->mass || factor > s->mass))
+        return;
+    guard = &g;
+    if (setjmp(g.back) == 0)
+        scale_mass(s, factor / s->mass);
+    else
+        explain(s->trouble, sizeof s->trouble, "another mass: %s", g.text);
+    guard   = NULL;
+    s->mass = factor;
 }
 
 void sim_measure(const struct sim *s, double *q, double *dq)

@@ -55,6 +55,9 @@ void sim_measure(const struct sim *s, double *q, double *dq);
 /* The extra measurements, in order; returns how many. */
 int sim_measure_extra(const struct sim *s, double *extra);
 
+/* From here on every body has `factor` (> 0) times the model's mass and inertia; the motion goes on from where it is. */
+void sim_mass(struct sim *s, double factor);
+
 /* One sub-step under effort tau (finite, within the limits).  False: it diverged; reason in sim_trouble, pose reset. */
 bool        sim_step(struct sim *s, const double *tau);
 const char *sim_trouble(const struct sim *s);
