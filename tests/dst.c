@@ -102,6 +102,7 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     rng_seed(&w->rng, o->seed);
     w->session     = 1;
     w->ready_trial = -1;
+    receiver_unlimited(&limits);
     receiver_init(&w->receiver, &limits);
     receiver_session(&w->receiver, w->session);
     core_init(&w->core, cfg, 0);

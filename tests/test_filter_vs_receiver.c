@@ -56,6 +56,7 @@ static struct receiver receiver_of(const struct filter_limits *lim, uint64_t now
         l.effort_max[j] = lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
         l.damp_kd[j]    = 1;
     }
+    receiver_unlimited(&l);
     receiver_init(&r, &l);
     receiver_session(&r, 1);
     receiver_state_sent(&r, 1, now_ns);

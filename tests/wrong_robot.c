@@ -67,6 +67,7 @@ static void describe(struct wrong_robot *r)
     }
     if (r->wrong == HELLO_ENDLESS)
         h->joint[1].effort_max = (double)INFINITY;
+    receiver_unlimited(&l);
     receiver_init(&r->receiver, &l);
 }
 

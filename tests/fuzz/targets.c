@@ -129,6 +129,7 @@ static void receiver(const uint8_t *bytes, size_t n)
     struct receiver r;
     uint64_t        now_ns = NS_PER_S, states = 0;
 
+    receiver_unlimited(&l);
     receiver_init(&r, &l);
     receiver_session(&r, 1);
     for (; n >= 12; bytes += 12, n -= 12) {
