@@ -27,9 +27,9 @@
  * Rate: |tau| may fall at once.  It may grow, or begin on the other side of zero, by what is left of a store that gains
  * effort_rate all the time and holds at most effort_rate command_timeout.  So in any time t it grows by no more than
  * effort_rate (t + command_timeout), however many commands come; and a stream of one command a period T, each at most
- * effort_rate T further from zero than the one before, is applied unchanged where none comes command_timeout - T later
- * after its time than another, lost ones or not.  The rate is a thousandth more than that: clocks differ.  LIVE begins at
- * 0, whatever OFF, DAMP or LATCH applied; these are not held to a rate.
+ * effort_rate T further from zero than the one before, is applied unchanged where some come up to command_timeout - T later
+ * after their time than others; a lost one counts as coming with the next.  The rate is a thousandth more than that: clocks
+ * differ.  LIVE begins at 0, whatever OFF, DAMP or LATCH applied; these are not held to a rate.
  *
  * A velocity that is not finite is taken as too fast either way where there is a velocity limit.  One thread. */
 #ifndef BRIDGE_RECEIVER_H
