@@ -30,6 +30,15 @@ static void add_name(char *list, size_t size, const char *name)
     snprintf(list + used, size - used, "%s%s", used ? "," : "", name);
 }
 
+/* The same with a number, every bit of it: limberd compares what comes back in Hello. */
+static void add_number(char *list, size_t size, double value)
+{
+    char text[26];
+
+    snprintf(text, sizeof text, "%.17g", value);
+    add_name(list, size, text);
+}
+
 /* Flags that not every robot's simulator has, from argv[n] on; the next free place. */
 static int where_it_applies(struct sim_command *b, const struct robot_config *c, const char *key, int n)
 {
@@ -83,9 +92,12 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
     snprintf(b->priority, sizeof b->priority, "%d", c->cores.sim_priority);
     snprintf(b->core, sizeof b->core, "%d", c->cores.io);
 
-    b->joints[0] = b->extra[0] = 0;
-    for (int j = 0; j < c->nj; j++)
+    b->joints[0] = b->extra[0] = b->effort_rate[0] = b->velocity[0] = 0;
+    for (int j = 0; j < c->nj; j++) {
         add_name(b->joints, sizeof b->joints, c->joint[j].name);
+        add_number(b->effort_rate, sizeof b->effort_rate, c->joint[j].actuated ? c->joint[j].effort_rate : (double)INFINITY);
+        add_number(b->velocity, sizeof b->velocity, c->joint[j].velocity);
+    }
     for (int i = 0; i < c->nextra; i++)
         add_name(b->extra, sizeof b->extra, c->extra[i]);
 
@@ -103,6 +115,10 @@ int sim_command(struct sim_command *b, const struct robot_config *c, const char 
     a[n++] = b->timeout;
     a[n++] = (char *)"--joints";
     a[n++] = b->joints;
+    a[n++] = (char *)"--effort-rate";
+    a[n++] = b->effort_rate;
+    a[n++] = (char *)"--velocity";
+    a[n++] = b->velocity;
     n      = where_it_applies(b, c, key, n);
     if (lockstep)
         a[n++] = (char *)"--lockstep";

@@ -88,6 +88,7 @@ struct sim_command {
     bool            tcp;
     struct sim_keys keys;
     char  program[PATH_SIZE], endpoint[PATH_SIZE + 32], seed[24], timestep[32], timeout[32], priority[16], core[16];
+    char  effort_rate[MAX_JOINTS * 26], velocity[MAX_JOINTS * 26];
     char  joints[MAX_JOINTS * NAME_SIZE], extra[MAX_EXTRA * NAME_SIZE];
     char           *argv[40];
 };

@@ -42,6 +42,8 @@ static enum conform_verdict hello_fields(struct conform *c, int which)
         if (!(isfinite(i->effort_max) && i->effort_max >= 0) || !(i->position_min < i->position_max) || !(i->velocity_max > 0))
             return SAW(CONFORM_FAIL, "joint %s: position %g .. %g, velocity %g, effort %g", i->name, i->position_min,
                        i->position_max, i->velocity_max, i->effort_max);
+        if (!(isfinite(i->effort_rate_max) && i->effort_rate_max >= 0))
+            return SAW(CONFORM_FAIL, "joint %s: effort_rate_max %g", i->name, i->effort_rate_max);
         if (i->actuated != (i->effort_max > 0))
             return SAW(CONFORM_FAIL, "joint %s: actuated %d with effort_max %g", i->name, i->actuated, i->effort_max);
     }
@@ -235,6 +237,116 @@ static enum conform_verdict limits_are_kept(struct conform *c, int which)
         conform_say(c, &cmd);
     }
     return JUDGE(most <= 1 + 1e-9, "asked for ten times the limit, applied at most %.3g of it", most);
+}
+
+enum { FLIP = 2 }; /* states for which an effort is wanted before its opposite: one of them has it throughout */
+
+/* States in which a robot side that knows no rate shows itself. */
+static int rate_states(const struct conform *c)
+{
+    return 10 + (int)(4 * c->hello.command_timeout_ms / conform_period_ms(c));
+}
+
+/* What joint j is to be asked for, one way and the other, so that in ms its effort would grow by far more than its rate lets
+ * it: the test effort where that is enough, or all of a simulated robot's.  0: even that is not. */
+static double rate_effort(const struct conform *c, int j, double ms)
+{
+    double allowed = c->hello.joint[j].effort_rate_max * 1e-3 * (ms + c->hello.command_timeout_ms);
+    double enough  = 2.5 * allowed * FLIP / rate_states(c);
+
+    if (!c->hello.joint[j].actuated || !(allowed > 0))
+        return 0;
+    if (conform_effort(c, j) >= enough)
+        return conform_effort(c, j);
+    return c->hello.simulated && c->hello.joint[j].effort_max >= enough ? c->hello.joint[j].effort_max : 0;
+}
+
+/* How far an effort moved away from zero. */
+static double growth(double from, double to)
+{
+    double before = from * to > 0 ? fabs(from) : 0;
+
+    return fabs(to) > before ? fabs(to) - before : 0;
+}
+
+static enum conform_verdict rate_is_kept(struct conform *c, int which)
+{
+    int      n    = rate_states(c);
+    double   ms   = n * conform_period_ms(c), ask[MAX_JOINTS] = { 0 }, grown[MAX_JOINTS] = { 0 }, worst = 0;
+    bool     told = false, tried = false;
+    uint64_t from;
+
+    (void)which;
+    for (int j = 0; j < c->hello.nj; j++) {
+        ask[j] = rate_effort(c, j, ms);
+        told   = told || c->hello.joint[j].effort_rate_max > 0;
+        tried  = tried || ask[j] > 0;
+    }
+    if (!tried)
+        return SAW(CONFORM_SKIP, "%s", told ? "its rate lets the test effort through; --effort asks for more"
+                                            : "Hello tells no effort_rate_max");
+    if (!conform_settle(c))
+        return CONFORM_FAIL;
+    from = c->state.sample_ns;
+    for (int i = 0; i < n; i++) {
+        struct joint_command cmd = conform_command(c, COMMAND_TORQUE, 0);
+        struct joint_state   was = c->state;
+
+        for (int j = 0; j < c->hello.nj; j++)
+            cmd.torque[j] = i / FLIP % 2 ? -ask[j] : ask[j];
+        conform_say(c, &cmd);
+        if (!conform_next(c, 2000))
+            return SAW(CONFORM_FAIL, "no state for 2 s");
+        for (int j = 0; j < c->hello.nj; j++)
+            grown[j] += growth(was.applied_effort[j], c->state.applied_effort[j]);
+    }
+    ms = (double)(c->state.sample_ns - from) * 1e-6 + conform_period_ms(c);
+    for (int j = 0; j < c->hello.nj; j++) {
+        double share = grown[j] / (c->hello.joint[j].effort_rate_max * 1e-3 * (ms + c->hello.command_timeout_ms));
+
+        worst = ask[j] > 0 && share > worst ? share : worst;
+    }
+    return JUDGE(worst <= 1.25, "in %.4g ms effort grew by %.3g of what its rate allows", ms, worst);
+}
+
+static bool at_speed(const struct conform *c, int j, double share)
+{
+    double v = c->state.velocity[j], was = c->before.velocity[j], least = share * c->hello.joint[j].velocity_max;
+
+    return v * was > 0 && fabs(v) >= least && fabs(was) >= least;
+}
+
+/* A joint that is fast enough must not be driven on; at the limit itself it may be now and then, where friction slows it. */
+static enum conform_verdict velocity_is_kept(struct conform *c, int which)
+{
+    bool told = false, fast = false;
+
+    (void)which;
+    for (int j = 0; j < c->hello.nj; j++)
+        told = told || (c->hello.joint[j].actuated && isfinite(c->hello.joint[j].velocity_max));
+    if (!told || !c->hello.simulated)
+        return SAW(CONFORM_SKIP, "%s", told ? "would bring real hardware to its highest speed" : "Hello tells no velocity_max");
+    if (!conform_settle(c))
+        return CONFORM_FAIL;
+    for (int i = 0; i < 2 * c->o.hz; i++) {
+        struct joint_command cmd = conform_command(c, COMMAND_TORQUE, 0);
+
+        for (int j = 0; j < c->hello.nj; j++)
+            if (c->hello.joint[j].actuated && isfinite(c->hello.joint[j].velocity_max))
+                cmd.torque[j] = copysign(c->hello.joint[j].effort_max, c->state.velocity[j]);
+        conform_say(c, &cmd);
+        if (!conform_next(c, 2000))
+            return SAW(CONFORM_FAIL, "no state for 2 s");
+        for (int j = 0; j < c->hello.nj; j++) {
+            double e = c->state.applied_effort[j];
+
+            fast = fast || (cmd.torque[j] != 0 && at_speed(c, j, 0.95));
+            if (at_speed(c, j, 1.05) && e * c->state.velocity[j] > 0 && fabs(e) > 0.01 * conform_effort(c, j))
+                return SAW(CONFORM_FAIL, "joint %s at %.4g is driven on by %.4g, its velocity_max is %g", c->hello.joint[j].name,
+                           c->state.velocity[j], e, c->hello.joint[j].velocity_max);
+        }
+    }
+    return SAW(fast ? CONFORM_PASS : CONFORM_SKIP, fast ? "no joint was driven on" : "no joint got that fast in 2 s");
 }
 
 static enum conform_verdict idle_is_no_torque(struct conform *c, int which)
@@ -591,6 +703,9 @@ const struct conform_clause conform_clauses[] = {
     { "law-kd", "kd (velocity - dq) is applied", law, 1 },
     { "unactuated", "torque on an unactuated joint is 0", unactuated_stay_free, 0 },
     { "limits", "effort is clipped to the robot side's own limit", limits_are_kept, 0 },
+    { "effort-rate", "effort grows by at most effort_rate_max for the time and one timeout, however fast it is wanted",
+      rate_is_kept, 0 },
+    { "velocity", "a joint beyond velocity_max is not driven on (simulated robots)", velocity_is_kept, 0 },
     { "idle", "IDLE is no torque", idle_is_no_torque, 0 },
     { "damp", "DAMP never drives, and brakes what moves", damp_brakes, 0 },
     { "session", "a command of another session is refused", is_refused, OTHER_SESSION },

@@ -290,12 +290,13 @@ static void expect_of(const struct robot_config *c, struct session_expect *e)
         struct joint_info         *to   = &e->joint[j];
 
         snprintf(to->name, sizeof to->name, "%s", from->name);
-        to->type         = from->type;
-        to->actuated     = from->actuated;
-        to->position_min = from->position_min;
-        to->position_max = from->position_max;
-        to->velocity_max = from->velocity;
-        to->effort_max   = from->effort;
+        to->type            = from->type;
+        to->actuated        = from->actuated;
+        to->position_min    = from->position_min;
+        to->position_max    = from->position_max;
+        to->velocity_max    = from->velocity;
+        to->effort_max      = from->effort;
+        to->effort_rate_max = from->effort_rate;
     }
 }
 

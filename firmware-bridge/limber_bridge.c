@@ -42,6 +42,8 @@ static const char help[] =
     "  --joints a,b       these joints, in this order (default: all, in the model's order)\n"
     "  --extra a,b        these measurements of the model's sensors; one of three numbers gives NAME_x, NAME_y, "
     "NAME_z\n"
+    "  --effort-rate x,y  N m/s or N/s of each joint that its effort may grow by, inf: any (default)\n"
+    "  --velocity x,y     rad/s or m/s of each joint from which on it is not driven on, inf: any (default)\n"
     "  --timestep S       simulation time step in seconds (default: the model's)\n"
     "  --command-timeout-ms MS\n"
     "                     damp after so long without a command (default 120)\n"
@@ -118,6 +120,7 @@ static const struct option flags[] = {
     { "server-key", required_argument, NULL, 'S' }, { "key", required_argument, NULL, 'K' },
     { "seed", required_argument, NULL, 's' },
     { "joints", required_argument, NULL, 'j' },   { "extra", required_argument, NULL, 'x' },
+    { "effort-rate", required_argument, NULL, 'E' }, { "velocity", required_argument, NULL, 'V' },
     { "timestep", required_argument, NULL, 't' }, { "command-timeout-ms", required_argument, NULL, 'o' },
     { "lockstep", no_argument, NULL, 'l' },       { "rt", no_argument, NULL, 'R' },
     { "priority", required_argument, NULL, 'p' }, { "core", required_argument, NULL, 'c' },
@@ -157,6 +160,8 @@ static bool take_flag(struct arguments *a, int flag)
     case 'K': a->loop.key = optarg; break;
     case 'j': a->sim.joints = optarg; break;
     case 'x': a->sim.extra = optarg; break;
+    case 'E': a->sim.effort_rate = optarg; break;
+    case 'V': a->sim.velocity = optarg; break;
     case 'P': a->loop.picture = optarg; break;
     case 'f': ok = take_fault(a); break;
     case 'd': a->loop.drill = optarg; break;

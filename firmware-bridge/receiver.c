@@ -23,9 +23,32 @@ enum { SEQ_JUMP_MAX = 1 << 30 };
 
 static const double LATCH_TIMEOUTS = 5, LATCH_MS_MIN = 100; /* safety.md: damping at 20 ms, latched at 100 ms */
 
+static const double HAIR = 1.001; /* of rates: two clocks, and rounding */
+
 static uint64_t ns_of_ms(double ms)
 {
     return (uint64_t)(ms * 1e6);
+}
+
+const char *receiver_count_name(enum receiver_count c)
+{
+    static const char *const name[RECEIVER_COUNTS] = { "accepted", "session", "seq",       "shape",
+                                                       "nonfinite", "validity", "stale",   "held_back",
+                                                       "unactuated", "clamped", "cut_back", "slowed" };
+
+    return name[c];
+}
+
+void receiver_unlimited(struct receiver_limits *l)
+{
+    for (int j = 0; j < MAX_JOINTS; j++)
+        l->effort_rate[j] = l->velocity_max[j] = (double)INFINITY;
+}
+
+/* Effort that may be added in so many seconds. */
+static double gain(const struct receiver *r, int j, double s)
+{
+    return HAIR * r->limits.effort_rate[j] * s;
 }
 
 void receiver_init(struct receiver *r, const struct receiver_limits *limits)
@@ -36,9 +59,13 @@ void receiver_init(struct receiver *r, const struct receiver_limits *limits)
     for (int j = 0; j < limits->nj; j++) {
         CHECK(isfinite(limits->effort_max[j]) && limits->effort_max[j] >= 0);
         CHECK(isfinite(limits->damp_kd[j]) && limits->damp_kd[j] >= 0);
+        CHECK(limits->effort_rate[j] > 0);
+        CHECK(limits->velocity_max[j] > 0);
     }
     memset(r, 0, sizeof *r);
     r->limits = *limits;
+    for (int j = 0; j < limits->nj; j++)
+        r->growth[j] = gain(r, j, 1e-3 * ms);
 }
 
 static void happen(struct receiver *r, enum event e)
@@ -56,6 +83,8 @@ static void happen(struct receiver *r, enum event e)
         r->mode = RECEIVER_LATCH, r->estop_latch = true;
     if (r->mode == RECEIVER_LATCH && was != RECEIVER_LATCH)
         r->latch_state = r->newest_state;
+    if (r->mode != RECEIVER_LIVE)
+        memset(r->live, 0, sizeof r->live);
 }
 
 void receiver_session(struct receiver *r, uint64_t session)
@@ -195,11 +224,46 @@ static double wanted(const struct receiver *r, int j, double q, double dq)
     return 0;
 }
 
+/* A joint at its velocity limit is not driven on. */
+static double cut_back(const struct receiver *r, int j, double tau, double dq)
+{
+    double most = r->limits.velocity_max[j];
+
+    if (most >= (double)INFINITY || fabs(dq) < most)
+        return tau;
+    return isfinite(dq) && signbit(tau) != signbit(dq) ? tau : 0;
+}
+
+/* An infinite rate gains infinity, or no number in no time: that leaves it at its most, which is infinity. */
+static void pass_growth(struct receiver *r, uint64_t now_ns)
+{
+    double s = now_ns > r->grown_ns ? 1e-9 * (double)(now_ns - r->grown_ns) : 0;
+
+    for (int j = 0; j < r->limits.nj; j++) {
+        double most = gain(r, j, 1e-3 * r->limits.command_timeout_ms), now = r->growth[j] + gain(r, j, s);
+
+        r->growth[j] = now < most ? now : most;
+    }
+    r->grown_ns = now_ns;
+}
+
+/* As near to tau as it may grow to now, which uses growth up. */
+static double slowed(struct receiver *r, int j, double tau)
+{
+    double from = signbit(tau) == signbit(r->live[j]) ? fabs(r->live[j]) : 0, most = from + r->growth[j];
+    double size = fabs(tau) <= most ? fabs(tau) : most;
+
+    if (size > from)
+        r->growth[j] = size - from < r->growth[j] ? r->growth[j] - (size - from) : 0;
+    return copysign(size, tau);
+}
+
 void receiver_effort(struct receiver *r, const double *q, const double *dq, uint64_t now_ns, double *tau)
 {
-    bool clipped = false, unactuated = false;
+    bool clipped = false, unactuated = false, cut = false, slow = false;
 
     pass_time(r, now_ns);
+    pass_growth(r, now_ns);
     for (int j = 0; j < r->limits.nj; j++) {
         double want = wanted(r, j, q[j], dq[j]), most = r->limits.effort_max[j];
 
@@ -212,7 +276,17 @@ void receiver_effort(struct receiver *r, const double *q, const double *dq, uint
             tau[j] = want < -most ? -most : want > most ? most : want;
             clipped |= tau[j] != want;
         }
+        if (r->mode == RECEIVER_LIVE) {
+            double kept = cut_back(r, j, tau[j], dq[j]);
+
+            r->live[j] = slowed(r, j, kept);
+            cut |= kept != tau[j];
+            slow |= r->live[j] != kept;
+            tau[j] = r->live[j];
+        }
     }
     r->count[RECEIVER_CLAMPED] += clipped;
     r->count[RECEIVER_UNACTUATED] += unactuated;
+    r->count[RECEIVER_CUT_BACK] += cut;
+    r->count[RECEIVER_SLOWED] += slow;
 }

@@ -3,7 +3,9 @@
  * Pure: no clock, no I/O, no allocation.  It accepts a JointCommand only with the current session, an advancing seq,
  * a plausible shape and finite numbers, and applies
  *
- *     tau = torque + kp (position - q) + kd (velocity - dq)        clipped to +- effort_max, 0 where not actuated
+ *     tau = torque + kp (position - q) + kd (velocity - dq)        clipped to +- effort_max, 0 where not actuated, 0 where
+ *                                                                  it would drive on a joint that is at its velocity_max,
+ *                                                                  and held to effort_rate
  *
  * for as long as the command is valid.  Nothing it is sent can make it exceed its own limits, and it stops by itself:
  *
@@ -20,7 +22,16 @@
  *     LATCH     OFF    LATCH   LATCH  -        -        LATCH
  *
  * A pressed e-stop means no torque at all, not even damping, and so does the latch it leaves behind; it cannot be left
- * while it is pressed.  One thread. */
+ * while it is pressed.
+ *
+ * Rate: |tau| may fall at once.  It may grow, or begin on the other side of zero, by what is left of a store that gains
+ * effort_rate all the time and holds at most effort_rate command_timeout.  So in any time t it grows by no more than
+ * effort_rate (t + command_timeout), however many commands come; and a stream of one command a period T, each at most
+ * effort_rate T further from zero than the one before, is applied unchanged where some come up to command_timeout - T later
+ * after their time than others; a lost one counts as coming with the next.  The rate is a thousandth more than that: clocks
+ * differ.  LIVE begins at 0, whatever OFF, DAMP or LATCH applied; these are not held to a rate.
+ *
+ * A velocity that is not finite is taken as too fast either way where there is a velocity limit.  One thread. */
 #ifndef BRIDGE_RECEIVER_H
 #define BRIDGE_RECEIVER_H
 
@@ -28,7 +39,7 @@
 
 enum receiver_mode { RECEIVER_OFF, RECEIVER_LIVE, RECEIVER_DAMP, RECEIVER_LATCH, RECEIVER_MODES };
 
-/* What became of commands: the first is acceptance, the last three say more about accepted ones, the others refuse. */
+/* What became of commands: the first is acceptance, the last five say more about accepted ones, the others refuse. */
 enum receiver_count {
     RECEIVER_ACCEPTED,
     RECEIVER_SESSION,    /* not of the current session                                   */
@@ -40,6 +51,8 @@ enum receiver_count {
     RECEIVER_HELD_BACK,  /* TORQUE, DAMP or an IDLE from before, while latched: taken note of, not applied */
     RECEIVER_UNACTUATED, /* wanted torque on an unactuated joint: 0                      */
     RECEIVER_CLAMPED,    /* evaluations in which the effort limit clipped                */
+    RECEIVER_CUT_BACK,   /* the same of the velocity limit                               */
+    RECEIVER_SLOWED,     /* the same of the effort rate                                  */
     RECEIVER_COUNTS,
 };
 
@@ -48,9 +61,11 @@ enum { RECEIVER_STATES = 64 }; /* sent states whose time is remembered */
 struct receiver_limits {
     int    nj;
     bool   actuated[MAX_JOINTS];
-    double effort_max[MAX_JOINTS]; /* N m or N, finite                                        */
-    double damp_kd[MAX_JOINTS];    /* N m s/rad or N s/m, >= 0; 0: the timeout action is OFF  */
-    double command_timeout_ms;     /* finite, > 0                                             */
+    double effort_max[MAX_JOINTS];   /* N m or N, finite                                        */
+    double effort_rate[MAX_JOINTS];  /* N m/s or N/s, > 0, away from zero; infinity: none       */
+    double velocity_max[MAX_JOINTS]; /* rad/s or m/s, > 0; infinity: none                       */
+    double damp_kd[MAX_JOINTS];      /* N m s/rad or N s/m, >= 0; 0: the timeout action is OFF  */
+    double command_timeout_ms;       /* finite, > 0                                             */
 };
 
 struct receiver {
@@ -62,13 +77,19 @@ struct receiver {
     uint64_t               heard_ns;     /* when it came                                 */
     uint64_t               valid_until_ns;
     struct joint_command   command; /* what LIVE applies                            */
+    double                 live[MAX_JOINTS];   /* effort applied last, 0 where not LIVE */
+    double                 growth[MAX_JOINTS]; /* by which that may grow         */
+    uint64_t               grown_ns;           /* when growth was last added     */
     uint64_t               state_seq[RECEIVER_STATES], state_ns[RECEIVER_STATES];
     uint64_t               newest_state; /* last one sent in this session                */
     uint64_t               latch_state;  /* last one sent before the latch               */
     uint64_t               count[RECEIVER_COUNTS];
 };
 
-/* Limits that are not finite or not in range are a bug. */
+/* No limit of rate or velocity on any joint; the rest of *l stays as it is. */
+void receiver_unlimited(struct receiver_limits *l);
+
+/* Limits that are not finite (but for those that may be infinite) or not in range are a bug. */
 void receiver_init(struct receiver *r, const struct receiver_limits *limits);
 
 /* A new session: OFF, whatever was before, unless the e-stop is pressed. */
@@ -88,5 +109,8 @@ void receiver_forget_command(struct receiver *r);
 
 /* Effort at now_ns for joints at q, moving at dq: always finite, within limits.  Moves on to DAMP and LATCH in time. */
 void receiver_effort(struct receiver *r, const double *q, const double *dq, uint64_t now_ns, double *tau);
+
+/* "accepted", "session", ...: for logs. */
+const char *receiver_count_name(enum receiver_count c);
 
 #endif

@@ -29,6 +29,8 @@ struct sim {
     int          actuator[MAX_JOINTS]; /* its motor, -1: none     */
     double       gear[MAX_JOINTS];     /* effort = gear * ctrl    */
     double       effort_max[MAX_JOINTS];
+    double       effort_rate[MAX_JOINTS];
+    double       velocity_max[MAX_JOINTS];
     double       damp_kd[MAX_JOINTS];
     bool         damps;                       /* limber_damp_kd is there */
     struct noise noise_q, noise_dq;           /* at a reset              */
@@ -215,6 +217,23 @@ static bool read_numeric(const struct sim *s, const char *file, const char *name
     return true;
 }
 
+/* "x,y": a number above 0, or inf, for each joint; NULL: inf for all. */
+static bool read_limits(const struct sim *s, const char *flag, const char *text, double *out, char *why, size_t size)
+{
+    for (int i = 0; i < MAX_JOINTS; i++)
+        out[i] = HUGE_VAL;
+    for (int i = 0; text && i < s->nj; i++) {
+        char *end;
+
+        out[i] = strtod(text, &end);
+        if (end == text || !(out[i] > 0) || *end != (i + 1 < s->nj ? ',' : 0))
+            return explain(why, size, "--%s: \"%s\" for joint \"%s\", expected %d numbers above 0, or inf, separated by commas",
+                           flag, text, joint_name(s->model, s->joint[i]), s->nj);
+        text = end + 1;
+    }
+    return true;
+}
+
 /* Numbers of positions, and of velocities unless they have their own. */
 static bool read_noise(const struct sim *s, const char *file, const char *name, const char *velocity_name, double **q,
                        double **dq, char *why, size_t size)
@@ -271,6 +290,9 @@ static bool read_model(struct sim *s, const struct sim_options *o, char *why, si
     if (o->extra && !choose_extra(s, o, why, size))
         return false;
     if (!read_numbers(s, file, why, size))
+        return false;
+    if (!read_limits(s, "effort-rate", o->effort_rate, s->effort_rate, why, size) ||
+        !read_limits(s, "velocity", o->velocity, s->velocity_max, why, size))
         return false;
     s->kept_qpos       = calloc((size_t)s->model->nq + 1, sizeof *s->kept_qpos);
     s->kept_warm_start = calloc((size_t)s->model->nv + 1, sizeof *s->kept_warm_start);
@@ -345,8 +367,9 @@ void sim_describe(const struct sim *s, struct hello *h)
         out->actuated = s->actuator[i] >= 0;
         out->position_min = limited ? m->jnt_range[2 * j] : -HUGE_VAL;
         out->position_max = limited ? m->jnt_range[2 * j + 1] : HUGE_VAL;
-        out->velocity_max = HUGE_VAL;
-        out->effort_max   = s->effort_max[i];
+        out->velocity_max    = s->velocity_max[i];
+        out->effort_max      = s->effort_max[i];
+        out->effort_rate_max = isinf(s->effort_rate[i]) ? 0 : s->effort_rate[i];
     }
 }
 
@@ -356,9 +379,11 @@ void sim_limits(const struct sim *s, double command_timeout_ms, struct receiver_
     l->nj                 = s->nj;
     l->command_timeout_ms = command_timeout_ms;
     for (int i = 0; i < s->nj; i++) {
-        l->actuated[i]   = s->actuator[i] >= 0;
-        l->effort_max[i] = s->effort_max[i];
-        l->damp_kd[i]    = s->damp_kd[i];
+        l->actuated[i]     = s->actuator[i] >= 0;
+        l->effort_max[i]   = s->effort_max[i];
+        l->effort_rate[i]  = s->effort_rate[i];
+        l->velocity_max[i] = s->velocity_max[i];
+        l->damp_kd[i]      = s->damp_kd[i];
     }
 }
 

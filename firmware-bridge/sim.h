@@ -27,11 +27,13 @@ struct mjModel_;
 struct sim;
 
 struct sim_options {
-    const char *model;    /* MJCF file                                             */
-    const char *joints;   /* "a,b": these joints in this order; NULL: all          */
-    const char *extra;    /* "a,b": these measurements of sensors; NULL: none      */
-    double      timestep; /* s, overrides the model's; 0: the model's              */
-    uint64_t    seed;     /* start poses depend on it, the request's and the trial */
+    const char *model;       /* MJCF file                                                        */
+    const char *joints;      /* "a,b": these joints in this order; NULL: all                     */
+    const char *extra;       /* "a,b": these measurements of sensors; NULL: none                 */
+    const char *effort_rate; /* "x,y": of each joint, N m/s or N/s, inf: none; NULL: none at all */
+    const char *velocity;    /* "x,y": rad/s or m/s, from which on it is not driven on; likewise */
+    double      timestep;    /* s, overrides the model's; 0: the model's                         */
+    uint64_t    seed;        /* start poses depend on it, the request's and the trial            */
 };
 
 /* NULL with a sentence in `why`: file, what is wrong, what was expected. */

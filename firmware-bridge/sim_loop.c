@@ -56,6 +56,7 @@ struct loop {
     char                 said[240]; /* last refusal printed                         */
     uint64_t             said_ns;
     bool                 shut_out; /* and that has been said                      */
+    bool                 disagreed; /* likewise, about limits                      */
 
     struct codec_scratch scratch;
     uint8_t              bytes[CODEC_MAX_BYTES];
@@ -353,11 +354,24 @@ static void trouble_on_purpose(struct loop *l)
     }
 }
 
+/* Once: from then on the last line tells how often. */
+static void tell_disagreement(struct loop *l)
+{
+    const uint64_t *count = l->plant.receiver.count;
+
+    if (l->disagreed || count[RECEIVER_SLOWED] + count[RECEIVER_CUT_BACK] == 0)
+        return;
+    l->disagreed = true;
+    complain(l, "a command wanted more than this robot lets through: %s; its limits, or commands that got lost (docs/faults.md, F10)",
+             count[RECEIVER_SLOWED] ? "its effort grew faster than --effort-rate" : "it would have driven on a joint at --velocity");
+}
+
 /* The end of an interval: physics, and a start pose where one was asked for. */
 static void finish_interval(struct loop *l, uint64_t end_ns)
 {
     if (!plant_run(&l->plant))
         complain(l, "%s; put back to the start pose", sim_trouble(l->sim));
+    tell_disagreement(l);
     if (!l->reset_wanted)
         return;
     plant_reset(&l->plant, &l->reset);
@@ -501,6 +515,20 @@ static int open_loop(struct loop *l)
     return 0;
 }
 
+/* What became of commands, as far as anything did. */
+static void tell_counts(const struct loop *l)
+{
+    char   text[400] = "";
+    size_t used      = 0;
+
+    for (int k = 0; k < RECEIVER_COUNTS; k++)
+        if (l->plant.receiver.count[k] && used < sizeof text)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %" PRIu64, used ? ", " : "",
+                                     receiver_count_name((enum receiver_count)k), l->plant.receiver.count[k]);
+    if (used)
+        say(l, "commands: %s", text);
+}
+
 static int close_loop(struct loop *l, int code)
 {
     char why[1200];
@@ -542,6 +570,7 @@ int sim_loop(const struct sim_loop_options *o, struct sim *sim)
             "ended after %" PRIu64 " states of the last session, %" PRIu32 " late commands, %" PRIu64
             " handshakes that failed",
             l->seq, l->plant.late_commands, port_handshakes(l->port)->failed);
+        tell_counts(l);
     }
     code = close_loop(l, code);
     free(l);

@@ -31,6 +31,7 @@ struct joint_info {
     double          position_min, position_max; /* rad or m, infinite where there is none */
     double          velocity_max;               /* rad/s or m/s                           */
     double          effort_max;                 /* N m or N                               */
+    double          effort_rate_max;            /* N m/s or N/s, 0 where there is none    */
 };
 
 struct hello {

@@ -102,6 +102,10 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     rng_seed(&w->rng, o->seed);
     w->session     = 1;
     w->ready_trial = -1;
+    receiver_unlimited(&limits);
+    limits.effort_rate[0] = cfg->joint[0].effort_rate;
+    for (int j = 0; j < 2; j++)
+        limits.velocity_max[j] = cfg->joint[j].velocity;
     receiver_init(&w->receiver, &limits);
     receiver_session(&w->receiver, w->session);
     core_init(&w->core, cfg, 0);
@@ -245,6 +249,7 @@ static void world_apply(struct world *w)
     receiver_estop(&w->receiver, w->estop);
     receiver_effort(&w->receiver, w->plant.q, w->plant.v, w->now_ns + 2, tau);
     check_motor(w, tau);
+    check_growth(w, tau[0]);
     w->applied_seq = got && w->out.command.mode == COMMAND_TORQUE ? w->out.command.seq : 0;
     memcpy(w->applied, tau, sizeof tau);
     w->r->driven_ticks += tau[0] != 0;

@@ -194,6 +194,23 @@ void check_motor(struct world *w, const double *tau)
                  (unsigned long long)(w->tick - w->g_command_tick));
 }
 
+/* What drives the motor grows by its rate for the time that passes and one command timeout, over every stretch of ticks. */
+void check_growth(struct world *w, double tau)
+{
+    const struct joint_config *joint = &w->o->config->joint[0];
+    double                     up = joint->effort_rate * 1e-9 * (double)w->tick_ns, ticks = 0.12e9 / (double)w->tick_ns, sum = 0;
+    double                     driven = w->receiver.mode == RECEIVER_LIVE ? tau : 0, from = driven * w->g_motor > 0 ? fabs(w->g_motor) : 0;
+
+    memmove(w->g_grown + 1, w->g_grown, sizeof w->g_grown - sizeof w->g_grown[0]);
+    w->g_grown[0] = fabs(driven) > from ? fabs(driven) - from : 0;
+    w->g_motor    = driven;
+    for (int k = 0; k < GROWTHS; k++)
+        if (!((sum += w->g_grown[k]) <= 1.0011 * up * (k + ticks)))
+            violated(w, "the motor's effort grew by %g in %d ticks (I8)", sum, k + 1);
+    if (fabs(w->plant.v[0]) >= joint->velocity && driven * w->plant.v[0] > 0)
+        violated(w, "the motor is driven on at %g, beyond %g", w->plant.v[0], joint->velocity);
+}
+
 /* A finished trial has all its steps, or the last of them left a bound of the task and none before did. */
 void check_end(struct world *w, const struct notice *n)
 {

@@ -203,6 +203,7 @@ void weather_clock(struct world *w)
         double tau[2] = { 0 };
 
         receiver_effort(&w->receiver, w->plant.q, w->plant.v, w->now_ns + 2, tau);
+        check_growth(w, tau[0]);
         plant_step(&w->plant, tau[0], (double)w->tick_ns * 1e-9);
         w->now_ns += w->tick_ns;
     }

@@ -9,7 +9,7 @@
 
 #include "tests/dst.h"
 
-enum { NX = 4, HISTORY = 8 };
+enum { NX = 4, HISTORY = 8, GROWTHS = 64 };
 
 /* Cart and pole, hanging at theta = 0. */
 struct plant {
@@ -74,6 +74,8 @@ struct world {
     uint64_t           g_unfit;      /* model that may not fly, 0: none   */
     uint64_t           g_counts;     /* sum of all counters before        */
     enum mode          g_mode;       /* before this tick                  */
+    double             g_motor;      /* what drove the motor over the last tick ... */
+    double             g_grown[GROWTHS]; /* ... and by how much that grew, over the last ticks, newest first */
 };
 
 __attribute__((format(printf, 2, 3))) void violated(struct world *w, const char *format, ...);
@@ -98,6 +100,7 @@ void weather_host(struct world *w);
 void check_input(struct world *w, const struct core_input *in);   /* before the core sees it */
 void check_command(struct world *w, const struct core_input *in); /* after its step          */
 void check_motor(struct world *w, const double *tau);
+void check_growth(struct world *w, double tau); /* every tick of the motor */
 void check_end(struct world *w, const struct notice *n);
 
 #endif

@@ -91,13 +91,16 @@ TEST(every_wrong_hello_is_refused_with_its_code_and_a_sentence)
     r->hello                     = good;
     r->hello.joint[0].effort_max = 20;
     EXPECT(refused(r, REFUSAL_LIMITS, "slider"));
+    r->hello                          = good;
+    r->hello.joint[0].effort_rate_max = 20;
+    EXPECT(refused(r, REFUSAL_LIMITS, "effort_rate_max: joint \"slider\" allows 20"));
     r->hello           = good;
     r->hello.simulated = false;
     EXPECT(refused(r, REFUSAL_SIMULATED, "sim"));
     r->hello                    = good;
     r->hello.command_timeout_ms = 60000;
     EXPECT(refused(r, REFUSAL_TIMEOUT_POLICY, "60000"));
-    EXPECT(fixture_number(&f, "link.counts.refused") == 7);
+    EXPECT(fixture_number(&f, "link.counts.refused") == 8);
     r->hello = good;
     EXPECT(robot_hello(r));
     robot_free(r);

@@ -263,6 +263,31 @@ TEST(torque_moves_the_cart_the_way_it_points)
     peer_end(d);
 }
 
+TEST(a_robot_with_a_rate_says_so_keeps_it_and_tells_where_it_had_to)
+{
+    struct peer *d    = peer_start(100, FIRST);
+    pid_t        pid  = start_bridge("log", "--timestep", "0.002", "--effort-rate", "200,inf", "--velocity", "40,80", NULL);
+    double       most = 0, before = 0, step = 0;
+
+    next_state(d);
+    EXPECT(d->session.hello.joint[0].effort_rate_max == 200 && d->session.hello.joint[1].effort_rate_max == 0);
+    EXPECT(d->session.hello.joint[0].velocity_max == 40 && d->session.hello.joint[1].velocity_max == 80);
+    reset(d, 1, 1);
+    for (int i = 0; i < 20; i++) {
+        command(d, COMMAND_TORQUE, 100);
+        next_state(d);
+        before = most;
+        most   = d->state.applied_effort[0];
+        step   = most - before > step ? most - before : step;
+    }
+    EXPECT(step <= 0.2 * 120 * 1.01 + 0.2 * 10 * 1.01 && most > 30); /* the first one is that of 120 ms */
+    EXPECT(stop_bridge(pid, SIGTERM) == 0);
+    EXPECT_STR(printed("log"), "its effort grew faster than --effort-rate");
+    EXPECT_STR(printed("log"), "commands: accepted");
+    EXPECT_STR(printed("log"), "slowed");
+    peer_end(d);
+}
+
 TEST(when_the_daemon_dies_the_robot_damps_and_comes_back_in_a_new_session)
 {
     struct peer *d   = peer_start(100, FIRST);

@@ -53,12 +53,13 @@ static void any_hello(struct rng *r, struct hello *h)
     h->nj      = 1 + (int)rng_below(r, MAX_JOINTS);
     for (int j = 0; j < h->nj; j++) {
         any_text(r, h->joint[j].name, NAME_SIZE, true);
-        h->joint[j].type         = (enum joint_type)(1 + rng_below(r, 3));
-        h->joint[j].actuated     = rng_below(r, 2);
-        h->joint[j].position_min = any_single(r);
-        h->joint[j].position_max = any_single(r);
-        h->joint[j].velocity_max = any_single(r);
-        h->joint[j].effort_max   = any_single(r);
+        h->joint[j].type            = (enum joint_type)(1 + rng_below(r, 3));
+        h->joint[j].actuated        = rng_below(r, 2);
+        h->joint[j].position_min    = any_single(r);
+        h->joint[j].position_max    = any_single(r);
+        h->joint[j].velocity_max    = any_single(r);
+        h->joint[j].effort_max      = any_single(r);
+        h->joint[j].effort_rate_max = any_single(r);
     }
     h->nextra = (int)rng_below(r, MAX_EXTRA + 1);
     for (int i = 0; i < h->nextra; i++)

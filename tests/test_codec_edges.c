@@ -296,7 +296,7 @@ TEST(the_largest_of_every_kind_of_message_fits)
         memset(m.hello.joint[j].name, 'x', NAME_SIZE - 1), memset(m.hello.extra[j], 'x', NAME_SIZE - 1);
         m.hello.joint[j].type         = (enum joint_type) - 1; /* what takes most bytes, whatever it means */
         m.hello.joint[j].position_min = m.hello.joint[j].position_max = 1;
-        m.hello.joint[j].velocity_max = m.hello.joint[j].effort_max = 1;
+        m.hello.joint[j].velocity_max = m.hello.joint[j].effort_max = m.hello.joint[j].effort_rate_max = 1;
         m.hello.joint[j].actuated                                   = true;
     }
     EXPECT(codec_pack(&m, buf) <= CODEC_MAX_BYTES);

@@ -44,23 +44,43 @@ static void show_failures(const json_t *o)
             printf("    %s: %s\n", js_str(json_array_get(rows, i), "clause", ""), js_str(json_array_get(rows, i), "seen", ""));
 }
 
-TEST(the_simulated_robot_keeps_the_receiver_contract)
+/* What `limber conform` says of a simulated cart-pole with these flags more, up to NULL. */
+static json_t *conform_of_cartpole(const char *const *flags, const char *arguments, int *code)
 {
-    char        program[600], model[600], where[300], log[300], why[300];
-    const char *argv[] = { program, "sim", "--robot", "cartpole", "--model", model, "--endpoint", where, "--quiet", NULL };
-    struct child c     = { 0 };
-    int          code;
+    char        program[600], where[300], log[300], why[300];
+    const char *argv[20] = { program, "sim", "--robot", "cartpole", "--model", "robots/cartpole/model.xml", "--endpoint", where,
+                             "--quiet" };
+    struct child c       = { 0 };
 
+    for (int n = 9; *flags; n++, flags++)
+        argv[n] = *flags;
     endpoint(where);
     snprintf(program, sizeof program, "%s/limber-bridge", test_build_dir());
-    snprintf(model, sizeof model, "robots/cartpole/model.xml");
     snprintf(log, sizeof log, "%s/bridge.log", test_dir());
     EXPECT(child_start(&c, "limber-bridge", (char *const *)(uintptr_t)argv, log, why, sizeof why) == 0);
-    json_t *o = conform("--attempts 5", &code);
+    json_t *o = conform(arguments, code);
     child_stop(&c, 0, 2);
+    return o;
+}
+
+TEST(the_simulated_robot_keeps_the_receiver_contract)
+{
+    int     code;
+    json_t *o = conform_of_cartpole((const char *const[]){ "--effort-rate", "1000,inf", "--velocity", "4,inf", NULL },
+                                    "--attempts 5", &code);
+
     EXPECT(code == 0);
-    EXPECT(js_int(o, "failed") == 0 && js_int(o, "passed") == 36); /* all but the e-stop */
+    EXPECT(js_int(o, "failed") == 0 && js_int(o, "passed") == 38); /* all but the e-stop */
     show_failures(o);
+    json_decref(o);
+}
+
+TEST(a_robot_side_that_tells_no_rate_and_no_velocity_limit_is_not_asked_for_any)
+{
+    int     code;
+    json_t *o = conform_of_cartpole((const char *const[]){ NULL }, "--only effort-rate,velocity", &code);
+
+    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 0 && js_int(o, "skipped") == 2);
     json_decref(o);
 }
 
@@ -73,7 +93,7 @@ TEST(a_robot_side_of_another_hand_passes_too_its_emergency_stop_included)
     struct wrong_robot *r = wrong_robot_start(where, RIGHT, 0);
     json_t             *o = conform("--hz 100 --attempts 5", &code);
     wrong_robot_end(r);
-    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 36);
+    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 38);
     show_failures(o);
     json_decref(o);
     r = wrong_robot_start(where, RIGHT, 1);
@@ -105,6 +125,9 @@ static const struct {
     { KD_SIGN, "law-kd" },
     { UNACTUATED_DRIVEN, "unactuated" },
     { NO_CLIP, "limits" },
+    { NO_RATE, "effort-rate" },
+    { RATE_ANEW, "effort-rate" },
+    { NO_CUT_BACK, "velocity" },
     { IDLE_KEEPS, "idle" },
     { DAMP_DRIVES, "damp" },
     { ACCEPTS_SESSION, "session" },

@@ -52,6 +52,26 @@ TEST(no_invariant_breaks_in_hostile_weather)
     }
 }
 
+TEST(no_motor_s_effort_grows_faster_than_its_rate_in_hostile_weather)
+{
+    static const double rate[] = { 600, 1500, 4000 };
+    struct dst_options  o      = { .ticks = 50000, .faults = weather, .operator_arms = true, .config = &config };
+
+    o.faults.tick_late    = 0.01;
+    o.faults.command_lost = 0.4; /* often enough in a row that the motor is damped meanwhile */
+    for (size_t i = 0; i < sizeof rate / sizeof *rate; i++) {
+        struct dst_result r;
+
+        dst_config(&config);
+        config.joint[0].effort_rate = config.joint[0].effort_rate_down = rate[i];
+        o.seed                                                           = 200 + i;
+        dst_run(&o, &r);
+        if (r.violations)
+            printf("    first of %llu violations: %s\n", (unsigned long long)r.violations, r.first);
+        EXPECT(r.violations == 0 && r.driven_ticks > 10000 && r.advanced_ticks > 1000);
+    }
+}
+
 TEST(no_invariant_breaks_by_the_clock_with_several_ticks_a_planner_step_either)
 {
     struct dst_options o = { .ticks = 20000, .faults = weather, .operator_arms = true, .config = &config };

@@ -6,6 +6,7 @@
 
 #include "daemon/core.h"
 #include "daemon/fault_names.h"
+#include "firmware-bridge/receiver.h"
 #include "transport/session.h"
 #include "tests/test.h"
 
@@ -79,7 +80,7 @@ static void put(struct names *n, const char *name)
     snprintf(n->name[n->n++], LONG, "%s", name);
 }
 
-TEST(every_stop_code_gate_and_bit_is_on_the_page_of_faults_and_no_other)
+TEST(every_stop_code_gate_bit_and_count_is_on_the_page_of_faults_and_no_other)
 {
     struct names page, code = { 0 };
     char        *text = file_text("docs/faults.md");
@@ -104,6 +105,11 @@ TEST(every_stop_code_gate_and_bit_is_on_the_page_of_faults_and_no_other)
         put(&code, filter_texts[i].name);
     column(text, "filter bit", &page);
     same(&page, &code);
+    code.n = 0;
+    for (int i = 0; i < RECEIVER_COUNTS; i++)
+        put(&code, receiver_count_name((enum receiver_count)i));
+    column(text, "robot side's count", &page);
+    same(&page, &code);
     free(text);
 }
 
@@ -127,7 +133,7 @@ static void enumerators(const char *path, const char *enumeration, const char *p
     free(text);
 }
 
-TEST(every_fault_and_filter_bit_has_its_name_in_its_place)
+TEST(every_fault_bit_filter_bit_and_count_has_its_name_in_its_place)
 {
     struct names bits;
 
@@ -135,6 +141,10 @@ TEST(every_fault_and_filter_bit_has_its_name_in_its_place)
     EXPECT(bits.n == fault_text_count);
     for (int i = 0; i < bits.n && i < fault_text_count; i++)
         EXPECT_STR(fault_texts[i].name, bits.name[i]);
+    enumerators("firmware-bridge/receiver.h", "enum receiver_count {", "RECEIVER_", &bits);
+    EXPECT(bits.n == RECEIVER_COUNTS + 1); /* and RECEIVER_COUNTS itself */
+    for (int i = 0; i < bits.n && i < RECEIVER_COUNTS; i++)
+        EXPECT_STR(receiver_count_name((enum receiver_count)i), bits.name[i]);
     enumerators("daemon/filter.h", "    FILTER_NONFINITE = 1", "FILTER_", &bits);
     EXPECT(bits.n == filter_text_count);
     for (int i = 0; i < bits.n && i < filter_text_count; i++)

@@ -46,15 +46,21 @@ static struct filter_limits random_limits(struct rng *r)
     return lim;
 }
 
-static struct receiver receiver_of(const struct filter_limits *lim, uint64_t now_ns)
+enum { TIMEOUT_TICKS = 5 };
+
+/* The robot side of a filter: limits are the same, and it damps after five ticks of the daemon. */
+static struct receiver receiver_of(const struct filter_limits *lim, bool rate, uint64_t now_ns)
 {
     struct receiver        r;
-    struct receiver_limits l = { .nj = lim->nj, .command_timeout_ms = 100 };
+    struct receiver_limits l = { .nj = lim->nj, .command_timeout_ms = 1e3 * TIMEOUT_TICKS * lim->tick_s };
 
+    receiver_unlimited(&l);
     for (int j = 0; j < lim->nj; j++) {
         l.actuated[j]   = lim->actuated[j];
         l.effort_max[j] = lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
         l.damp_kd[j]    = 1;
+        if (rate && lim->actuated[j])
+            l.effort_rate[j] = lim->up[j] / lim->tick_s;
     }
     receiver_init(&r, &l);
     receiver_session(&r, 1);
@@ -67,8 +73,13 @@ static struct receiver receiver_of(const struct filter_limits *lim, uint64_t now
 struct applied {
     bool   taken;
     double tau[MAX_JOINTS];
-    bool   changed; /* it has clipped, or refused a joint */
+    bool   changed; /* it has clipped or slowed, or refused a joint */
 };
+
+static uint64_t changes(const struct receiver *r)
+{
+    return r->count[RECEIVER_CLAMPED] + r->count[RECEIVER_UNACTUATED] + r->count[RECEIVER_SLOWED];
+}
 
 /* By wire to the receiver and to the motors. */
 static struct applied applied(struct receiver *r, const struct joint_command *c, const double *q, const double *v,
@@ -78,19 +89,19 @@ static struct applied applied(struct receiver *r, const struct joint_command *c,
     static uint8_t              bytes[CODEC_MAX_BYTES];
     struct message              m      = { .kind = MESSAGE_COMMAND, .command = *c }, got;
     struct applied              a      = { 0 };
-    uint64_t                    before = r->count[RECEIVER_CLAMPED] + r->count[RECEIVER_UNACTUATED];
+    uint64_t                    before = changes(r);
 
     EXPECT(codec_unpack(bytes, codec_pack(&m, bytes), &scratch, &got, NULL, 0) == CODEC_OK);
     a.taken = receiver_command(r, &got.command, now_ns);
     receiver_effort(r, q, v, now_ns, a.tau);
-    a.changed = r->count[RECEIVER_CLAMPED] + r->count[RECEIVER_UNACTUATED] != before;
+    a.changed = changes(r) != before;
     return a;
 }
 
 static struct joint_command torque(int nj, uint64_t seq, const double *effort)
 {
     struct joint_command c = {
-        .session = 1, .seq = seq, .state_seq = 1, .valid_ms = 50, .mode = COMMAND_TORQUE, .nj = nj
+        .session = 1, .seq = seq, .state_seq = 1, .valid_ms = 1e6, .mode = COMMAND_TORQUE, .nj = nj
     };
 
     memcpy(c.torque, effort, sizeof *effort * (size_t)nj);
@@ -114,19 +125,24 @@ struct talks {
     long hostile, limits;                 /* wishes that the receiver would have changed; ticks at a limit */
 };
 
-/* One robot, some hundred ticks with stops between; want, filter, wire, receiver. */
+/* One robot, some hundred ticks with stops between, commands up to four ticks late; want, filter, wire, receiver.  What the
+ * receiver makes of wishes that no filter saw, it is asked without its rate: that depends on what was applied before. */
 static void one_robot(struct rng *r, struct talks *t)
 {
     struct filter_limits lim    = random_limits(r);
     struct filter_window w      = { 0 };
     uint64_t             now_ns = NS_PER_S;
-    struct receiver      motors = receiver_of(&lim, now_ns), judge = motors;
+    struct receiver      motors = receiver_of(&lim, true, now_ns), judge = receiver_of(&lim, false, now_ns);
+    uint64_t             tick_ns = (uint64_t)(1e9 * lim.tick_s), at_ns = now_ns, late_ns = 0;
     double               sent[MAX_JOINTS] = { 0 }, last[MAX_JOINTS] = { 0 };
 
     for (uint64_t seq = 1; seq <= 300; seq++) {
         double want[MAX_JOINTS] = { 0 }, base[MAX_JOINTS] = { 0 }, q[MAX_JOINTS] = { 0 }, v[MAX_JOINTS] = { 0 };
 
-        now_ns += NS_PER_MS;
+        now_ns += tick_ns;
+        if (rng_below(r, 8) == 0)
+            late_ns = rng_below(r, 2) ? 0 : (uint64_t)((TIMEOUT_TICKS - 1) * (double)tick_ns * rng_uniform(r));
+        at_ns = now_ns + late_ns > at_ns ? now_ns + late_ns : at_ns;
         receiver_state_sent(&motors, seq, now_ns);
         receiver_state_sent(&judge, seq, now_ns);
         for (int j = 0; j < lim.nj; j++) {
@@ -141,7 +157,7 @@ static void one_robot(struct rng *r, struct talks *t)
         if (rng_below(r, 40) == 0) { /* a stop: damping, a pause, and armed anew with nothing */
             c.mode = COMMAND_DAMP;
             memset(c.torque, 0, sizeof c.torque);
-            applied(&motors, &c, q, v, now_ns);
+            applied(&motors, &c, q, v, at_ns);
             memset(sent, 0, sizeof sent);
             memset(last, 0, sizeof last);
             filter_sent(&lim, &w, sent);
@@ -150,7 +166,7 @@ static void one_robot(struct rng *r, struct talks *t)
         uint32_t bits = filter_effort(&lim, &w, &(struct filter_input){ want, base, sent, q, v }, sent);
         filter_sent(&lim, &w, sent);
         memcpy(c.torque, sent, sizeof *sent * (size_t)lim.nj);
-        struct applied a       = applied(&motors, &c, q, v, now_ns);
+        struct applied a       = applied(&motors, &c, q, v, at_ns);
         bool           differs = false, at_limit = false;
         for (int j = 0; j < lim.nj; j++) {
             differs |= want[j] != sent[j];
@@ -187,6 +203,8 @@ TEST(the_receiver_applies_unchanged_whatever_the_filter_lets_through)
 
 /* ---- whole cores: every mode, arming, stops, lost states, new sessions ---- */
 
+enum { WINDOW = 64 }; /* ticks */
+
 struct whole {
     struct rng           rng;
     struct robot_config  config;
@@ -199,6 +217,9 @@ struct whole {
     double               last[MAX_JOINTS];
     int                  torque, advanced, explored, resumed;
     bool                 was_torque;
+    bool                 lossy; /* commands get lost, and a reset forgets what was in force */
+    int                  lost, slowed;
+    double               grown[WINDOW][MAX_JOINTS]; /* of the last ticks, by what the motors got */
 };
 
 /* A robot whose plans, baseline and exploration want far more than its limits allow. */
@@ -232,7 +253,7 @@ static void random_robot(struct whole *w)
     c->timeouts.state_stale_s = 4 / c->control_hz;
     c->timeouts.stop_ramp_s   = 6 / c->control_hz;
     c->timeouts.stop_cap_s    = 9 / c->control_hz;
-    w->lim                    = (struct filter_limits){ .nj = c->nj };
+    w->lim                    = (struct filter_limits){ .nj = c->nj, .tick_s = 1 / c->control_hz };
     for (int j = 0; j < c->nj; j++) {
         w->lim.actuated[j] = c->joint[j].actuated;
         w->lim.effort[j]   = c->joint[j].effort;
@@ -313,6 +334,47 @@ static void count_ticks(struct whole *w, bool is_torque)
     w->was_torque = is_torque;
 }
 
+/* Stretches of up to WINDOW ticks that end now, in which a motor's effort grew by more than its rate lets it. */
+static int too_fast(struct whole *w, const double *tau)
+{
+    int bad = 0;
+
+    memmove(w->grown[1], w->grown[0], sizeof w->grown - sizeof w->grown[0]);
+    for (int j = 0; j < w->lim.nj; j++) {
+        double sum = 0, from = tau[j] * w->last[j] > 0 ? fabs(w->last[j]) : 0;
+
+        w->grown[0][j] = fabs(tau[j]) > from ? fabs(tau[j]) - from : 0;
+        for (int k = 0; k < WINDOW; k++) {
+            sum += w->grown[k][j];
+            bad += w->lim.actuated[j] && !(sum <= 1.0011 * w->lim.up[j] * (k + TIMEOUT_TICKS));
+        }
+        w->last[j] = tau[j];
+    }
+    return bad;
+}
+
+/* The robot side alone decides, and keeps its rate. */
+static int lossy_tick(struct whole *w, const struct core_output *out)
+{
+    uint64_t before = w->motors.count[RECEIVER_SLOWED];
+    double   tau[MAX_JOINTS];
+
+    if (w->lost == 0 && rng_below(&w->rng, 20) == 0)
+        w->lost = 1 + (int)rng_below(&w->rng, 2 * TIMEOUT_TICKS);
+    if (out->has_trial_request && out->trial_request.kind == TRIAL_RESET)
+        receiver_forget_command(&w->motors);
+    if (w->lost > 0)
+        w->lost--;
+    else if (out->has_command)
+        receiver_command(&w->motors, &out->command, w->now_ns);
+    receiver_effort(&w->motors, w->state.position, w->state.velocity, w->now_ns, tau);
+    if (w->motors.mode != RECEIVER_LIVE)
+        memset(tau, 0, sizeof tau);
+    w->slowed += w->motors.count[RECEIVER_SLOWED] != before;
+    w->torque += w->motors.mode == RECEIVER_LIVE;
+    return too_fast(w, tau);
+}
+
 /* One tick; the number of disagreements. */
 static int whole_tick(struct whole *w)
 {
@@ -331,6 +393,8 @@ static int whole_tick(struct whole *w)
         w->state.ready_count++;
     }
     receiver_estop(&w->motors, w->state.estop);
+    if (w->lossy)
+        return lossy_tick(w, &out);
     if (!out.has_command)
         return 0;
     bool           is_torque = out.command.mode == COMMAND_TORQUE;
@@ -350,29 +414,49 @@ static int whole_tick(struct whole *w)
     return bad;
 }
 
+/* Some thousand ticks of a random robot. */
+static int whole_run(struct whole *w, int i, bool lossy)
+{
+    int bad = 0;
+
+    memset(w, 0, sizeof *w);
+    rng_seed(&w->rng, 900 + (uint64_t)i);
+    random_robot(w);
+    w->lossy  = lossy;
+    w->now_ns = 1000 * NS_PER_S;
+    w->motors = receiver_of(&w->lim, true, w->now_ns);
+    w->state  = (struct joint_state){ .session = 1, .nj = w->config.nj, .ready_trial = -1 };
+    core_init(&w->core, &w->config, 0);
+    core_ready(&w->core);
+    for (int k = 0; k < 4000 && !bad; k++)
+        if ((bad = whole_tick(w)))
+            printf("    robot %d, tick %d, %s: %d disagreements\n", i, k, mode_name(w->core.mode), bad);
+    return bad;
+}
+
 TEST(whatever_a_core_commands_in_any_mode_the_receiver_of_its_robot_applies_unchanged)
 {
     static struct whole w;
     int                 robots = test_rounds(100, 3000), torque_ticks = 0, advanced = 0, explored = 0, resumed = 0;
 
     for (int i = 0; i < robots; i++) {
-        int bad = 0;
-
-        memset(&w, 0, sizeof w);
-        rng_seed(&w.rng, 900 + (uint64_t)i);
-        random_robot(&w);
-        w.now_ns                           = 1000 * NS_PER_S;
-        w.motors                           = receiver_of(&w.lim, w.now_ns);
-        w.motors.limits.command_timeout_ms = 5e3 / w.config.control_hz;
-        w.state                            = (struct joint_state){ .session = 1, .nj = w.config.nj, .ready_trial = -1 };
-        core_init(&w.core, &w.config, 0);
-        core_ready(&w.core);
-        for (int k = 0; k < 4000 && !bad; k++)
-            if ((bad = whole_tick(&w)))
-                printf("    robot %d, tick %d, %s: %d disagreements\n", i, k, mode_name(w.core.mode), bad);
-        EXPECT(bad == 0);
+        EXPECT(whole_run(&w, i, false) == 0);
         torque_ticks += w.torque, advanced += w.advanced, explored += w.explored, resumed += w.resumed;
     }
     EXPECT(torque_ticks > robots * 1000);
     EXPECT(advanced > robots * 100 && explored > robots * 100 && resumed > robots * 5);
+}
+
+TEST(where_commands_get_lost_and_resets_forget_them_the_motors_effort_still_grows_no_faster_than_its_rate)
+{
+    static struct whole w;
+    int                 robots = test_rounds(60, 2000), torque_ticks = 0, slowed = 0;
+
+    for (int i = 0; i < robots; i++) {
+        EXPECT(whole_run(&w, i, true) == 0);
+        torque_ticks += w.torque, slowed += w.slowed;
+    }
+    EXPECT(torque_ticks > robots * 500 && slowed > robots * 5);
+    if (!(torque_ticks > robots * 500 && slowed > robots * 5))
+        printf("    %d ticks of torque, slowed in %d\n", torque_ticks, slowed);
 }

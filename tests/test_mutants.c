@@ -25,6 +25,7 @@ static void receiver_begin(struct receiver *r)
         .nj = 1, .actuated = { true }, .effort_max = { 10 }, .damp_kd = { 2 }, .command_timeout_ms = 40
     };
 
+    receiver_unlimited(&l);
     receiver_init(r, &l);
     receiver_session(r, 5);
 }
@@ -99,6 +100,7 @@ TEST(clamped_and_unactuated_count_evaluations_and_only_those)
     double          tau[3] = { 7, 7, 7 };
     struct receiver r;
 
+    receiver_unlimited(&l);
     receiver_init(&r, &l);
     receiver_session(&r, 5);
     receiver_state_sent(&r, 1, NS_PER_S);
@@ -131,6 +133,7 @@ TEST(the_first_joint_that_cannot_act_is_counted_too)
     double          tau[2];
     struct receiver r;
 
+    receiver_unlimited(&l);
     receiver_init(&r, &l);
     receiver_session(&r, 5);
     receiver_state_sent(&r, 1, NS_PER_S);
@@ -151,6 +154,7 @@ TEST(one_clipped_joint_among_others_counts_the_evaluation)
     double          tau[2];
     struct receiver r;
 
+    receiver_unlimited(&l);
     receiver_init(&r, &l);
     receiver_session(&r, 5);
     receiver_state_sent(&r, 1, NS_PER_S);

@@ -212,6 +212,35 @@ TEST(the_robot_side_says_what_the_model_is)
     sim_close(s);
 }
 
+TEST(rate_and_velocity_limits_are_told_and_kept_in_the_order_of_the_joints)
+{
+    struct sim_options     o = { .model = cartpole, .joints = "hinge,slider", .effort_rate = "inf,1500", .velocity = "80.5,inf" };
+    struct sim            *s = sim_open(&o, why, sizeof why);
+    struct hello           h = { 0 };
+    struct receiver_limits l;
+    static const char *const wrong[] = { "", "1", "1,", "1,2,", "1,2,3", "0,1", "1,-1", "nan,1", "1;2", "1,x", "1, 2x" };
+
+    EXPECT(s != NULL);
+    sim_describe(s, &h);
+    sim_limits(s, 100, &l);
+    EXPECT(h.joint[0].effort_rate_max == 0 && h.joint[1].effort_rate_max == 1500);
+    EXPECT(h.joint[0].velocity_max == 80.5 && isinf(h.joint[1].velocity_max));
+    EXPECT(isinf(l.effort_rate[0]) && l.effort_rate[1] == 1500 && l.velocity_max[0] == 80.5 && isinf(l.velocity_max[1]));
+    sim_close(s);
+    o.joints = NULL, o.effort_rate = NULL, o.velocity = NULL;
+    s        = sim_open(&o, why, sizeof why);
+    sim_limits(s, 100, &l);
+    EXPECT(isinf(l.effort_rate[0]) && isinf(l.effort_rate[1]) && isinf(l.velocity_max[0]) && isinf(l.velocity_max[1]));
+    sim_close(s);
+    for (size_t i = 0; i < 2 * sizeof wrong / sizeof *wrong; i++) {
+        o.effort_rate = i % 2 ? NULL : wrong[i / 2];
+        o.velocity    = i % 2 ? wrong[i / 2] : NULL;
+        EXPECT(!sim_open(&o, why, sizeof why));
+        EXPECT_STR(why, i % 2 ? "--velocity" : "--effort-rate");
+        EXPECT_STR(why, "expected 2 numbers above 0, or inf");
+    }
+}
+
 TEST(joints_can_be_chosen_and_reordered)
 {
     struct sim_options o = { .model = cartpole, .joints = "hinge,slider", .seed = 3 };
@@ -548,6 +577,35 @@ TEST(a_reset_clears_the_command_in_force_and_what_was_applied)
     plant_run(&p);
     plant_state(&p, &x);
     EXPECT(x.applied_effort[0] == 0); /* the old trial's command does not reach into the new one */
+    sim_close(s);
+}
+
+TEST(after_a_reset_effort_begins_again_from_nothing_and_grows_at_the_robots_rate)
+{
+    struct sim_options   o = { .model = cartpole, .timestep = 0.002, .seed = 1, .effort_rate = "1000,inf" };
+    struct sim          *s = sim_open(&o, why, sizeof why);
+    struct welcome       w = { .session = 9, .control_hz = 25, .latch_ms = 5, .simulated = true };
+    struct trial_request q = { .session = 9, .trial = 4, .kind = TRIAL_RESET, .seed = 8 };
+    struct plant         p;
+    struct joint_state   x;
+
+    EXPECT(s != NULL);
+    plant_init(&p, s, 120);
+    EXPECT(plant_session(&p, &w, why, sizeof why));
+    for (uint64_t k = 0; k < 6; k++) { /* 40 N a period: as fast as it may be */
+        plant_begin(&p, T0 + k * PERIOD, T0 + k * PERIOD, k + 1);
+        command(&p, k + 1, k + 1, 40 * (double)(k + 1), T0 + k * PERIOD);
+        plant_run(&p);
+        plant_state(&p, &x);
+        EXPECT(x.applied_effort[0] == 40 * (double)(k + 1));
+    }
+    plant_reset(&p, &q);
+    plant_begin(&p, T0 + 6 * PERIOD, T0 + 6 * PERIOD, 7);
+    command(&p, 7, 7, 280, T0 + 6 * PERIOD);
+    plant_run(&p);
+    plant_state(&p, &x);
+    EXPECT_NEAR(x.applied_effort[0], 120 + 19, 0.5); /* what is held for 120 ms, and grows by 38 N until the last sub-step */
+    EXPECT(p.receiver.count[RECEIVER_SLOWED] == 20);
     sim_close(s);
 }
 

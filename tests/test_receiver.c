@@ -14,6 +14,7 @@ static struct receiver_limits limits(void)
 {
     struct receiver_limits l = { .nj = NJ, .command_timeout_ms = TIMEOUT_MS };
 
+    receiver_unlimited(&l);
     for (int j = 0; j < NJ; j++) {
         l.actuated[j]   = j != 1;
         l.effort_max[j] = j == 1 ? 0 : 10 * (j + 1);

@@ -22,7 +22,7 @@ static struct session_expect expectation(void)
     struct session_expect e = { .robot = "pole", .nj = 2, .nextra = 1, .simulated = true, .lockstep_allowed = true };
 
     e.joint[0] = (struct joint_info){
-        .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300
+        .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300, .effort_rate_max = 1500
     };
     e.joint[1] = (struct joint_info){ .name = "hinge", .type = JOINT_CONTINUOUS, .velocity_max = 80 };
     strcpy(e.extra[0], "load");
@@ -39,7 +39,7 @@ static struct hello good_hello(void)
     };
 
     h.joint[0] = (struct joint_info){
-        .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300
+        .name = "slider", .type = JOINT_PRISMATIC, .actuated = true, .velocity_max = 40, .effort_max = 300, .effort_rate_max = 1500
     };
     h.joint[1] = (struct joint_info){ .name = "hinge", .type = JOINT_CONTINUOUS, .velocity_max = 100 };
     strcpy(h.extra[0], "load");
@@ -224,6 +224,9 @@ static void break_extra_name(struct hello *h)   { strcpy(h->extra[0], "lode"); }
 static void break_effort(struct hello *h)       { h->joint[0].effort_max = 299; }
 static void break_effort_nan(struct hello *h)   { h->joint[0].effort_max = (double)NAN; }
 static void break_velocity(struct hello *h)     { h->joint[1].velocity_max = 79; }
+static void break_rate(struct hello *h)         { h->joint[0].effort_rate_max = 1499; }
+static void break_rate_nan(struct hello *h)     { h->joint[0].effort_rate_max = (double)NAN; }
+static void break_rate_below(struct hello *h)   { h->joint[1].effort_rate_max = -1; }
 static void break_timeout(struct hello *h)      { h->command_timeout_ms = 121; }
 static void break_timeout_zero(struct hello *h) { h->command_timeout_ms = 0; }
 static void break_timeout_nan(struct hello *h)  { h->command_timeout_ms = (double)NAN; }
@@ -250,6 +253,9 @@ static const struct {
     { break_effort, REFUSAL_LIMITS, "joint \"slider\" allows 299, expected at least 300" },
     { break_effort_nan, REFUSAL_LIMITS, "joint \"slider\" allows nan, expected at least 300" },
     { break_velocity, REFUSAL_LIMITS, "joint \"hinge\" allows 79, expected at least 80" },
+    { break_rate, REFUSAL_LIMITS, "joint \"slider\" allows 1499, expected at least 1500, the effort_rate in robot.yaml, or 0 for no limit" },
+    { break_rate_nan, REFUSAL_LIMITS, "effort_rate_max: joint \"slider\" allows nan, expected at least 1500" },
+    { break_rate_below, REFUSAL_LIMITS, "hello.joints[1].effort_rate_max: joint \"hinge\" allows -1, expected at least 0" },
     { break_timeout, REFUSAL_TIMEOUT_POLICY, "121 ms, expected more than 0 and at most 120" },
     { break_timeout_zero, REFUSAL_TIMEOUT_POLICY, "0 ms, expected" },
     { break_timeout_nan, REFUSAL_TIMEOUT_POLICY, "nan ms, expected" },
@@ -272,6 +278,21 @@ TEST(each_fault_of_a_hello_is_refused_by_its_code_and_named)
         EXPECT(t.r.reply.refusal.daemon_protocol == LIMBER_PROTOCOL && t.r.reply.refusal.peer_protocol == h.protocol);
         EXPECT(counted(&t, COUNT_REFUSED) == 1 && counted(&t, COUNT_HELLO) == 0);
         EXPECT_STR(t.s.last_trouble, breakage[i].sentence);
+    }
+}
+
+TEST(a_robot_side_without_a_rate_or_with_a_larger_one_is_welcome)
+{
+    static const double good[] = { 0, -0.0, 1500, 1e9, (double)INFINITY };
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        static struct talk t;
+        struct hello       h = good_hello();
+
+        start(&t);
+        h.joint[0].effort_rate_max = good[i];
+        say_hello(&t, "a", &h);
+        EXPECT(t.r.opened);
     }
 }
 

@@ -71,6 +71,7 @@ static void replay_begin(struct replay *p)
         .nj = 1, .actuated = { true }, .effort_max = { 10 }, .damp_kd = { 2 }, .command_timeout_ms = FT * TICK_MS
     };
 
+    receiver_unlimited(&l);
     receiver_init(&p->r, &l);
     p->now_ns  = NS_PER_S;
     p->session = 0;

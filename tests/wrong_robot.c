@@ -43,6 +43,8 @@ static void describe(struct wrong_robot *r)
     struct receiver_limits l = { .nj                 = NJ,
                                  .actuated           = { true, true, false },
                                  .effort_max         = { 10, 20, 0 },
+                                 .effort_rate        = { 100, 200, (double)INFINITY },
+                                 .velocity_max       = { 3, 3, 3 },
                                  .damp_kd            = { 5, 5, 0 },
                                  .command_timeout_ms = r->wrong == TIMEOUT_LONG ? 180 : 60 };
     struct hello          *h = &r->hello.hello;
@@ -62,11 +64,18 @@ static void describe(struct wrong_robot *r)
         h->joint[j].actuated     = l.actuated[j];
         h->joint[j].position_min = (double)-INFINITY;
         h->joint[j].position_max = (double)INFINITY;
-        h->joint[j].velocity_max = 100;
-        h->joint[j].effort_max   = l.effort_max[j];
+        h->joint[j].velocity_max    = l.velocity_max[j];
+        h->joint[j].effort_max      = l.effort_max[j];
+        h->joint[j].effort_rate_max = l.actuated[j] ? l.effort_rate[j] : 0;
     }
     if (r->wrong == HELLO_ENDLESS)
         h->joint[1].effort_max = (double)INFINITY;
+    for (int j = 0; j < NJ; j++) {
+        if (r->wrong == NO_RATE)
+            l.effort_rate[j] = (double)INFINITY;
+        if (r->wrong == NO_CUT_BACK)
+            l.velocity_max[j] = (double)INFINITY;
+    }
     receiver_init(&r->receiver, &l);
 }
 
@@ -133,6 +142,8 @@ static void command(struct wrong_robot *r, struct joint_command c)
     if (r->wrong == LATCH_LEFT && v->mode == RECEIVER_LATCH && c.mode == COMMAND_TORQUE && kind == RIGHT)
         v->mode = RECEIVER_OFF;
     for (int j = 0; j < NJ; j++) {
+        if (r->wrong == RATE_ANEW)
+            v->growth[j] = 1e-3 * v->limits.command_timeout_ms * v->limits.effort_rate[j];
         if (r->wrong == TORQUE_IGNORED)
             c.torque[j] = 0;
         if (r->wrong == TORQUE_SIGN)

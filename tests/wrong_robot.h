@@ -21,6 +21,9 @@ enum wrong {
     KD_SIGN,
     UNACTUATED_DRIVEN,
     NO_CLIP,
+    NO_RATE,         /* effort steps as far as a command wants              */
+    RATE_ANEW,       /* each command may step anew                          */
+    NO_CUT_BACK,     /* drives on at any speed                              */
     IDLE_KEEPS,      /* IDLE changes nothing                                */
     DAMP_DRIVES,     /* pushes along the motion                             */
     ACCEPTS_SESSION, /* the refusals in the order of enum refused           */

@@ -52,14 +52,15 @@ static size_t pack_hello(Limber__V1__Envelope *e, const struct hello *h, uint8_t
         const struct joint_info *in = &h->joint[j];
 
         limber__v1__joint_info__init(&info[j]);
-        info[j].name         = TEXT(in->name);
-        info[j].type         = (Limber__V1__JointType)in->type;
-        info[j].actuated     = in->actuated;
-        info[j].position_min = in->position_min;
-        info[j].position_max = in->position_max;
-        info[j].velocity_max = in->velocity_max;
-        info[j].effort_max   = in->effort_max;
-        joint[j]             = &info[j];
+        info[j].name            = TEXT(in->name);
+        info[j].type            = (Limber__V1__JointType)in->type;
+        info[j].actuated        = in->actuated;
+        info[j].position_min    = in->position_min;
+        info[j].position_max    = in->position_max;
+        info[j].velocity_max    = in->velocity_max;
+        info[j].effort_max      = in->effort_max;
+        info[j].effort_rate_max = in->effort_rate_max;
+        joint[j]                = &info[j];
     }
     for (int i = 0; i < h->nextra; i++)
         extra[i] = TEXT(h->extra[i]);
@@ -315,12 +316,13 @@ static bool take_joint(const struct why *w, const Limber__V1__JointInfo *in, int
     snprintf(field, sizeof field, "hello.joints[%d].type", j);
     if (!take_enum(w, field, (int)in->type, JOINT_REVOLUTE, JOINT_PRISMATIC))
         return false;
-    out->type         = (enum joint_type)in->type;
-    out->actuated     = in->actuated;
-    out->position_min = in->position_min;
-    out->position_max = in->position_max;
-    out->velocity_max = in->velocity_max;
-    out->effort_max   = in->effort_max;
+    out->type            = (enum joint_type)in->type;
+    out->actuated        = in->actuated;
+    out->position_min    = in->position_min;
+    out->position_max    = in->position_max;
+    out->velocity_max    = in->velocity_max;
+    out->effort_max      = in->effort_max;
+    out->effort_rate_max = in->effort_rate_max;
     return true;
 }
 

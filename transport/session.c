@@ -226,6 +226,11 @@ static bool check_limits(const struct session_expect *e, const struct hello *h, 
                  got->name, got->velocity_max, want->velocity_max);
         if (!(got->velocity_max >= want->velocity_max))
             return false;
+        snprintf(why, SENTENCE,
+                 "hello.joints[%d].effort_rate_max: joint \"%s\" allows %g, expected at least %g, the effort_rate in robot.yaml, "
+                 "or 0 for no limit", j, got->name, got->effort_rate_max, want->effort_rate_max);
+        if (got->effort_rate_max != 0 && !(got->effort_rate_max >= want->effort_rate_max))
+            return false;
     }
     return true;
 }

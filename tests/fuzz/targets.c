@@ -103,7 +103,7 @@ static void session(const uint8_t *bytes, size_t n)
         e.joint[j].type         = JOINT_PRISMATIC;
         e.joint[j].actuated     = true;
         e.joint[j].position_min = -1, e.joint[j].position_max = 1;
-        e.joint[j].velocity_max = e.joint[j].effort_max = 1;
+        e.joint[j].velocity_max = e.joint[j].effort_max = e.joint[j].effort_rate_max = 1;
     }
     session_init(&s, &e, 5);
     while (n >= 3) {
@@ -128,7 +128,10 @@ static void receiver(const uint8_t *bytes, size_t n)
     };
     struct receiver r;
     uint64_t        now_ns = NS_PER_S, states = 0;
+    double          last = 0, grown = 0;
 
+    receiver_unlimited(&l);
+    l.effort_rate[0] = 100, l.velocity_max[0] = 3;
     receiver_init(&r, &l);
     receiver_session(&r, 1);
     for (; n >= 12; bytes += 12, n -= 12) {
@@ -157,6 +160,12 @@ static void receiver(const uint8_t *bytes, size_t n)
         for (int j = 0; j < 2; j++)
             CHECK(isfinite(tau[j]) && fabs(tau[j]) <= l.effort_max[j]);
         CHECK(!r.estop || (r.mode == RECEIVER_LATCH && tau[0] == 0));
+        CHECK(r.mode != RECEIVER_LIVE || fabs(dq[0]) < 3 || tau[0] == 0 || tau[0] * dq[0] < 0);
+        double live = r.mode == RECEIVER_LIVE ? tau[0] : 0, from = live * last > 0 ? fabs(last) : 0;
+
+        grown += fabs(live) > from ? fabs(live) - from : 0;
+        last = live;
+        CHECK(grown <= 100.11 * (1e-9 * (double)(now_ns - NS_PER_S) + 0.02));
     }
 }
 

@@ -17,7 +17,7 @@ tests_of() {
     daemon/filter.c) echo "test_filter test_filter_edges; test_filter_edges; test_filter" ;;
     daemon/mode.c) echo "test_spin test_mutants spin/tables; has_the_tables mode_names" ;;
     transport/codec.c) echo "test_codec test_codec_edges; test_codec codec_" ;;
-    firmware-bridge/receiver.c) echo "test_receiver test_mutants test_spin spin/tables; test_mutants no_c command silen short late valid each_ e_stop stop idle joint session bad nan; has_the_tables; no_sequence" ;;
+    firmware-bridge/receiver.c) echo "test_receiver test_receiver_rate test_mutants test_spin spin/tables; test_mutants no_c command silen short late valid each_ e_stop stop idle joint session bad nan; effort rate velocity; has_the_tables; no_sequence" ;;
     esac
 }
 

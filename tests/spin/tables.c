@@ -37,6 +37,7 @@ static void bring(struct receiver *r, enum receiver_mode m, uint64_t *now_ns)
     struct receiver_limits l = { .nj = 1, .actuated = { true }, .effort_max = { 1 }, .command_timeout_ms = TIMEOUT_MS };
 
     *now_ns = NS_PER_S;
+    receiver_unlimited(&l);
     receiver_init(r, &l);
     receiver_session(r, 1);
     if (m != RECEIVER_LATCH) {
