@@ -70,6 +70,8 @@ void dst_config(struct robot_config *c)
     c->gates.plan_age.threshold    = 2;
     c->gates.spread.off            = true;
     c->gates.interventions.off     = true;
+    c->gates.limit_dwell.off       = true;
+    c->gates.oscillation.off       = true;
     c->gates.residual.off          = true;
     c->gates.position.threshold    = 0.1;
     c->gates.drift.off             = true;
