@@ -149,9 +149,6 @@ static int gates(struct document *d, const struct yaml_robot *y, struct robot_co
         late_gate(d, "gates.limit_dwell", &c->gates.limit_dwell) < 0 ||
         late_gate(d, "gates.oscillation", &c->gates.oscillation) < 0)
         return -1;
-    if (c->gates.oscillation.threshold >= c->control_hz)
-        return document_fail(d, "gates.oscillation", "expected less than control_hz (%g): nothing reverses more often",
-                             c->control_hz);
     return gate(d, "gates.position", true, &c->gates.position);
 }
 

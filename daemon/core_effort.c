@@ -50,8 +50,8 @@ static double reversals(struct effort_watch *w, int j, int side, double gap_s, b
     return w->reversals[j];
 }
 
-struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim, const double *effort, double gap_s,
-                                 bool count)
+struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim, const double *effort,
+                                 double gap_s, bool count)
 {
     struct effort_worst worst = { 0 };
 
@@ -94,7 +94,8 @@ uint32_t core_effort_sending(struct core *c, const double *effort, double gap_s)
 
     uint32_t fault = judge(c, GATE_OSCILLATION, FAULT_OSCILLATION, w.reversals_joint, 'o', w.reversals);
 
-    return fault | judge(c, GATE_LIMIT_DWELL, FAULT_LIMIT_DWELL, w.dwell_joint, 'd', w.dwell_s); /* which is the stop's name */
+    return fault |
+           judge(c, GATE_LIMIT_DWELL, FAULT_LIMIT_DWELL, w.dwell_joint, 'd', w.dwell_s); /* which is the stop's name */
 }
 
 /* ---- F7 ---- */
