@@ -1,8 +1,11 @@
-/* bench_gates.c - limber bench gates: what the gates spread, residual and drift would have said of recorded runs.
+/* bench_gates.c - limber bench gates: what the gates spread, residual, drift, limit_dwell and oscillation would have said of
+ * recorded runs.
  *
  * Every planned step that a store kept is predicted again by the version of the model that planned it, with the planner's own
  * code, and scored as the core scores it (core_scores.h).  So a threshold can be chosen, and doubted, before it stops a
- * robot.  Where a gate did trip in the run, what followed was the baseline's and is not in here. */
+ * robot.  Where a gate did trip in the run, what followed was the baseline's and is not in here.  Efforts are watched as the
+ * core does (core_effort.h), but as they were applied, once a planner step: what happened between, in steps that were not
+ * stored or while no plan drove is not in here. */
 #include <dirent.h>
 #include <jansson.h>
 #include <math.h>
@@ -14,21 +17,22 @@
 #include "daemon/bench_trained.h"
 #include "daemon/cli.h"
 #include "daemon/cli_json.h"
+#include "daemon/core_effort.h"
 #include "daemon/core_scores.h"
 #include "daemon/rt/check.h"
 #include "models/model_file.h"
 #include "models/store.h"
 #include "planner/planner.h"
 
-enum { RUNS_MAX = 100, KINDS = 3 };
-enum kind { SPREAD, RESIDUAL, DRIFT };
-static const char *const NAMES[KINDS] = { "spread", "residual", "drift" };
+enum { RUNS_MAX = 100, KINDS = 5 };
+enum kind { SPREAD, RESIDUAL, DRIFT, DWELL, OSCILLATION };
+static const char *const NAMES[KINDS] = { "spread", "residual", "drift", "limit_dwell", "oscillation" };
 
 /* One trial under way, or over. */
 struct trial {
     int64_t id;
-    int     n, room;
-    double *value[KINDS];     /* n each */
+    int     n[KINDS], room[KINDS], steps; /* values; planner steps with any */
+    double *value[KINDS];
     double  threshold[KINDS]; /* in force during it, of `auto` or as configured; infinite: none yet, or off */
     double  usual;            /* surprise, of the trials before; 0: not known yet */
     int     beyond[KINDS], first[KINDS];
@@ -41,13 +45,17 @@ struct judge {
     struct ensemble     model;
     struct planner     *planner;
     void               *memory;
-    struct score_log    log[KINDS];
+    struct score_log    log[DWELL];
     double              drift;
+    struct filter_limits limits;  /* as far as core_effort.h needs them */
+    struct effort_watch  watch;
+    uint32_t             step;    /* the last one watched */
     struct trial        trial;
     json_t             *trials;
     uint64_t            seen;           /* planned transitions */
     int                 lost;           /* of them, without a model file */
     double              nearest[KINDS]; /* largest of value / threshold, over all trials with one */
+    double              most[KINDS];    /* largest value */
     int                 tripped[KINDS]; /* trials */
 };
 
@@ -83,16 +91,22 @@ static double error(int nx, const float *y, const float *mean, const float *std)
 static void trial_begin(struct judge *j, int64_t id)
 {
     const struct gate_config *cfg[KINDS] = { &j->config.gates.spread, &j->config.gates.residual,
-                                             &j->config.gates.drift };
+                                             &j->config.gates.drift, &j->config.gates.limit_dwell,
+                                             &j->config.gates.oscillation };
     struct trial             *t          = &j->trial;
 
     t->id    = id;
-    t->n     = 0;
+    t->steps = 0;
+    memset(t->n, 0, sizeof t->n);
+    memset(&j->watch, 0, sizeof j->watch);
+    j->step  = UINT32_MAX; /* the step before the first */
     t->usual = scores_usual(&j->log[DRIFT]);
     j->drift = 0;
     for (int k = 0; k < KINDS; k++) {
         if (k == DRIFT)
             t->threshold[k] = cfg[k]->off || !(t->usual > 0) ? (double)INFINITY : cfg[k]->threshold;
+        else if (k >= DWELL)
+            t->threshold[k] = cfg[k]->off ? (double)INFINITY : cfg[k]->threshold;
         else
             t->threshold[k] = cfg[k]->off || cfg[k]->calibrated ? scores_threshold(&j->log[k]) : cfg[k]->threshold;
         t->beyond[k] = 0;
@@ -100,29 +114,46 @@ static void trial_begin(struct judge *j, int64_t id)
     }
 }
 
+static void value_add(struct trial *trial, enum kind k, uint32_t step, double value)
+{
+    if (trial->n[k] == trial->room[k]) {
+        trial->room[k]  = trial->room[k] ? 2 * trial->room[k] : 256;
+        trial->value[k] = realloc(trial->value[k], sizeof *trial->value[k] * (size_t)trial->room[k]);
+        CHECK(trial->value[k]);
+    }
+    trial->value[k][trial->n[k]++] = value;
+    if (value <= trial->threshold[k])
+        return;
+    trial->beyond[k]++;
+    trial->first[k] = trial->first[k] < 0 ? (int)step : trial->first[k];
+}
+
+/* What this step's effort would have been judged by. */
+static void efforts_add(struct judge *j, const struct transition *t)
+{
+    const struct robot_config *cfg                = &j->config;
+    double                     effort[MAX_JOINTS] = { 0 }, step_s = cfg->plan_every / cfg->control_hz;
+
+    if (t->step != j->step + 1) /* nothing is known of what was between */
+        memset(&j->watch, 0, sizeof j->watch);
+    j->step = t->step;
+    for (int i = 0; i < cfg->na; i++)
+        effort[cfg->action[i].joint] = cfg->action[i].scale * (double)t->a[i];
+    struct effort_worst w = effort_watch(&j->watch, &j->limits, effort, step_s, true);
+    value_add(&j->trial, DWELL, t->step, w.dwell_s);
+    value_add(&j->trial, OSCILLATION, t->step, w.reversals);
+}
+
 static void trial_add(struct judge *j, const struct transition *t, const struct expectation *p)
 {
-    struct trial *trial    = &j->trial;
-    double        surprise = error(j->config.nx, t->y, p->mean, p->std);
+    double surprise = error(j->config.nx, t->y, p->mean, p->std);
 
-    if (trial->n == trial->room) {
-        trial->room = trial->room ? 2 * trial->room : 256;
-        for (int k = 0; k < KINDS; k++) {
-            trial->value[k] = realloc(trial->value[k], sizeof *trial->value[k] * (size_t)trial->room);
-            CHECK(trial->value[k]);
-        }
-    }
-    j->drift          = scores_drift(&j->log[DRIFT], j->drift, surprise);
-    double now[KINDS] = { p->spread, error(j->config.nx, t->y, p->mean, j->model.out_std), j->drift };
+    j->drift         = scores_drift(&j->log[DRIFT], j->drift, surprise);
+    double now[DWELL] = { p->spread, error(j->config.nx, t->y, p->mean, j->model.out_std), j->drift };
 
-    for (int k = 0; k < KINDS; k++) {
-        trial->value[k][trial->n] = now[k];
-        if (now[k] <= trial->threshold[k])
-            continue;
-        trial->beyond[k]++;
-        trial->first[k] = trial->first[k] < 0 ? (int)t->step : trial->first[k];
-    }
-    trial->n++;
+    for (int k = 0; k < DWELL; k++)
+        value_add(&j->trial, (enum kind)k, t->step, now[k]);
+    j->trial.steps++;
     if (isfinite(now[SPREAD]))
         scores_add(&j->log[SPREAD], now[SPREAD]);
     if (isfinite(now[RESIDUAL]))
@@ -134,13 +165,15 @@ static void trial_add(struct judge *j, const struct transition *t, const struct 
 static json_t *kind_json(struct judge *j, enum kind k)
 {
     struct trial *t     = &j->trial;
-    double        worst = quantile(t->value[k], t->n, 1), ratio = worst / t->threshold[k];
+    double        worst = quantile(t->value[k], t->n[k], 1), ratio = worst / t->threshold[k];
 
     if (ratio > j->nearest[k])
         j->nearest[k] = ratio;
+    if (worst > j->most[k])
+        j->most[k] = worst;
     j->tripped[k] += t->beyond[k] > 0;
-    return json_pack("{s:o, s:o, s:o, s:o, s:i, s:o}", "p50", js_real(quantile(t->value[k], t->n, 0.5)), "p99",
-                     js_real(quantile(t->value[k], t->n, 0.99)), "max", js_real(worst), "threshold",
+    return json_pack("{s:o, s:o, s:o, s:o, s:i, s:o}", "p50", js_real(quantile(t->value[k], t->n[k], 0.5)), "p99",
+                     js_real(quantile(t->value[k], t->n[k], 0.99)), "max", js_real(worst), "threshold",
                      js_real(t->threshold[k]), "beyond", t->beyond[k], "first_step",
                      t->first[k] < 0 ? json_null() : json_integer(t->first[k]));
 }
@@ -149,11 +182,11 @@ static void trial_end(struct judge *j)
 {
     json_t *row;
 
-    for (int k = 0; k < KINDS; k++)
+    for (int k = 0; k < DWELL; k++)
         scores_close(&j->log[k]);
-    if (!j->trial.n)
+    if (!j->trial.steps)
         return;
-    row = json_pack("{s:I, s:i, s:o}", "trial_id", (json_int_t)j->trial.id, "steps", j->trial.n, "usual_surprise",
+    row = json_pack("{s:I, s:i, s:o}", "trial_id", (json_int_t)j->trial.id, "steps", j->trial.steps, "usual_surprise",
                     js_real(j->trial.usual));
     for (int k = 0; k < KINDS; k++)
         json_object_set_new(row, NAMES[k], kind_json(j, (enum kind)k));
@@ -172,6 +205,7 @@ static bool take_row(void *ctx, int64_t trial_id, const struct transition *t)
     if (!t->model_version)
         return true;
     j->seen++;
+    efforts_add(j, t);
     if (take_model(j, t->model_version)) {
         planner_predict(j->planner, 0, t->x, t->a, &p);
         trial_add(j, t, &p);
@@ -197,6 +231,11 @@ static void planner_open(struct judge *j)
     for (int i = 0; i < bounds.na; i++) {
         bounds.low[i]  = (float)j->config.action[i].low;
         bounds.high[i] = (float)j->config.action[i].high;
+    }
+    j->limits.nj = j->config.nj;
+    for (int i = 0; i < j->config.nj; i++) {
+        j->limits.actuated[i] = j->config.joint[i].actuated;
+        j->limits.effort[i]   = j->config.joint[i].effort;
     }
     j->config.planner.workers = 1;
     j->memory                 = aligned_alloc(64, size);
@@ -249,8 +288,8 @@ static int judge_run(const char *config, const char *dir, json_t **report)
                             "without_model", j->lost);
         for (int k = 0; k < KINDS; k++)
             json_object_set_new(*report, NAMES[k],
-                                json_pack("{s:i, s:o}", "trials_beyond", j->tripped[k], "nearest",
-                                          js_real(j->nearest[k])));
+                                json_pack("{s:i, s:o, s:o}", "trials_beyond", j->tripped[k], "nearest",
+                                          js_real(j->nearest[k]), "max", js_real(j->most[k])));
         json_object_set(*report, "trials", j->trials);
     }
     json_decref(j->trials);
@@ -271,7 +310,10 @@ static void print_trial(const json_t *t)
         const json_t *v         = js_at(t, NAMES[k]);
         double        threshold = js_num(v, "threshold");
 
-        printf("  %8.3g %8.3g", js_num(v, "p50"), js_num(v, "max"));
+        if (k < DWELL)
+            printf("  %8.3g %8.3g", js_num(v, "p50"), js_num(v, "max"));
+        else
+            printf("  %8.3g", js_num(v, "max"));
         if (isfinite(threshold))
             printf(" %8.3g", threshold);
         else
@@ -289,13 +331,17 @@ static void print_run(const json_t *r, bool trials)
     const json_t *list = js_at(r, "trials");
 
     if (trials)
-        printf("trial  steps  spread: p50, max, threshold, steps beyond   residual (likewise)               drift\n");
+        printf("trial  steps  spread: p50, max, threshold, steps beyond   residual (likewise)               drift          "
+               "                   limit_dwell: max, s          oscillation: max, 1/s\n");
     for (size_t i = 0; trials && i < json_array_size(list); i++)
         print_trial(json_array_get(list, i));
     printf("%s: %zu trials, %ld steps", js_str(r, "run", ""), json_array_size(list), js_int(r, "steps"));
-    for (int k = 0; k < KINDS; k++)
+    for (int k = 0; k < DWELL; k++)
         printf("; %s: beyond in %ld, nearest %.2f of the threshold", NAMES[k],
                js_int(js_at(r, NAMES[k]), "trials_beyond"), js_num(js_at(r, NAMES[k]), "nearest"));
+    for (int k = DWELL; k < KINDS; k++)
+        printf("; %s: beyond in %ld, at most %.3g %s", NAMES[k], js_int(js_at(r, NAMES[k]), "trials_beyond"),
+               js_num(js_at(r, NAMES[k]), "max"), k == DWELL ? "s" : "a second");
     printf("\n");
     if (js_int(r, "without_model"))
         printf("    %ld steps not judged: the files of their models are gone\n", js_int(r, "without_model"));
@@ -336,9 +382,8 @@ int bench_gates(int argc, char **argv)
     };
     const struct usage usage = {
         .line  = "bench gates --run DIR [--config FILE] [--json]",
-        .text  = "What the gates spread, residual and drift would have said of recorded planned trials, with the "
-                 "thresholds\n"
-                 "of robot.yaml; those that are `auto` or off there by what was usual before (docs/uncertainty.md).",
+        .text  = "What the gates spread, residual, drift, limit_dwell and oscillation would have said of recorded planned\n"
+                 "trials, with the thresholds of robot.yaml; those that are `auto` or off there by what was usual before (docs/uncertainty.md).",
         .flags = flags
     };
     static char run[RUNS_MAX][PATH_SIZE];

@@ -145,7 +145,9 @@ static int gates(struct document *d, const struct yaml_robot *y, struct robot_co
         calibrated(d, "gates.spread", &c->gates.spread) < 0 ||
         calibrated(d, "gates.residual", &c->gates.residual) < 0 || late_gate(d, "gates.drift", &c->gates.drift) < 0 ||
         late_gate(d, "gates.baseline", &c->gates.baseline) < 0 ||
-        late_gate(d, "gates.interventions", &c->gates.interventions) < 0)
+        late_gate(d, "gates.interventions", &c->gates.interventions) < 0 ||
+        late_gate(d, "gates.limit_dwell", &c->gates.limit_dwell) < 0 ||
+        late_gate(d, "gates.oscillation", &c->gates.oscillation) < 0)
         return -1;
     return gate(d, "gates.position", true, &c->gates.position);
 }

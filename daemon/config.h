@@ -49,6 +49,7 @@ struct joint_config {
     double          brake;                      /* rad/s^2 or m/s^2 it can surely brake with; 0: not given */
     double          effort_growth;              /* N m or N within 250 ms; 0: not given                */
     double          power;                      /* W; 0: not given                                     */
+    double          effort_error;               /* N m or N that measured effort may be off; 0: not compared */
     double          baseline_kd;                /* N m s/rad or N s/m, baseline damping gain           */
     double          baseline_kp;                /* N m/rad or N/m, only for baseline hold and posture  */
     double          baseline_position;          /* rad or m, only for baseline posture                 */
@@ -139,6 +140,8 @@ struct robot_config {
         struct gate_config position;        /* margin beyond a position limit, fraction of its range    */
         struct gate_config drift;           /* CUSUM of prediction errors, in units of the usual one   */
         struct gate_config interventions;   /* ticks a second in which the filter changes a plan's effort */
+        struct gate_config limit_dwell;     /* s that an effort may stand at its limit                  */
+        struct gate_config oscillation;     /* times a second that it may go from side to side          */
         struct gate_config recoverable;     /* joints can brake where the plan leads; no threshold      */
         struct gate_config baseline;        /* ticks of effort_rate from the plan's effort to the baseline's */
         int                min_transitions; /* spread and residual only count until then              */

@@ -80,6 +80,7 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
                  { "effort_rate_down", y->effort_rate_down },
                  { "effort_growth", y->effort_growth },
                  { "power", y->power },
+                 { "effort_error", y->effort_error },
                  { "brake", y->brake },
                  { "baseline_position", y->baseline_position },
                  { "baseline_kp", y->baseline_kp },
@@ -98,6 +99,7 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
     out->effort_rate_down = or_float(y->effort_rate_down, out->effort_rate);
     out->effort_growth    = or_float(y->effort_growth, 0);
     out->power            = or_float(y->power, 0);
+    out->effort_error     = or_float(y->effort_error, 0);
     out->brake            = or_float(y->brake, 0);
     out->baseline_kp      = or_float(y->baseline_kp, 0);
     out->baseline_kd      = or_float(y->baseline_kd, 0);
@@ -108,6 +110,9 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
         return document_fail(d, document_key(d, "joints[%d].effort_rate_down", j),
                              "expected at least effort_rate (%g): effort must not go slower than it comes",
                              out->effort_rate);
+    if (out->effort_error > 0 && !(out->effort_error < out->effort))
+        return document_fail(d, document_key(d, "joints[%d].effort_error", j),
+                             "expected less than effort (%g): a motor that gives nothing at all would pass", out->effort);
     if (out->brake > 0 && out->type == JOINT_CONTINUOUS)
         return document_fail(d, document_key(d, "joints[%d].brake", j),
                              "expected only on joints with position limits; this one has nothing to brake before");

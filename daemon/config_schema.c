@@ -84,7 +84,7 @@ static const cyaml_schema_field_t joint_fields[] = {
     FLOAT(MAY, joint, effort_rate), FLOAT(MAY, joint, baseline_kp),
     FLOAT(MAY, joint, effort_rate_down), FLOAT(MAY, joint, effort_growth),
     FLOAT(MAY, joint, power),       FLOAT(MAY, joint, brake),
-    FLOAT(MAY, joint, baseline_position),
+    FLOAT(MAY, joint, effort_error), FLOAT(MAY, joint, baseline_position),
     LIST(MAY, joint, gravity, &a_gravity_term, 1, MAX_GRAVITY),
     FLOAT(MAY, joint, baseline_kd), CYAML_FIELD_END,
 };
@@ -203,6 +203,8 @@ static const cyaml_schema_field_t gates_fields[] = {
     CYAML_FIELD_IGNORE("recoverable", MAY),
     CYAML_FIELD_IGNORE("baseline", MAY),
     CYAML_FIELD_IGNORE("interventions", MAY),
+    CYAML_FIELD_IGNORE("limit_dwell", MAY),
+    CYAML_FIELD_IGNORE("oscillation", MAY),
     INT(MAY, gates, min_transitions),
     FLOAT(MAY, gates, promote_s),
     CYAML_FIELD_END,

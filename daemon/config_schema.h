@@ -24,7 +24,7 @@ struct yaml_joint {
     bool    *actuated;
     double  *position; /* low, high */
     unsigned position_count;
-    double  *velocity, *effort, *effort_rate, *effort_rate_down, *effort_growth, *power, *brake, *baseline_kp, *baseline_kd,
+    double  *velocity, *effort, *effort_rate, *effort_rate_down, *effort_growth, *power, *effort_error, *brake, *baseline_kp, *baseline_kd,
         *baseline_position;
     struct yaml_gravity *gravity;
     unsigned             gravity_count;

@@ -40,6 +40,15 @@ struct stop_text core_stop_text(enum stop_code c)
                                   "happen; start limberd again" },
         [STOP_SENSOR]         = { "sensor", "a joint's position or velocity stood still for fifty ticks while the other said that it moves",
                                   "look at that joint's encoder and its cable, then limber reset" },
+        [STOP_TRACK_ERROR]    = { "track_error", "a joint's measured effort was not the commanded one for ten states",
+                                  "limber why names the joint: look at its motor, drive and current sensor, or widen effort_error "
+                                  "in robot.yaml, then limber reset" },
+        [STOP_LIMIT_DWELL]    = { "limit_dwell", "a joint's effort stood at its limit for longer than gates.limit_dwell",
+                                  "limber why names the joint: see whether it is blocked, look at the task's costs, or raise "
+                                  "gates.limit_dwell, then limber reset" },
+        [STOP_OSCILLATION]    = { "oscillation", "a joint's effort went from one side to the other more often than gates.oscillation",
+                                  "limber why names the joint: look at the baseline's gains and the task's costs, or raise "
+                                  "gates.oscillation, then limber reset" },
     };
     return text[c];
 }
@@ -49,9 +58,9 @@ const char *prearm_name(enum prearm p)
     static const char *const name[PREARM_COUNT] = {
         "session",  "state_fresh",   "no_faults",      "estop_clear",
         "inside",   "slow",          "not_latched",    "timing_clean",
-        "sensors",  "baseline",      "gravity",        "timeout_action",
-        "realtime", "memory_locked", "store_writable", "model_or_exploration",
-        "syscalls", "numeric_env"
+        "sensors",  "baseline",      "effort_measured", "gravity",
+        "timeout_action", "realtime", "memory_locked", "store_writable",
+        "model_or_exploration", "syscalls", "numeric_env"
     };
     return name[p];
 }
@@ -335,6 +344,9 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
         { FAULT_STALL, EVENT_STOP, STOP_STALL },
         { FAULT_POSITION, EVENT_STOP, STOP_POSITION },
+        { FAULT_TRACK_ERROR, EVENT_STOP, STOP_TRACK_ERROR },
+        { FAULT_LIMIT_DWELL, EVENT_STOP, STOP_LIMIT_DWELL },
+        { FAULT_OSCILLATION, EVENT_STOP, STOP_OSCILLATION },
     };
 
     if (!mode_armed(c->mode) && c->mode != MODE_STOPPING)
@@ -564,9 +576,11 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
         filter = filter_effort(&c->limits, &c->window,
                                &(struct filter_input){ want, baseline, c->sent, c->state.position, c->state.velocity },
                                effort); /* safety filter */
-    if (filter & FILTER_DAMP) {             /* not even the baseline is a number */
-        fault |= FAULT_EFFORT;
-        supervise(c, FAULT_EFFORT, out);
+    /* Not even the baseline is a number; or what is to be sent cannot be meant. */
+    uint32_t unsent = (filter & FILTER_DAMP ? FAULT_EFFORT : 0) | core_effort_sending(c, effort, gap_s);
+    if (unsent) {
+        fault |= unsent;
+        supervise(c, unsent, out);
         mode = command_mode_of(c, fault);
         memset(effort, 0, sizeof effort);
     }
@@ -575,6 +589,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     core_gates_filtered(c, filter != 0);
     memcpy(c->sent, effort, sizeof c->sent);
     filter_sent(&c->limits, &c->window, c->sent);
+    core_effort_sent(c, mode == COMMAND_TORQUE);
     command_write(c, mode, effort, out);    /* torque out                */
 
     if (c->boundary && mode_armed(c->mode)) {

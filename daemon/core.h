@@ -11,6 +11,7 @@
 #define DAEMON_CORE_H
 
 #include "daemon/config.h"
+#include "daemon/core_effort.h"
 #include "daemon/core_scores.h"
 #include "daemon/filter.h"
 #include "daemon/mode.h"
@@ -42,8 +43,11 @@ enum fault_bit {
     FAULT_DRIFT           = 1 << 21, /* gate drift: predictions have become worse               */
     FAULT_UNRECOVERABLE   = 1 << 22, /* gate recoverable: the plan leads where no brake helps   */
     FAULT_SYSCALL         = 1 << 23, /* a real-time thread made an unlisted system call: fault  */
+    FAULT_TRACK_ERROR     = 1 << 24, /* measured effort other than commanded for ten states: stop */
+    FAULT_LIMIT_DWELL     = 1 << 25, /* a joint's effort has stood at its limit for too long: stop */
+    FAULT_OSCILLATION     = 1 << 26, /* a joint's effort goes from side to side too often: stop */
 };
-enum { FAULT_COUNT = 24 }; /* names: fault_names.h */
+enum { FAULT_COUNT = 27 }; /* names: fault_names.h */
 
 /* Why the robot was stopped; text in core_stop_text. */
 enum stop_code {
@@ -62,6 +66,9 @@ enum stop_code {
     STOP_STALL,
     STOP_SYSCALL,
     STOP_SENSOR,
+    STOP_TRACK_ERROR,
+    STOP_LIMIT_DWELL,
+    STOP_OSCILLATION,
     STOP_CODES,
 };
 
@@ -82,6 +89,7 @@ enum prearm {
     PREARM_TIMING,      /* no tick missed in the last 5 s (a simulated robot may do without) */
     PREARM_SENSORS,     /* no joint's sensor is stuck                               */
     PREARM_BASELINE,    /* what the baseline would do is a number within the limits */
+    PREARM_EFFORT,      /* effort is measured where robot.yaml wants it compared    */
     PREARM_CORE_COUNT,
     PREARM_GRAVITY = PREARM_CORE_COUNT, /* compensated by the robot side or by robot.yaml, not both; and not neither
                                            where robot.yaml counts on the robot side  */
@@ -109,6 +117,8 @@ enum gate {
     GATE_RECOVERABLE, /* where the plan leads, every joint can still brake before its limit */
     GATE_BASELINE,  /* the baseline's effort is a number, and near enough to change over to, ticks */
     GATE_INTERVENTIONS, /* the filter seldom has to change what the plan wants, ticks per second */
+    GATE_LIMIT_DWELL, /* no effort stands at its limit for longer, s             */
+    GATE_OSCILLATION, /* nor goes from one side to the other more often, per second */
     GATE_COUNT,
 };
 const char *gate_name(enum gate g);
@@ -174,11 +184,14 @@ struct notice {
     char             text[120];
 };
 
-/* What is wrong with a state that was rejected: the first number of it that cannot be. */
+/* What is wrong with a state that was rejected: the first number of it that cannot be; or with efforts: the joint that is
+ * worst. */
 struct core_blame {
     int    joint;        /* -1: none of a joint, an extra measurement      */
-    char   what;         /* 'q' position, 'v' velocity, 'e' applied effort, 'x' extra, 0: nothing was rejected */
-    double value, limit; /* limit: how far it may be from zero; 'q': from where it was, or its end */
+    char   what;         /* 'q' position, 'v' velocity, 'e' applied effort, 'm' measured effort, 'x' extra: rejected; 't'
+                            effort other than commanded, 'd' it stands at its limit, 'o' it reverses; 0: nothing      */
+    double value, limit; /* limit: how far it may be from zero; 'q': from where it was, or its end; 't': commanded;
+                            'd', 'o': the gate's threshold                                                          */
 };
 
 /* One record a tick: telemetry, black box, replay input. */
@@ -243,6 +256,8 @@ struct stuck_watch {
     double way;                 /* that the velocity says it went meanwhile, rad or m        */
     double start;               /* position when the velocity began to stand still           */
 };
+
+enum { TRACK_KEPT = 3 };
 
 /* Everything the core knows.  Readable by its owner only; the control thread publishes copies. */
 struct core {
@@ -344,11 +359,18 @@ struct core {
     uint64_t answered_seq;              /* command that answered the last good state              */
     double   sent[MAX_JOINTS];          /* effort sent last                                       */
     struct filter_window window;        /* ... and over the last 250 ms                           */
+    struct effort_watch watch;          /* ... since no torque was sent last                      */
+    struct {                            /* measured effort against what was commanded             */
+        int    n;                       /* torque commands in a row so far, at most TRACK_KEPT    */
+        double commanded[TRACK_KEPT][MAX_JOINTS]; /* by them, newest first                        */
+        int    differ[MAX_JOINTS];      /* judged states in a row that say something else         */
+    } track;
     double   stop_effort[MAX_JOINTS];   /* when stopping began                                    */
     uint64_t stopping_ns;
 
     /* counters */
     uint64_t count_missing, count_nonfinite, count_range, count_jump, count_plan_late;
+    uint64_t count_judged;              /* states whose measured effort could be compared        */
     uint64_t count_filter[FILTER_STAGES]; /* ticks in which each stage changed something         */
     uint64_t count_fault[FAULT_COUNT];  /* ticks in which each bit was set                        */
     uint32_t told;                      /* bits that a notice has been given of and that are still set */

@@ -11,11 +11,12 @@ static void blame(struct core *c, int joint, char what, double value, double lim
 static bool blame_nonfinite(struct core *c, const struct joint_state *s)
 {
     for (int j = 0; j < c->config->nj; j++) {
-        const double value[] = { s->position[j], s->velocity[j], s->applied_effort[j] };
+        double       measured = c->config->joint[j].effort_error > 0 ? s->effort[j] : 0;
+        const double value[]  = { s->position[j], s->velocity[j], s->applied_effort[j], measured };
 
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < 4; k++) {
             if (!isfinite((float)value[k])) {
-                blame(c, j, "qve"[k], value[k], (double)INFINITY);
+                blame(c, j, "qvem"[k], value[k], (double)INFINITY);
                 return true;
             }
         }

@@ -21,7 +21,7 @@ const char *gate_name(enum gate g)
 {
     static const char *const name[GATE_COUNT] = { "model",    "plan_age", "plan_finite", "shadow",      "spread",
                                                   "residual", "position", "drift",       "recoverable", "baseline",
-                                                  "interventions" };
+                                                  "interventions", "limit_dwell", "oscillation" };
     return name[g];
 }
 
@@ -29,7 +29,7 @@ const char *gate_unit(enum gate g)
 {
     static const char *const unit[GATE_COUNT] = {
         "",       "planner steps", "",          "plans", "target std", "target std", "share of range", "usual errors",
-        "joints", "control ticks", "per second"
+        "joints", "control ticks", "per second", "s", "per second"
     };
     return unit[g];
 }
@@ -71,6 +71,10 @@ void core_gates_init(struct core *c)
     c->gate[GATE_BASELINE].threshold      = cfg->gates.baseline.threshold;
     c->gate[GATE_INTERVENTIONS].threshold = cfg->gates.interventions.threshold;
     c->gate[GATE_INTERVENTIONS].off       = cfg->gates.interventions.off;
+    c->gate[GATE_LIMIT_DWELL]             = (struct core_gate){ .ok = true, .off = cfg->gates.limit_dwell.off,
+                                                                .threshold = cfg->gates.limit_dwell.threshold };
+    c->gate[GATE_OSCILLATION]             = (struct core_gate){ .ok = true, .off = cfg->gates.oscillation.off,
+                                                                .threshold = cfg->gates.oscillation.threshold };
     for (int j = 0; j < cfg->nj; j++)
         c->obs_position[j] = c->obs_velocity[j] = -1;
     for (int i = 0; i < cfg->nx; i++) {

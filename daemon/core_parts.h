@@ -5,6 +5,7 @@
  *     core_blame.c    what is wrong with a rejected state, for people
  *     core_trial.c    trials, exploration, transitions
  *     core_sensors.c  sensors that stand still
+ *     core_effort.c   efforts that are not what was commanded, or cannot be meant
  *     core_plan.c     plan playback, requests to the planner
  *     core_gates.c    the gates: judged, tripped
  *     core_scores.c   what they are calibrated by */
@@ -26,6 +27,11 @@ bool     core_slow(const struct core *c);
 /* core_sensors.c: after a good state took the place of `before`, or (restart) has nothing before it.  Fault bits. */
 void     core_sensors(struct core *c, const struct joint_state *before, bool restart);
 uint32_t core_sensors_fault(const struct core *c);
+
+/* core_effort.c: after a good state; what is about to be sent, gap_s after what was before; after c->sent was.  Fault bits. */
+uint32_t core_effort_measured(struct core *c);
+uint32_t core_effort_sending(struct core *c, const double *effort, double gap_s);
+void     core_effort_sent(struct core *c, bool torque);
 
 /* core_blame.c: `fault` is why it was rejected. */
 void core_blame_state(struct core *c, const struct joint_state *s, uint32_t fault);

@@ -27,6 +27,9 @@ static uint32_t implausible(const struct core *c, const struct joint_state *s)
     for (int j = 0; j < cfg->nj; j++)
         if (!finite_float(s->position[j]) || !finite_float(s->velocity[j]) || !finite_float(s->applied_effort[j]))
             return FAULT_STATE_NONFINITE;
+    for (int j = 0; j < cfg->nj; j++) /* what nobody looks at may be anything */
+        if (cfg->joint[j].effort_error > 0 && !finite_float(s->effort[j]))
+            return FAULT_STATE_NONFINITE;
     for (int k = 0; k < cfg->nextra; k++)
         if (!finite_float(s->extra[k]))
             return FAULT_STATE_NONFINITE;
@@ -217,6 +220,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->rejected   = 0;
         observe(c, first);
         core_sensors(c, &before, first);
+        fault |= core_effort_measured(c);
     }
     fault |= core_sensors_fault(c);
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
@@ -268,6 +272,15 @@ static bool baseline_ready(const struct core *c)
     return true;
 }
 
+/* Nobody can compare what is not measured. */
+static bool effort_measured(const struct core *c)
+{
+    for (int j = 0; j < c->config->nj; j++)
+        if (c->config->joint[j].effort_error > 0 && !c->state.has_effort)
+            return false;
+    return true;
+}
+
 void core_prearm(struct core *c, const struct core_input *in)
 {
     bool ok[PREARM_CORE_COUNT] = {
@@ -279,6 +292,7 @@ void core_prearm(struct core *c, const struct core_input *in)
         [PREARM_SLOW]        = c->have_state && core_slow(c),
         [PREARM_SENSORS]     = c->have_state && core_sensors_fault(c) == 0,
         [PREARM_BASELINE]    = c->have_state && baseline_ready(c),
+        [PREARM_EFFORT]      = c->have_state && effort_measured(c),
         [PREARM_NOT_LATCHED] = !c->latched && c->mode != MODE_FAULT,
         /* A simulated robot may do without: what a virtual machine's host takes away cannot be armed against. */
         [PREARM_TIMING] = in->timing_clean || c->config->hardware == HARDWARE_SIM,

@@ -30,6 +30,9 @@ const struct fault_text fault_texts[] = {
     { "drift", "predictions have become worse" },
     { "unrecoverable", "the plan leads where no brake helps" },
     { "syscall", "a real-time thread made a system call that is not on its list" },
+    { "track_error", "a joint's measured effort is not the commanded one" },
+    { "limit_dwell", "a joint's effort has stood at its limit for too long" },
+    { "oscillation", "a joint's effort goes from one side to the other too often" },
 };
 static_assert(sizeof fault_texts / sizeof *fault_texts == FAULT_COUNT, "every bit has a name");
 const int fault_text_count = sizeof fault_texts / sizeof *fault_texts;

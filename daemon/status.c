@@ -74,7 +74,7 @@ static json_t *link_json(const struct daemon *d)
     for (int k = 0; k < COUNT_KINDS; k++)
         json_object_set_new(names, session_count_name((enum session_count)k), count(get(&s->session.count[k])));
     snprintf(session, sizeof session, "%016" PRIx64, c->session);
-    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s, s:I, s:s, s:o}", "connected",
+    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s, s:I, s:s, s:o, s:o}", "connected",
                   d->has_hello && silent_ns < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
                   (int)atomic_load(&d->shared->lockstep), "simulated", d->hello.simulated, "software", d->hello.software,
                   "state_age_ms", heard ? number((double)silent_ns / 1e6) : json_null(), "success",
@@ -82,7 +82,7 @@ static json_t *link_json(const struct daemon *d)
                   (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
                   "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble, "auth_refused",
                   (json_int_t)(d->refused_robots.count + d->refused_listeners.count), "endpoint", d->endpoint,
-                  "auth_last", auth_last(d));
+                  "auth_last", auth_last(d), "effort_judged", count(c->count_judged));
     return o;
 }
 
@@ -201,6 +201,18 @@ static const char *timeout_action_detail(const struct daemon *d, char *text, siz
     return text;
 }
 
+static const char *effort_detail(const struct daemon *d, char *text, size_t size)
+{
+    for (int j = 0; j < d->config.nj; j++) {
+        if (!(d->config.joint[j].effort_error > 0) || (d->core.have_state && d->core.state.has_effort))
+            continue;
+        snprintf(text, size, "robot.yaml has joints[%d].effort_error (%s), but the robot side measures no effort (JointState.effort)", j,
+                 d->config.joint[j].name);
+        return text;
+    }
+    return "effort is measured where joints[].effort_error wants it compared";
+}
+
 static const char *prearm_detail(const struct daemon *d, enum prearm p, char *text, size_t size)
 {
     bool sim = d->config.hardware == HARDWARE_SIM;
@@ -217,6 +229,7 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p, char *te
         return sim ? "a simulated robot may miss ticks; real hardware must not have in the last 5 s" : "no tick missed in the last 5 s";
     case PREARM_SENSORS: return "no joint's position stands still while its velocity says that it moves, nor the other way round";
     case PREARM_BASELINE: return "what the baseline would do now is within every joint's effort";
+    case PREARM_EFFORT: return effort_detail(d, text, size);
     case PREARM_GRAVITY:
         return !d->has_hello                   ? "no robot side has said Hello"
                : d->hello.gravity_compensated ? config_gravity_terms(&d->config) ? "the robot side compensates gravity and so does joints[].gravity: take that out"
@@ -275,6 +288,8 @@ static const struct gate_config *gate_config_of(const struct daemon *d, enum gat
     case GATE_RECOVERABLE: return &d->config.gates.recoverable;
     case GATE_BASELINE: return &d->config.gates.baseline;
     case GATE_INTERVENTIONS: return &d->config.gates.interventions;
+    case GATE_LIMIT_DWELL: return &d->config.gates.limit_dwell;
+    case GATE_OSCILLATION: return &d->config.gates.oscillation;
     default: return NULL;
     }
 }

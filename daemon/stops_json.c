@@ -48,7 +48,8 @@ static json_t *blame_json(const struct tick_record *r)
     static const struct {
         char        what;
         const char *name;
-    } of[] = { { 'q', "position" }, { 'v', "velocity" }, { 'e', "applied_effort" }, { 'x', "extra" } };
+    } of[] = { { 'q', "position" }, { 'v', "velocity" }, { 'e', "applied_effort" }, { 'm', "effort" }, { 'x', "extra" },
+          { 't', "effort" }, { 'd', "dwell_s" }, { 'o', "reversals" } };
     const char *name = "extra";
 
     for (unsigned i = 0; i < sizeof of / sizeof *of; i++)
@@ -72,8 +73,8 @@ json_t *stops_tick_json(const struct tick_record *r, uint64_t stop_ns)
                            "effort", numbers(r->effort, nj), "wake_us", (double)r->wake_ns * 1e-3, "compute_us",
                            (double)r->compute_ns * 1e-3);
 
-    if (r->blame.what)
-        json_object_set_new(o, "rejected", blame_json(r));
+    if (r->blame.what) /* a joint's effort, or a state that was rejected */
+        json_object_set_new(o, strchr("tdo", r->blame.what) ? "blamed" : "rejected", blame_json(r));
     return o;
 }
 

@@ -211,6 +211,24 @@ static void rejected_words(const json_t *joints, const json_t *tick, char *out, 
         snprintf(out, n, "%s's %s was %s, the limit is %.4g", name, what, number, limit);
 }
 
+/* "slider's measured effort was 90 at a command of 300", of what core_effort.c says; empty where it says nothing. */
+static void blamed_words(const json_t *joints, const json_t *tick, char *out, size_t n)
+{
+    const json_t *b    = json_object_get(tick, "blamed"), *is = json_object_get(b, "value");
+    const char   *what = js_str(b, "what", ""), *unit, *name = joint_name(joints, js_int(b, "joint"), &unit);
+    double        value = json_number_value(is), limit = js_num(b, "limit");
+    char          number[40];
+
+    out[0] = 0;
+    snprintf(number, sizeof number, "%.4g", value);
+    if (!strcmp(what, "effort"))
+        snprintf(out, n, "%s's was %s, commanded was %.4g", name, json_is_string(is) ? json_string_value(is) : number, limit);
+    else if (!strcmp(what, "dwell_s"))
+        snprintf(out, n, "%s's for %.3g s, at most %.3g", name, value, limit);
+    else if (!strcmp(what, "reversals"))
+        snprintf(out, n, "%s's %.3g times a second, at most %.3g", name, value, limit);
+}
+
 /* ---- the first sign ---- */
 
 /* Which fault bits tell of a stop's beginning. */
@@ -225,6 +243,9 @@ static const struct {
     { "effort", { "effort" } },
     { "gates", { "plan_late", "plan_bad", "gates" } },
     { "host_stall", { "stall" } },
+    { "track_error", { "track_error" } },
+    { "limit_dwell", { "limit_dwell" } },
+    { "oscillation", { "oscillation" } },
 };
 
 static const char *sign_in(const char *code, const json_t *tick)
@@ -296,6 +317,10 @@ static json_t *first_sign(const json_t *recording)
         return NULL;
     rejected_words(joints, tick, detail, sizeof detail);
     long j = detail[0] ? js_int(tick, "rejected.joint") : -1;
+    if (json_object_get(tick, "blamed")) {
+        j = js_int(tick, "blamed.joint");
+        blamed_words(joints, tick, detail, sizeof detail);
+    }
     if (!strcmp(name, "position")) {
         j = beyond(joints, tick, &q, &limit);
         joint_name(joints, j, &unit);
@@ -343,6 +368,8 @@ static void add_run(json_t *timeline, const json_t *joints, const json_t *first,
     char detail[200], text[700];
 
     rejected_words(joints, first, detail, sizeof detail);
+    if (what[0] && !detail[0])
+        blamed_words(joints, first, detail, sizeof detail);
     snprintf(text, sizeof text, "%s%s%s", what[0] ? what : "as it should be again", detail[0] ? ": " : "", detail);
     if (what[0])
         snprintf(text + strlen(text), sizeof text - strlen(text), " (%d tick%s)", ticks, ticks == 1 ? "" : "s");

@@ -26,6 +26,7 @@ static const struct word {
     { "silent", FAULTY_SILENT, false, NOTHING },        { "frozen", FAULTY_FROZEN, false, NOTHING },
     { "restart", FAULTY_RESTART, false, NOTHING },      { "stuck", FAULTY_STUCK, true, JOINT },
     { "nan", FAULTY_NAN, true, JOINT },                 { "offset", FAULTY_OFFSET, true, NUMBER | JOINT },
+    { "weak", FAULTY_WEAK, true, SHARE | JOINT },
     { "estop", FAULTY_ESTOP, true, NOTHING },           { "fault", FAULTY_FAULT, true, NOTHING },
 };
 
@@ -68,7 +69,7 @@ bool faulty_add(struct faulty *f, const char *text, char *why, size_t why_size)
     if (wants != (*at == '='))
         return refuse(why, why_size, text, wants ? "=VALUE" : "no value");
     if (wants && (at++, !number(&at, word->needs & NUMBER ? -1e6 : 0, word->needs & SHARE ? 1 : 1e6, &item.value)))
-        return refuse(why, why_size, text, word->needs & SHARE ? "a probability, 0 to 1" : "a number");
+        return refuse(why, why_size, text, word->needs & SHARE ? "a probability or a share, 0 to 1" : "a number");
     if (!(word->needs & JOINT) != (*at != ':'))
         return refuse(why, why_size, text, word->needs & JOINT ? ":JOINT" : "no joint");
     if (*at == ':') {
@@ -152,6 +153,14 @@ bool faulty_happens(struct faulty *f, enum faulty_kind kind, uint64_t now_ns, do
         }
     }
     return false;
+}
+
+double faulty_share(const struct faulty *f, int j, uint64_t now_ns)
+{
+    for (int i = 0; i < f->n; i++)
+        if (f->item[i].kind == FAULTY_WEAK && f->item[i].index == j && now(f, &f->item[i], now_ns))
+            return f->item[i].value;
+    return 1;
 }
 
 bool faulty_estop(const struct faulty *f, uint64_t now_ns)

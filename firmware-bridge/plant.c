@@ -14,6 +14,8 @@ void plant_init(struct plant *p, struct sim *sim, double command_timeout_ms)
 
     memset(p, 0, sizeof *p);
     p->sim = sim;
+    for (int j = 0; j < MAX_JOINTS; j++)
+        p->share[j] = 1;
     sim_limits(sim, command_timeout_ms, &limits);
     receiver_init(&p->receiver, &limits);
 }
@@ -23,6 +25,7 @@ static void nothing_applied(struct plant *p)
     p->applied_command_seq = 0;
     p->applied_held        = false;
     memset(p->applied_effort, 0, sizeof p->applied_effort);
+    memset(p->measured_effort, 0, sizeof p->measured_effort);
 }
 
 bool plant_session(struct plant *p, const struct welcome *w, char *why, size_t why_size)
@@ -56,7 +59,8 @@ void plant_state(const struct plant *p, struct joint_state *s)
     s->applied_command_seq = p->applied_command_seq;
     s->applied_held        = p->applied_held;
     memcpy(s->applied_effort, p->applied_effort, sizeof s->applied_effort);
-    memcpy(s->effort, p->applied_effort, sizeof s->effort);
+    memcpy(s->effort, p->measured_effort, sizeof s->effort);
+    s->has_effort    = true;
     s->late_commands = p->late_commands;
     s->faults        = (p->diverged_states ? ROBOT_FAULT_DIVERGED : 0u) |
                 (p->receiver.mode == RECEIVER_LATCH ? ROBOT_FAULT_LATCHED : 0u);
@@ -120,6 +124,7 @@ bool plant_run(struct plant *p)
 {
     struct receiver *r = &p->receiver;
     double           q[MAX_JOINTS], dq[MAX_JOINTS], tau[MAX_JOINTS], sum[MAX_JOINTS] = { 0 };
+    double           given[MAX_JOINTS], sum_given[MAX_JOINTS] = { 0 };
     uint64_t         first = 0;
     bool             held  = true;
 
@@ -134,16 +139,22 @@ bool plant_run(struct plant *p)
         if (i == 0)
             first = in_force(r);
         held = held && r->mode == RECEIVER_LIVE && in_force(r) == first && r->command.state_seq == p->state_seq;
-        if (!sim_step(p->sim, tau)) {
+        for (int j = 0; j < r->limits.nj; j++)
+            given[j] = p->share[j] * tau[j];
+        if (!sim_step(p->sim, given)) {
             receiver_forget_command(r);
             p->diverged_states = 1 + (int)(NS_PER_S / p->period_ns); /* seen even where states get lost */
             return false;
         }
-        for (int j = 0; j < r->limits.nj; j++)
+        for (int j = 0; j < r->limits.nj; j++) {
             sum[j] += tau[j];
+            sum_given[j] += given[j];
+        }
     }
-    for (int j = 0; j < r->limits.nj; j++)
-        p->applied_effort[j] = sum[j] / p->substeps;
+    for (int j = 0; j < r->limits.nj; j++) {
+        p->applied_effort[j]  = sum[j] / p->substeps;
+        p->measured_effort[j] = sum_given[j] / p->substeps;
+    }
     p->applied_command_seq = in_force(r);
     p->applied_held        = held;
     return true;

@@ -14,6 +14,7 @@ enum { PLANT_PENDING = 32 };
 struct plant {
     struct sim     *sim;
     struct receiver receiver;
+    double          share[MAX_JOINTS]; /* of its effort that a motor gives: 1, or less on purpose */
     int             substeps;
     uint64_t        period_ns, latch_ns;
 
@@ -29,7 +30,8 @@ struct plant {
     /* the interval that ended */
     uint64_t applied_command_seq;
     bool     applied_held;
-    double   applied_effort[MAX_JOINTS];
+    double   applied_effort[MAX_JOINTS];  /* what the receiver wanted   */
+    double   measured_effort[MAX_JOINTS]; /* what the motors gave       */
 
     uint32_t late_commands;   /* since the session began                          */
     int      diverged_states; /* states that will still carry ROBOT_FAULT_DIVERGED */

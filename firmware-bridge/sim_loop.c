@@ -342,6 +342,8 @@ static void trouble_on_purpose(struct loop *l)
         pressed = pressed || drill_pressed(&l->drill);
     }
     receiver_estop(&l->plant.receiver, pressed);
+    for (int j = 0; f && j < l->plant.receiver.limits.nj; j++)
+        l->plant.share[j] = faulty_share(f, j, now_ns);
     if (f && faulty_happens(f, FAULTY_FROZEN, now_ns, &for_s))
         clock_sleep_until(now_ns + (uint64_t)(for_s * 1e9));
     if (f && faulty_happens(f, FAULTY_RESTART, now_ns, &for_s)) {

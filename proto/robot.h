@@ -86,6 +86,7 @@ struct joint_state {
     int      nj;
     double   position[MAX_JOINTS];
     double   velocity[MAX_JOINTS];
+    bool     has_effort; /* it is measured */
     double   effort[MAX_JOINTS];
     uint64_t applied_command_seq;
     double   applied_effort[MAX_JOINTS];

@@ -70,6 +70,8 @@ void dst_config(struct robot_config *c)
     c->gates.plan_age.threshold    = 2;
     c->gates.spread.off            = true;
     c->gates.interventions.off     = true;
+    c->gates.limit_dwell.off       = true;
+    c->gates.oscillation.off       = true;
     c->gates.residual.off          = true;
     c->gates.position.threshold    = 0.1;
     c->gates.drift.off             = true;
@@ -180,7 +182,9 @@ static void world_state(struct world *w)
         s.position[j]       = w->plant.q[j];
         s.velocity[j]       = w->plant.v[j];
         s.applied_effort[j] = w->applied[j];
+        s.effort[j]         = w->given[j];
     }
+    s.has_effort = true;
     receiver_state_sent(&w->receiver, s.seq, w->now_ns);
     weather_sensors(w, &s);
     w->sent[s.seq % HISTORY] = s;
@@ -252,9 +256,10 @@ static void world_apply(struct world *w)
     check_growth(w, tau[0]);
     w->applied_seq = got && w->out.command.mode == COMMAND_TORQUE ? w->out.command.seq : 0;
     memcpy(w->applied, tau, sizeof tau);
+    weather_motor(w);
     w->r->driven_ticks += tau[0] != 0;
     hash(w->r, tau, sizeof tau);
-    plant_step(&w->plant, tau[0], (double)w->tick_ns * 1e-9);
+    plant_step(&w->plant, w->given[0], (double)w->tick_ns * 1e-9);
     w->now_ns += w->tick_ns;
 }
 

@@ -18,6 +18,8 @@ struct dst_faults {
     double command_lost, command_twice, command_old, command_garbage;
     double plan_lost, plan_nan, plan_wild;      /* planner: nothing, NaN, out of bounds  */
     double plan_late, spread_nan;               /* one or two steps late; spread no number */
+    double plan_limit, plan_reverse;            /* for some ticks: all it can, one way; all it can, to and fro */
+    double motor_weak;                          /* gives, and measures, a share of its effort; for some ticks  */
     double plant_heavy;                         /* three times the mass and friction, until the next reset */
     double tick_late;                           /* the core is not run for up to six ticks */
     double estop, robot_fault;                  /* robot side                            */
@@ -39,7 +41,8 @@ struct dst_options {
     bool                       cheap;         /* plans are drawn, not searched; predictions those of the healthy plant */
 };
 
-enum { DST_SENSORS = 4 }; /* sensor_stuck, velocity_stuck, sensor_slow, sensor_garbage */
+/* sensor_stuck, velocity_stuck, sensor_slow, sensor_garbage, motor_weak */
+enum { DST_SENSORS = 5, DST_WEAK = 4 };
 
 struct dst_result {
     uint64_t hash;            /* FNV-1a over every effort byte at the motors        */

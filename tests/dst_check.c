@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/rt/clock.h"
 #include "tests/dst_world.h"
 
 void violated(struct world *w, const char *format, ...)
@@ -62,11 +63,27 @@ static bool bad_plan(const struct plan *p)
     return !(fabsf(p->action[0][0]) <= 3.1f) || !isfinite(p->spread);
 }
 
+/* Does this state say that the motor gave something else than the newest command, which was in force (F7)? */
+static void watch_motor(struct world *w)
+{
+    const struct joint_command *c     = &w->out.command;
+    double                      error = w->o->config->joint[0].effort_error;
+
+    if (c->mode != COMMAND_TORQUE || !(error > 0))
+        w->g_weak = 0;
+    else if (w->state.session == c->session && w->state.applied_command_seq == c->seq)
+        w->g_weak = fabs(w->state.effort[0] - c->torque[0]) > error ? w->g_weak + 1 : 0;
+    else if (w->state.applied_command_seq)
+        w->g_weak = 0; /* an older one: not known here */
+}
+
 void check_input(struct world *w, const struct core_input *in)
 {
     bool good = w->state_new && plausible(w, &w->state);
 
     watch_states(w);
+    if (good)
+        watch_motor(w);
     if (in->plan && bad_plan(in->plan))
         w->g_bad_plan += good;
     else
@@ -111,6 +128,34 @@ static void check_reactions(struct world *w)
         violated(w, "armed after %llu ticks that did not happen (M2)", (unsigned long long)w->g_gap);
     if (cfg->hardware == HARDWARE_REAL && late >= 3 && m == MODE_ADVANCED)
         violated(w, "a plan drives with %llu late ticks of a hundred (M2)", (unsigned long long)late);
+}
+
+/* What is commanded: for how long at one end of the limit, and how often to and fro (F9). */
+static void check_watch(struct world *w, bool torque)
+{
+    const struct robot_config *cfg = w->o->config;
+    double                     tau = torque ? w->out.command.torque[0] : 0, limit = cfg->joint[0].effort;
+    int                        end = tau >= 0.99 * limit ? 1 : tau <= -0.99 * limit ? -1 : 0, side = tau > 0 ? 1 : -1;
+
+    if (mode_armed(w->core.mode) && w->g_end && !cfg->gates.limit_dwell.off &&
+        (double)(w->now_ns - w->g_end_ns) * 1e-9 > cfg->gates.limit_dwell.threshold + 1e-6)
+        violated(w, "armed after %.2f s at the limit (F9)", (double)(w->now_ns - w->g_end_ns) * 1e-9);
+    if (end != w->g_end)
+        w->g_end_ns = w->now_ns;
+    w->g_end = end;
+    if (!torque || w->core.mode == MODE_EXPLORE) {
+        memset(w->g_reversal_ns, 0, sizeof w->g_reversal_ns);
+        w->g_side = torque ? w->g_side : 0;
+    }
+    if (!(fabs(tau) >= limit / 2))
+        return;
+    if (w->g_side * side < 0 && w->core.mode != MODE_EXPLORE) {
+        memmove(w->g_reversal_ns + 1, w->g_reversal_ns, sizeof w->g_reversal_ns - sizeof w->g_reversal_ns[0]);
+        w->g_reversal_ns[0] = w->now_ns;
+        if (!cfg->gates.oscillation.off && w->now_ns - w->g_reversal_ns[DST_REVERSALS - 1] <= NS_PER_S)
+            violated(w, "commanded to and fro %d times within a second (F9)", DST_REVERSALS);
+    }
+    w->g_side = side;
 }
 
 /* Counters never fall, and every change of mode is told (I11). */
@@ -168,6 +213,9 @@ void check_command(struct world *w, const struct core_input *in)
         violated(w, "torque although a system call was refused");
     for (int j = 0; torque && j < 2; j++)
         check_effort(w, j, c->torque[j]);
+    if (w->g_weak >= 10 && mode_armed(w->core.mode))
+        violated(w, "armed after %d states with another effort than commanded (F7)", w->g_weak);
+    check_watch(w, torque);
     check_reactions(w);
     check_told(w, w->g_mode);
     w->g_mode        = w->core.mode;

@@ -35,6 +35,9 @@ const struct dst_verb dst_verbs[] = {
     VERB(plan_nan, 0.01, FAULT_PLAN_BAD),
     VERB(plan_wild, 0.01, FAULT_PLAN_BAD),
     VERB(spread_nan, 0.01, FAULT_UNCERTAIN),
+    VERB(plan_limit, 0.005, FAULT_LIMIT_DWELL),
+    VERB(plan_reverse, 0.005, FAULT_OSCILLATION),
+    VERB(motor_weak, 0.01, FAULT_TRACK_ERROR),
     VERB(plant_heavy, 0.002, FAULT_DRIFT),
     VERB(tick_late, 0.02, FAULT_TICK_LATE),
     VERB(estop, 0.002, FAULT_ESTOP),
@@ -65,6 +68,9 @@ void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_resu
     c.gates.residual = (struct gate_config){ .calibrated = true };
     c.gates.drift    = (struct gate_config){ .threshold = 5 };
     c.gates.interventions = (struct gate_config){ .threshold = 10 };
+    c.gates.limit_dwell   = (struct gate_config){ .threshold = 0.5 };
+    c.gates.oscillation   = (struct gate_config){ .threshold = 5 };
+    c.joint[0].effort_error = 10;
     for (int i = 0; i < dst_verb_count(); i++)
         if (verbs >> i & 1)
             *(double *)((char *)&o.faults + dst_verbs[i].at) = dst_verbs[i].rate;

@@ -24,6 +24,16 @@ static bool episode(struct world *w, int which, double p, double begins_at[2])
     return w->tick < w->sensor.until[which];
 }
 
+/* A motor that gives 20 to 70 % of its effort. */
+void weather_motor(struct world *w)
+{
+    double share = 0.2 + 0.5 * (double)(w->tick % 7) / 6, begins_at[2] = { share, share };
+
+    memcpy(w->given, w->applied, sizeof w->given);
+    if (episode(w, DST_WEAK, w->o->faults.motor_weak, begins_at))
+        w->given[0] *= w->sensor.value[DST_WEAK];
+}
+
 void weather_sensors(struct world *w, struct joint_state *s)
 {
     const struct dst_faults *f = &w->o->faults;
@@ -96,9 +106,24 @@ struct plan dst_plan(const struct plan_request *req)
                           .final         = true };
 }
 
-/* A plan whose predictions are those of the healthy plant, from the observation the core gave. */
-static void cheap_plan(const struct plan_request *req, const struct robot_config *cfg, struct plan *plan)
+/* For up to three seconds nothing but all it can, one way or to and fro. */
+static void hostile_plan(struct world *w, struct plan *plan)
 {
+    const struct dst_faults *f = &w->o->faults;
+
+    if (w->tick >= w->limit_until && happens(w, f->plan_limit))
+        w->limit_until = w->tick + 1 + rng_below(&w->rng, 75);
+    if (w->tick >= w->reverse_until && happens(w, f->plan_reverse))
+        w->reverse_until = w->tick + 1 + rng_below(&w->rng, 75);
+    float most = w->tick < w->reverse_until && w->tick & 1 ? -3 : 3;
+    for (int h = 0; h < plan->horizon && (w->tick < w->limit_until || w->tick < w->reverse_until); h++)
+        plan->action[h][0] = most;
+}
+
+/* A plan whose predictions are those of the healthy plant, from the observation the core gave. */
+static void cheap_plan(struct world *w, const struct plan_request *req, struct plan *plan)
+{
+    const struct robot_config *cfg = w->o->config;
     struct plant p = { .q    = { (double)req->x[0], (double)req->x[1] },
                        .v    = { (double)req->x[2], (double)req->x[3] },
                        .load = 1 };
@@ -109,6 +134,7 @@ static void cheap_plan(const struct plan_request *req, const struct robot_config
     *plan = dst_plan(req);
     for (int h = 0; h < plan->horizon; h++)
         plan->action[h][0] = (float)(1.5 * (2 * rng_uniform(&r) - 1));
+    hostile_plan(w, plan);
     if (req->delayed)
         plant_step(&p, scale * (double)req->pending[0], dt);
     plant_step(&p, scale * (double)plan->action[0][0], dt);
@@ -129,7 +155,7 @@ void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
     if (happens(w, f->plan_lost))
         return;
     if (cheap)
-        cheap_plan(req, w->o->config, &plan);
+        cheap_plan(w, req, &plan);
     else
         planner_step(w->planner, 0, req, NULL, NULL, &plan);
     plan.model_version = w->model;

@@ -11,6 +11,10 @@
 
 enum { NX = 4, HISTORY = 8, GROWTHS = 64 };
 
+/* A mean over about a second is beyond gates.oscillation, 5, after so many reversals within one: each counts for a third or
+ * more. */
+enum { DST_REVERSALS = 16 };
+
 /* Cart and pole, hanging at theta = 0. */
 struct plant {
     double q[2], v[2];
@@ -38,12 +42,13 @@ struct world {
     bool                      refused;    /* a system call, ever since limberd was started ... */
     uint64_t                  born_again; /* ... which it is at this tick                      */
     uint64_t                  applied_seq;
-    double                    applied[2];
+    double                    applied[2], given[2]; /* as the robot side believes, as its motors gave it */
     struct core               core;
     struct core_output        out;
     struct planner           *planner;
     void                     *block;
     struct plan               plan, late_plan;
+    uint64_t                  limit_until, reverse_until; /* the planner is not itself */
     uint64_t                  late_until; /* late_plan comes then, 0: there is none */
     uint64_t                  late_asked; /* when it was asked for             */
     bool                      have_plan;
@@ -71,6 +76,11 @@ struct world {
     uint64_t           g_command_seq;
     uint64_t           g_healthy;    /* ticks flown on the plant that was learned */
     uint64_t           g_heavy_tick; /* good states since the plant changed while a plan drove */
+    int                g_weak;       /* states in a row with another effort than commanded */
+    int                g_end;        /* of the limit at which the command stands ...      */
+    uint64_t           g_end_ns;     /* ... since then                                     */
+    int                g_side;       /* beyond half the limit last                         */
+    uint64_t           g_reversal_ns[DST_REVERSALS]; /* the newest, newest first           */
     uint64_t           g_unfit;      /* model that may not fly, 0: none   */
     uint64_t           g_counts;     /* sum of all counters before        */
     enum mode          g_mode;       /* before this tick                  */
@@ -94,6 +104,7 @@ void weather_link(struct world *w, const struct joint_state *s);
 void weather_plan(struct world *w, const struct plan_request *req, bool cheap);
 bool weather_command(struct world *w);
 void weather_clock(struct world *w);
+void weather_motor(struct world *w); /* w->given is what is left of w->applied */
 void weather_host(struct world *w);
 
 /* dst_check.c */

@@ -80,7 +80,9 @@ static void any_state(struct rng *r, struct joint_state *s)
     s->nj        = 1 + (int)rng_below(r, MAX_JOINTS);
     any_numbers(r, s->position, s->nj);
     any_numbers(r, s->velocity, s->nj);
-    any_numbers(r, s->effort, s->nj);
+    s->has_effort = rng_below(r, 2);
+    if (s->has_effort)
+        any_numbers(r, s->effort, s->nj);
     s->applied_command_seq = rng_next(r);
     any_numbers(r, s->applied_effort, s->nj);
     s->applied_held = rng_below(r, 2);

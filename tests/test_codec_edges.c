@@ -301,6 +301,7 @@ TEST(the_largest_of_every_kind_of_message_fits)
     }
     EXPECT(codec_pack(&m, buf) <= CODEC_MAX_BYTES);
     m = kind_of(MESSAGE_STATE), m.state.nj = MAX_JOINTS, m.state.nextra = MAX_EXTRA, m.state.has_imu = true;
+    m.state.has_effort = true;
     memset(m.state.effort, 1, sizeof m.state.effort), memset(m.state.applied_effort, 1, sizeof m.state.applied_effort);
     EXPECT(codec_pack(&m, buf) <= CODEC_MAX_BYTES);
     m = kind_of(MESSAGE_COMMAND), m.command.nj = MAX_JOINTS;

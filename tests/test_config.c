@@ -80,6 +80,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.trainer.reward_weight == 0 && c.trainer.spectral_norm == 0);
     EXPECT(c.gates.spread.calibrated && !c.gates.spread.off && c.gates.plan_age.threshold == 2 && !c.gates.position.off);
     EXPECT(c.gates.residual.calibrated && c.gates.drift.threshold == 5 && c.gates.interventions.threshold == 1);
+    EXPECT(c.gates.limit_dwell.threshold == 0.8 && c.gates.oscillation.threshold == 15);
     EXPECT_STR(c.gates.recoverable.off_reason, "the rail ends softly, and the swing-up needs all of it");
     EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
     EXPECT(c.trials.count == 15 && c.trials.steps == 200 && c.trials.next == NEXT_AUTO && c.trials.seed == 1);
@@ -167,6 +168,8 @@ TEST(stages_and_gates_that_nobody_gave_numbers_for_are_off_and_say_why)
     EXPECT_STR(c.filter.window.off_reason, "joints[].effort_growth is not given");
     EXPECT_STR(c.gates.recoverable.off_reason, "joints[].brake is not given");
     EXPECT(c.gates.drift.off && c.gates.baseline.off && c.gates.interventions.off);
+    EXPECT(c.gates.limit_dwell.off && c.gates.oscillation.off && !(c.joint[0].effort_error > 0));
+    EXPECT_STR(c.gates.limit_dwell.off_reason, "gates.limit_dwell is not given");
     EXPECT_STR(c.gates.drift.off_reason, "gates.drift is not given");
     EXPECT(c.joint[0].effort_rate_down == c.joint[0].effort_rate);
 }
@@ -257,6 +260,8 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.gates.drift.threshold == 6 && c.gates.baseline.threshold == 40 && !c.gates.recoverable.off);
     EXPECT(!c.filter.envelope.off && !c.filter.window.off && !c.filter.power.off);
     EXPECT(c.joint[0].effort_rate_down == 4000 && c.joint[0].effort_growth == 20 && c.joint[0].power == 60);
+    EXPECT(c.joint[0].effort_error == 3 && c.gates.limit_dwell.off && c.gates.oscillation.threshold == 7.5);
+    EXPECT_STR(c.gates.limit_dwell.off_reason, "it may lean");
     EXPECT(c.joint[0].brake == 15 && c.joint[1].effort_rate_down == 600 && c.joint[0].ngravity == 2);
     EXPECT(c.joint[0].gravity[0].effort == 9 && c.joint[0].gravity[0].n == 1 && c.joint[0].gravity[0].joint[0] == 0);
     EXPECT(c.joint[0].gravity[1].offset == 0.3 && c.joint[0].gravity[1].n == 2 && c.joint[0].gravity[1].joint[1] == 1);
@@ -548,6 +553,11 @@ static const struct edit robots[] = {
     { "effort: 300",           "effort_growth: 0\n    effort: 300", "    effort_growth", "joints[0].effort_growth: value \"0\":", "within 250 ms" },
     { "velocity: 80",          "velocity: 80\n    power: 5", "    power: 5", "joints[1].power: value \"5\":", "only on actuated joints" },
     { "effort: 300",           "baseline_position: 0\n    effort: 300", "    baseline_position", "joints[0].baseline_position: value \"0\":", "only with baseline: {kind: posture}" },
+    { "effort: 300",           "effort_error: 300\n    effort: 300", "    effort_error", "joints[0].effort_error: value \"300\":", "less than effort (300): a motor that gives nothing at all would pass" },
+    { "velocity: 80",          "velocity: 80\n    effort_error: 5", "    effort_error", "joints[1].effort_error: value \"5\":", "only on actuated joints" },
+    { "oscillation: 15 ",      "oscillation: 0 ",        "  oscillation", "gates.oscillation: value \"0\":", "reversals a second from 0.1" },
+    { "limit_dwell: 0.8 ",     "limit_dwell: 0 ",        "  limit_dwell", "gates.limit_dwell: value \"0\":", "in s from 0.001" },
+    { "limit_dwell: 0.8 ",     "limit_dwell: {off: \"\"} ", "  limit_dwell", "gates.limit_dwell.off: value \"\":", "expected the reason" },
     { "gates:",                "filter: {window: {off: \"\"}}\ngates:", "filter:", "filter.window.off: value \"\":", "expected the reason" },
     { "gates:",                "filter: {power: 5}\ngates:", "filter:", "filter.power: value \"5\":", "its limits are joints[].power" },
     { "drift: 5 ",             "drift: auto ",           "  drift", "gates.drift: value \"auto\":", "a number" },

@@ -23,6 +23,7 @@ TEST(a_fault_that_is_written_wrong_is_refused_with_what_was_expected)
         { "lose-states=nan", "probability" }, { "silent=3", "no value" },      { "stuck", ":JOINT" },
         { "silent:hinge", "no joint" },    { "estop@x", "@SECONDS" },          { "estop@1+", "+SECONDS" },
         { "estop@1+2x", "nothing after" }, { "delay-states=-5", "a number" },  { "", "WHAT" },
+        { "weak=1.5:slider", "a share" },  { "weak=0.5", ":JOINT" },
     };
     char why[300];
 
@@ -63,9 +64,28 @@ TEST(sensors_lie_as_told_and_only_while_told)
     free(f);
 }
 
+TEST(a_weak_motor_is_one_joints_and_only_while_told)
+{
+    struct faulty *f = calloc(1, sizeof *f);
+    struct hello   h = { .nj = 2, .joint = { { .name = "slider" }, { .name = "hinge" } } };
+    char           why[300];
+
+    EXPECT(faulty_add(f, "weak=0.25:hinge@1+1", why, sizeof why) && faulty_begin(f, &h, 1, why, sizeof why));
+    EXPECT(!(faulty_share(f, 1, 1500000000) < 1)); /* no session so far */
+    faulty_session(f, 1000000000);
+    for (int i = 0; i < 30; i++) {
+        uint64_t now_ns = 1050000000 + (uint64_t)i * 100000000;
+
+        EXPECT_NEAR(faulty_share(f, 0, now_ns), 1, 0);
+        EXPECT_NEAR(faulty_share(f, 1, now_ns), i >= 10 && i < 20 ? 0.25 : 1, 0);
+    }
+    free(f);
+}
+
 /* ---- with the daemon ---- */
 
-static const char *const slower[] = { "steps: 200", "steps: 2000", NULL }; /* a trial outlasts every fault */
+static const char *const slower[] = { "steps: 200", "steps: 2000", /* a trial outlasts every fault */
+                                      "effort: 300", "effort: 300\n    effort_error: 15", NULL };
 
 static const struct {
     const char *fault, *stop, *counter;
@@ -82,6 +102,7 @@ static const struct {
     { "restart@3", "session", "link.counts.hello", 2, false },
     { "estop@3+0.2", "estop", NULL, 0, false },
     { "fault@3+0.2", "robot_fault", NULL, 0, false },
+    { "weak=0.3:slider@3", "track_error", "link.effort_judged", 10, false },
     { "lose-states=0.1@2", NULL, "link.counts.gap", 3, true },
     { "double-states=1", NULL, "link.counts.duplicate", 20, true },
     { "double-commands=1", NULL, "control.ticks", 50, true },
@@ -192,6 +213,49 @@ TEST(every_fault_of_link_and_robot_has_its_stop_or_counter_and_nothing_rearms)
         waitpid(pid[i], &status, 0);
         EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     }
+}
+
+static void wrong_baseline(const char *stop, const char *text, const char *const *edits)
+{
+    struct fixture f;
+    char           why[600];
+    bool           none;
+
+    fixture_init(&f, edits);
+    if (!fixture_daemon(&f, NULL) || !fixture_bridge(&f, NULL) || !fixture_arm(&f, 15)) {
+        EXPECT(!"started and armed");
+        fixture_end(&f);
+        return;
+    }
+    EXPECT(fixture_wait(&f, "latched", "true", 15));
+    EXPECT(fixture_wait(&f, "recording", "1", 3));
+    json_t *r = why_load(f.dir, 0, &none, why, sizeof why);
+    if (r)
+        why_tell(r);
+    EXPECT_STR(js_str(r, "code", "none"), stop);
+    EXPECT_STR(js_str(r, "first_sign.joint", ""), "slider");
+    EXPECT_STR(js_str(r, "first_sign.text", ""), text);
+    json_decref(r);
+    fixture_end(&f);
+}
+
+/* A posture beyond the end of the rail; a damping gain that the rate cannot have. */
+TEST(a_baseline_that_leans_on_the_limit_or_thrashes_is_stopped_by_name)
+{
+    static const char *const leans[]    = { "next: auto",   "next: operator",
+                                            "{kind: zero}", "{kind: posture}",
+                                            "effort: 300",  "effort: 300\n    baseline_kp: 3000\n    baseline_kd: 300\n"
+                                                            "    baseline_position: 2.9",
+                                            "limit_dwell: 0.8", "limit_dwell: 0.2",
+                                            NULL };
+    static const char *const thrashes[] = { "next: auto",   "next: operator",
+                                            "{kind: zero}", "{kind: hold}",
+                                            "effort: 300",  "effort: 300\n    baseline_kp: 1\n    baseline_kd: 3000",
+                                            "oscillation: 15", "oscillation: 4",
+                                            NULL };
+
+    wrong_baseline("limit_dwell", "at its limit for too long: slider's for 0.2", leans);
+    wrong_baseline("oscillation", "to the other too often: slider's 4.", thrashes);
 }
 
 TEST(the_simulated_robots_emergency_stop_is_pressed_by_a_signal_and_released_by_another)

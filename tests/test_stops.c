@@ -110,6 +110,38 @@ TEST(a_joint_beyond_its_limit_and_one_whose_state_cannot_be_are_named_with_value
     stops_close(&s);
 }
 
+TEST(a_joint_whose_effort_is_not_as_commanded_stands_at_its_limit_or_thrashes_is_named_with_values)
+{
+    static const struct {
+        uint32_t          bit;
+        enum stop_code    code;
+        struct core_blame blame;
+        const char       *text;
+    } row[] = {
+        { FAULT_TRACK_ERROR, STOP_TRACK_ERROR, { 0, 't', 90, 300 }, "slider's was 90, commanded was 300, in 1 tick" },
+        { FAULT_TRACK_ERROR, STOP_TRACK_ERROR, { 0, 't', (double)NAN, 300 }, "slider's was nan, commanded was 300" },
+        { FAULT_LIMIT_DWELL, STOP_LIMIT_DWELL, { 0, 'd', 0.52, 0.5 }, "slider's for 0.52 s, at most 0.5" },
+        { FAULT_OSCILLATION, STOP_OSCILLATION, { 0, 'o', 5.43, 5 }, "slider's 5.43 times a second, at most 5" },
+    };
+    struct journal j = { .trial = -1 };
+    struct stops   s;
+
+    stops_open(&s, rail(), test_dir(), &j);
+    for (uint64_t i = 1; i <= sizeof row / sizeof *row; i++) {
+        uint64_t           at  = 100 * i; /* seconds apart: stories of their own */
+        struct tick_record bad = { .tick = at, .now_ns = at * 20000000ull, .nj = 2, .faults = row[i - 1].bit, .blame = row[i - 1].blame };
+
+        stops_tick(&s, &bad);
+        stop(&s, at, row[i - 1].code);
+        json_t *r = told((int)i);
+        EXPECT_STR(js_str(r, "code", ""), core_stop_text(row[i - 1].code).name);
+        EXPECT_STR(js_str(r, "first_sign.joint", ""), "slider");
+        EXPECT_STR(js_str(r, "first_sign.text", ""), row[i - 1].text);
+        json_decref(r);
+    }
+    stops_close(&s);
+}
+
 TEST(the_newest_twenty_recordings_are_kept_and_numbers_go_on_after_a_restart)
 {
     struct journal j = { .trial = -1 };

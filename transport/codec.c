@@ -99,7 +99,7 @@ static size_t pack_state(Limber__V1__Envelope *e, const struct joint_state *s, u
     out.position            = values(s->position);
     out.n_velocity          = (size_t)s->nj;
     out.velocity            = values(s->velocity);
-    out.n_effort            = unless_zero(s->effort, s->nj);
+    out.n_effort            = s->has_effort ? (size_t)s->nj : 0;
     out.effort              = values(s->effort);
     out.applied_command_seq = s->applied_command_seq;
     out.n_applied_effort    = unless_zero(s->applied_effort, s->nj);
@@ -391,7 +391,8 @@ static bool take_state(const struct why *w, const Limber__V1__JointState *in, st
         return false;
     if (in->imu && !take_imu(w, in->imu, out))
         return false;
-    out->nextra = (int)in->n_extra;
+    out->has_effort = in->n_effort > 0;
+    out->nextra     = (int)in->n_extra;
     if (in->n_extra)
         memcpy(out->extra, in->extra, in->n_extra * sizeof(double));
     out->session             = in->session;

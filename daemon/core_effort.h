@@ -1,0 +1,27 @@
+/* core_effort.h - whether efforts stand at their limit or jump from one side to the other.  The core's own, and of
+ * `limber bench gates`, which looks at recorded runs with it.  No clock, no memory of its own. */
+#ifndef DAEMON_CORE_EFFORT_H
+#define DAEMON_CORE_EFFORT_H
+
+#include "daemon/filter.h"
+
+struct effort_watch {
+    int    end[MAX_JOINTS];       /* of its limit at which the effort in force stands: -1, 1; 0: at neither       */
+    double stood_s[MAX_JOINTS];   /* there, when that effort was sent                                            */
+    int    side[MAX_JOINTS];      /* on which it was beyond half its limit last: -1, 1; 0: on neither so far      */
+    double reversals[MAX_JOINTS]; /* from one side to the other, per second: mean over about one                  */
+};
+
+/* Of the joint that is worst, and which one that is. */
+struct effort_worst {
+    int    dwell_joint, reversals_joint;
+    double dwell_s;   /* that the effort in force until now stood at one end */
+    double reversals; /* per second                                          */
+};
+
+/* These efforts (nj, finite) are about to be sent, gap_s after those before.  Reversals are counted where `count` says so,
+ * else forgotten. */
+struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim, const double *effort,
+                                 double gap_s, bool count);
+
+#endif
