@@ -11,7 +11,7 @@
 
 /* ---- words ---- */
 
-enum needs { NOTHING = 0, SHARE = 1, MILLISECONDS = 2, NUMBER = 4, JOINT = 8 };
+enum needs { NOTHING = 0, SHARE = 1, MILLISECONDS = 2, NUMBER = 4, JOINT = 8, FACTOR = 16 };
 
 static const struct word {
     const char      *name;
@@ -26,7 +26,7 @@ static const struct word {
     { "silent", FAULTY_SILENT, false, NOTHING },        { "frozen", FAULTY_FROZEN, false, NOTHING },
     { "restart", FAULTY_RESTART, false, NOTHING },      { "stuck", FAULTY_STUCK, true, JOINT },
     { "nan", FAULTY_NAN, true, JOINT },                 { "offset", FAULTY_OFFSET, true, NUMBER | JOINT },
-    { "weak", FAULTY_WEAK, true, SHARE | JOINT },
+    { "weak", FAULTY_WEAK, true, SHARE | JOINT },       { "heavy", FAULTY_HEAVY, true, FACTOR },
     { "estop", FAULTY_ESTOP, true, NOTHING },           { "fault", FAULTY_FAULT, true, NOTHING },
 };
 
@@ -64,12 +64,17 @@ bool faulty_add(struct faulty *f, const char *text, char *why, size_t why_size)
         return refuse(why, why_size, text, "at most 16 faults");
     item.kind = word->kind;
     item.out  = word->out;
-    bool wants = word->needs & (SHARE | MILLISECONDS | NUMBER);
+    bool wants = word->needs & (SHARE | MILLISECONDS | NUMBER | FACTOR);
 
     if (wants != (*at == '='))
         return refuse(why, why_size, text, wants ? "=VALUE" : "no value");
-    if (wants && (at++, !number(&at, word->needs & NUMBER ? -1e6 : 0, word->needs & SHARE ? 1 : 1e6, &item.value)))
-        return refuse(why, why_size, text, word->needs & SHARE ? "a probability or a share, 0 to 1" : "a number");
+    double low  = word->needs & NUMBER ? -1e6 : word->needs & FACTOR ? 0.01 : 0;
+    double high = word->needs & SHARE ? 1 : word->needs & FACTOR ? 100 : 1e6;
+    if (wants && (at++, !number(&at, low, high, &item.value)))
+        return refuse(why, why_size, text,
+                      word->needs & SHARE    ? "a probability or a share, 0 to 1"
+                      : word->needs & FACTOR ? "a factor, 0.01 to 100"
+                                             : "a number");
     if (!(word->needs & JOINT) != (*at != ':'))
         return refuse(why, why_size, text, word->needs & JOINT ? ":JOINT" : "no joint");
     if (*at == ':') {
@@ -153,6 +158,13 @@ bool faulty_happens(struct faulty *f, enum faulty_kind kind, uint64_t now_ns, do
         }
     }
     return false;
+}
+
+double faulty_mass(const struct faulty *f, uint64_t now_ns)
+{
+    const struct faulty_item *k = active(f, FAULTY_HEAVY, true, now_ns);
+
+    return k ? k->value : 1;
 }
 
 double faulty_share(const struct faulty *f, int j, uint64_t now_ns)

@@ -13,6 +13,7 @@
  *     stuck:JOINT                            position and velocity stay what they were
  *     nan:JOINT                              its velocity is NaN
  *     offset=V:JOINT                         V is added to its position
+ *     heavy=FACTOR                           every body has so many times its mass and inertia
  *     weak=SHARE:JOINT                       its motor gives only so much of its effort, and measures that
  *     estop                                  the emergency stop is pressed
  *     fault                                  the robot side reports a fault (bit 8)
@@ -36,6 +37,7 @@ enum faulty_kind {
     FAULTY_STUCK,
     FAULTY_NAN,
     FAULTY_OFFSET,
+    FAULTY_HEAVY,
     FAULTY_WEAK,
     FAULTY_ESTOP,
     FAULTY_FAULT,
@@ -83,6 +85,9 @@ bool faulty_holds(const struct faulty *f);
 
 /* What the sensors say instead of *s. */
 void faulty_state(struct faulty *f, struct joint_state *s, uint64_t now_ns);
+
+/* How many times its own mass the robot has. */
+double faulty_mass(const struct faulty *f, uint64_t now_ns);
 
 /* The share of its effort that the motor of joint j gives, 0 to 1. */
 double faulty_share(const struct faulty *f, int j, uint64_t now_ns);

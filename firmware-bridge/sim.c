@@ -323,6 +323,7 @@ struct sim *sim_open(const struct sim_options *o, char *why, size_t why_size)
     mju_user_error   = on_error;
     mju_user_warning = on_warning;
     s->seed          = o->seed;
+    s->mass          = 1;
     if (!read_guarded(s, o, why, why_size)) {
         sim_close(s);
         return NULL;

@@ -342,6 +342,8 @@ static void trouble_on_purpose(struct loop *l)
         pressed = pressed || drill_pressed(&l->drill);
     }
     receiver_estop(&l->plant.receiver, pressed);
+    if (f)
+        sim_mass(l->sim, faulty_mass(f, now_ns));
     for (int j = 0; f && j < l->plant.receiver.limits.nj; j++)
         l->plant.share[j] = faulty_share(f, j, now_ns);
     if (f && faulty_happens(f, FAULTY_FROZEN, now_ns, &for_s))

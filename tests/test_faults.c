@@ -23,7 +23,7 @@ TEST(a_fault_that_is_written_wrong_is_refused_with_what_was_expected)
         { "lose-states=nan", "probability" }, { "silent=3", "no value" },      { "stuck", ":JOINT" },
         { "silent:hinge", "no joint" },    { "estop@x", "@SECONDS" },          { "estop@1+", "+SECONDS" },
         { "estop@1+2x", "nothing after" }, { "delay-states=-5", "a number" },  { "", "WHAT" },
-        { "weak=1.5:slider", "a share" },  { "weak=0.5", ":JOINT" },
+        { "weak=1.5:slider", "a share" },  { "weak=0.5", ":JOINT" },       { "heavy=0", "a factor" },
     };
     char why[300];
 

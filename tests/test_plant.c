@@ -75,6 +75,40 @@ static struct sim *open_reacher(uint64_t seed)
     return s;
 }
 
+/* Speed that a push of one step gives the cart, beyond what the rest of the world gives it, with so many times the mass. */
+static double pushed(double factor)
+{
+    const double push[2][MAX_JOINTS] = { { 20 }, { 0 } };
+    double       q[MAX_JOINTS], dq[MAX_JOINTS], q0[MAX_JOINTS], dq0[MAX_JOINTS], speed[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct sim *s = open_cartpole(0, 1);
+
+        sim_reset(s, 1, 1);
+        for (int k = 0; k < 10; k++)
+            EXPECT(sim_step(s, push[0]));
+        sim_measure(s, q0, dq0);
+        sim_mass(s, 7);
+        sim_mass(s, factor);
+        sim_measure(s, q, dq);
+        EXPECT(!memcmp(q, q0, 2 * sizeof *q) && !memcmp(dq, dq0, 2 * sizeof *dq));
+        EXPECT(sim_step(s, push[i]));
+        sim_measure(s, q, dq);
+        speed[i] = dq[0];
+        sim_close(s);
+    }
+    return speed[0] - speed[1];
+}
+
+TEST(a_robot_of_k_times_its_mass_answers_a_push_with_one_kth_and_goes_on_where_it_was)
+{
+    double once = pushed(1);
+
+    EXPECT(once > 0.01);
+    EXPECT_NEAR(pushed(0.5), 2 * once, 0.02 * once);
+    EXPECT_NEAR(pushed(3), once / 3, 0.02 * once);
+}
+
 /* The hand as the paper's reward has it: along one axis from joint to joint, each flex bending the axis about what the
  * roll before it has turned.  True for flexes of 0 and below, which is their range. */
 static void published_hand(const double *q, double ee[3])
