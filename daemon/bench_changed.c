@@ -94,7 +94,25 @@ static int copy_run(const struct changed *c, const char *from, const char *to)
     return rc == EXIT_OK ? copy_file(c, a, b) : rc;
 }
 
-/* Planned trials of a changed robot up to number `trials`.  A stop that latches is an answer, too: *stop is its code then. */
+/* A stop that latches is an answer, too; so that it is known when the bench goes on later, its code stands in a file. */
+static void stopped(const char *dir, const char *code, char stop[NAME_SIZE])
+{
+    char  path[PATH_SIZE + 32];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/stopped", dir);
+    f = fopen(path, code ? "we" : "re");
+    if (f && code)
+        fputs(code, f);
+    else if (f && !fgets(stop, NAME_SIZE, f))
+        stop[0] = 0;
+    if (f)
+        fclose(f);
+    if (code)
+        snprintf(stop, NAME_SIZE, "%s", code);
+}
+
+/* Planned trials of a changed robot, as many as are wanted or until it stops. */
 static int fly(struct changed *c, const char *dir, const char *fault, const char *label, long seed,
                char stop[NAME_SIZE])
 {
@@ -104,6 +122,11 @@ static int fly(struct changed *c, const char *dir, const char *fault, const char
 
     CHECK(s);
     snprintf(config, sizeof config, "%s/robot.yaml", dir);
+    stopped(dir, NULL, stop);
+    if (stop[0]) {
+        free(s);
+        return EXIT_OK;
+    }
     int rc = session_start(
         s, &(struct session_options){
                .config = config, .run_dir = dir, .seed = seed, .trials = trials, .lockstep = true, .fault = fault });
@@ -112,7 +135,7 @@ static int fly(struct changed *c, const char *dir, const char *fault, const char
 
         rc = session_finish(s, end);
         if (end == END_STOPPED) {
-            snprintf(stop, NAME_SIZE, "%s", js_str(s->status, "stop.code", "?"));
+            stopped(dir, js_str(s->status, "stop.code", "?"), stop);
             rc = EXIT_OK;
         }
         session_free(s);
