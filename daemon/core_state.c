@@ -257,13 +257,14 @@ bool core_slow(const struct core *c)
 }
 
 /* The baseline could take over now: its effort is a number, and within the limit of every joint. */
+/* What it does at rest it does for long. */
 static bool baseline_ready(const struct core *c)
 {
     double tau[MAX_JOINTS];
 
     core_baseline_effort(c, tau);
     for (int j = 0; j < c->config->nj; j++)
-        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j]))
+        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j] && fabs(tau[j]) <= c->limits.continuous[j]))
             return false;
     return true;
 }
