@@ -137,7 +137,7 @@ static int joint_heat(struct document *d, const struct yaml_joint *y, int j, dou
         return document_fail(d, document_key(d, "joints[%d].heat_s", j),
                              "expected at least %.4g: at effort (%g) joint %s would get too hot before effort_rate_down, or a "
                              "control period, has brought it to effort_continuous (%g)",
-                             least, out->effort, out->name, out->effort_continuous);
+                             1.001 * least, out->effort, out->name, out->effort_continuous); /* as printed it is enough */
     return 0;
 }
 

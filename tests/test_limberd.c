@@ -802,6 +802,7 @@ TEST(a_model_whose_plans_trip_gates_again_and_again_is_rolled_back_and_trips_are
     EXPECT(most >= 1);
     EXPECT(js_num(status, "faults.mispredicted") >= 2 && js_num(status, "faults.drift") == 0);
     EXPECT_STR(js_str(status, "filter.off.envelope", ""), "joints[].brake is not given");
+    EXPECT_STR(js_str(status, "filter.off.thermal", ""), "joints[].effort_continuous is not given");
     json_decref(status);
     fixture_end(&f);
 }
