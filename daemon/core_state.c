@@ -256,8 +256,7 @@ bool core_slow(const struct core *c)
     return true;
 }
 
-/* The baseline could take over now: its effort is a number, and within the limit of every joint. */
-/* What it does at rest it does for long. */
+/* The baseline could take over now: its effort is a number, and within what every joint may give and can hold for good. */
 static bool baseline_ready(const struct core *c)
 {
     double tau[MAX_JOINTS];
