@@ -262,9 +262,12 @@ static bool baseline_ready(const struct core *c)
     double tau[MAX_JOINTS];
 
     core_baseline_effort(c, tau);
-    for (int j = 0; j < c->config->nj; j++)
-        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j] && fabs(tau[j]) <= c->limits.continuous[j]))
+    for (int j = 0; j < c->config->nj; j++) {
+        double effort = c->limits.effort[j], continuous = c->limits.continuous[j];
+
+        if (c->limits.actuated[j] && !(fabs(tau[j]) <= (effort < continuous ? effort : continuous)))
             return false;
+    }
     return true;
 }
 
