@@ -182,6 +182,26 @@ static void part_gates(struct screen *s, const json_t *status)
         screen_wrap(s, 10, "gates     %s", line);
 }
 
+/* Of joints with joints[].effort_continuous: 1 is as hot as that makes the motor. */
+static void part_heat(struct screen *s, const json_t *status)
+{
+    char        line[1024];
+    size_t      used = 0;
+    const char *name;
+    json_t     *heat;
+
+    json_object_foreach((json_t *)js_at(status, "filter.heat"), name, heat)
+    {
+        double h = json_number_value(heat);
+
+        if (used < sizeof line)
+            used += (size_t)snprintf(line + used, sizeof line - used, "%s%s %s%.2f" PLAIN, used ? "  " : "", name,
+                                     h > 0.8 ? WARN : "", h);
+    }
+    if (used)
+        screen_wrap(s, 10, "heat      %s", line);
+}
+
 /* --- whole screens -------------------------------------------------------------------------------------------- */
 
 int view_prearm(struct screen *s, const json_t *prearm)
@@ -253,6 +273,7 @@ void view_status(struct screen *s, const json_t *status)
     part_control(s, status);
     part_link(s, status);
     part_gates(s, status);
+    part_heat(s, status);
     screen_line(s, "memory    %s MB  page faults %ld since %s",
                 figure(js_num(status, "memory.resident_kb") / 1024, 1, "").text, js_int(status, "control.page_faults"),
                 js_str(status, "control.since", "start"));

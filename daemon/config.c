@@ -122,14 +122,16 @@ static int stage(struct document *d, const char *key, const char *of, bool given
 
 static int filter(struct document *d, struct robot_config *c)
 {
-    bool brake = false, growth = false, power = false;
+    bool brake = false, thermal = false, growth = false, power = false;
 
     for (int j = 0; j < c->nj; j++) {
         brake |= c->joint[j].brake > 0;
+        thermal |= c->joint[j].effort_continuous > 0;
         growth |= c->joint[j].effort_growth > 0;
         power |= c->joint[j].power > 0;
     }
     if (stage(d, "filter.envelope", "brake", brake, &c->filter.envelope) < 0 ||
+        stage(d, "filter.thermal", "effort_continuous", thermal, &c->filter.thermal) < 0 ||
         stage(d, "filter.window", "effort_growth", growth, &c->filter.window) < 0 ||
         stage(d, "filter.power", "power", power, &c->filter.power) < 0)
         return -1;

@@ -50,6 +50,8 @@ struct joint_config {
     double          effort_growth;              /* N m or N within 250 ms; 0: not given                */
     double          power;                      /* W; 0: not given                                     */
     double          effort_error;               /* N m or N that measured effort may be off; 0: not compared */
+    double          effort_continuous;          /* N m or N that it can hold for good, at most effort; 0: not given */
+    double          heat_s;                     /* thermal time constant; 0: not given, with the one above */
     double          baseline_kd;                /* N m s/rad or N s/m, baseline damping gain           */
     double          baseline_kp;                /* N m/rad or N/m, only for baseline hold and posture  */
     double          baseline_position;          /* rad or m, only for baseline posture                 */
@@ -149,7 +151,7 @@ struct robot_config {
     } gates;
 
     struct {                                /* stages of the torque filter that no joint may need    */
-        struct gate_config envelope, window, power; /* without thresholds: those are the joints'       */
+        struct gate_config envelope, thermal, window, power; /* without thresholds: those are the joints' */
     } filter;
 
     struct {

@@ -82,6 +82,8 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
                  { "power", y->power },
                  { "effort_error", y->effort_error },
                  { "brake", y->brake },
+                 { "effort_continuous", y->effort_continuous },
+                 { "heat_s", y->heat_s },
                  { "baseline_position", y->baseline_position },
                  { "baseline_kp", y->baseline_kp },
                  { "baseline_kd", y->baseline_kd } };
@@ -119,6 +121,31 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
     return 0;
 }
 
+/* The limit must not fall faster than effort may, nor all the way within a tick: then the heat never exceeds 1 (filter.h, the
+ * bound; 1 - keep < tick_s / heat_s). */
+static int joint_heat(struct document *d, const struct yaml_joint *y, int j, double tick_s, struct joint_config *out)
+{
+    out->effort_continuous = or_float(y->effort_continuous, 0);
+    out->heat_s            = or_float(y->heat_s, 0);
+    if (!y->effort_continuous != !y->heat_s)
+        return document_fail(d, document_key(d, "joints[%d].%s", j, y->heat_s ? "effort_continuous" : "heat_s"),
+                             "expected this key as well: the motor's heat needs both effort_continuous and heat_s");
+    if (!y->heat_s)
+        return 0;
+    if (out->effort_continuous > out->effort)
+        return document_fail(d, document_key(d, "joints[%d].effort_continuous", j), "expected at most effort (%g)",
+                             out->effort);
+    double peak = out->effort / out->effort_continuous, fall_s = (out->effort - out->effort_continuous) / out->effort_rate_down;
+    double least = 5 * (peak * peak - 0.8) * (fall_s > tick_s ? fall_s : tick_s);
+
+    if (out->effort > out->effort_continuous && out->heat_s < least)
+        return document_fail(d, document_key(d, "joints[%d].heat_s", j),
+                             "expected at least %.4g: at effort (%g) joint %s would get too hot before effort_rate_down, or a "
+                             "control period, has brought it to effort_continuous (%g)",
+                             1.001 * least, out->effort, out->name, out->effort_continuous); /* as printed it is enough */
+    return 0;
+}
+
 static int joints(struct document *d, const struct yaml_robot *y, struct robot_config *c)
 {
     for (unsigned i = 0; i < y->joints_count; i++) {
@@ -135,7 +162,8 @@ static int joints(struct document *d, const struct yaml_robot *y, struct robot_c
         to->type     = (enum joint_type) * from->type;
         to->actuated = *from->actuated;
         to->velocity = *from->velocity;
-        if (joint_position(d, from, (int)i, to) < 0 || joint_effort(d, from, (int)i, to) < 0)
+        if (joint_position(d, from, (int)i, to) < 0 || joint_effort(d, from, (int)i, to) < 0 ||
+            joint_heat(d, from, (int)i, 1 / c->control_hz, to) < 0)
             return -1;
         c->nj++;
     }

@@ -34,6 +34,8 @@ static const struct number_rule rules[] = {
     { "joints[].effort_rate",          "N m/s (N/s if prismatic)",    1e-6,        1e8 },
     { "joints[].effort_rate_down",     "N m/s (N/s if prismatic)",    1e-6,        1e8 },
     { "joints[].effort_growth",        "N m (N if prismatic) within 250 ms", 1e-6, FILTER_EFFORT_CEILING },
+    { "joints[].effort_continuous",    "N m (N if prismatic)",        1e-6, FILTER_EFFORT_CEILING },
+    { "joints[].heat_s",               "s",                           1e-3,        1e5 },
     { "joints[].power",                "W",                           1e-6,        1e6 },
     { "joints[].effort_error",         "N m (N if prismatic)",        1e-6, FILTER_EFFORT_CEILING },
     { "joints[].brake",                "rad/s^2 (m/s^2 if prismatic)", 1e-3,       1e5 },

@@ -85,6 +85,7 @@ static const cyaml_schema_field_t joint_fields[] = {
     FLOAT(MAY, joint, effort_rate_down), FLOAT(MAY, joint, effort_growth),
     FLOAT(MAY, joint, power),       FLOAT(MAY, joint, brake),
     FLOAT(MAY, joint, effort_error), FLOAT(MAY, joint, baseline_position),
+    FLOAT(MAY, joint, effort_continuous), FLOAT(MAY, joint, heat_s),
     LIST(MAY, joint, gravity, &a_gravity_term, 1, MAX_GRAVITY),
     FLOAT(MAY, joint, baseline_kd), CYAML_FIELD_END,
 };
@@ -211,6 +212,7 @@ static const cyaml_schema_field_t gates_fields[] = {
 };
 static const cyaml_schema_field_t filter_fields[] = {
     CYAML_FIELD_IGNORE("envelope", MAY),
+    CYAML_FIELD_IGNORE("thermal", MAY),
     CYAML_FIELD_IGNORE("window", MAY),
     CYAML_FIELD_IGNORE("power", MAY),
     CYAML_FIELD_END,

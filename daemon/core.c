@@ -154,6 +154,8 @@ void core_init(struct core *c, const struct robot_config *config, uint64_t trans
         c->limits.brake[j]    = or_none(config->joint[j].brake);
         c->limits.growth[j]   = or_none(config->joint[j].effort_growth);
         c->limits.power[j]    = or_none(config->joint[j].power);
+        c->limits.continuous[j] = or_none(config->joint[j].effort_continuous);
+        c->limits.keep[j]     = exp(-c->tick_s / or_none(config->joint[j].heat_s));
     }
     c->limits.tick_s = c->tick_s;
     c->nend = config->task.nend;

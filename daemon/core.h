@@ -88,7 +88,7 @@ enum prearm {
     PREARM_NOT_LATCHED, /* no stop or fault waits for a reset                       */
     PREARM_TIMING,      /* no tick missed in the last 5 s (a simulated robot may do without) */
     PREARM_SENSORS,     /* no joint's sensor is stuck                               */
-    PREARM_BASELINE,    /* what the baseline would do is a number within the limits */
+    PREARM_BASELINE,    /* what the baseline would do is a number within the limits, and can be held for good */
     PREARM_EFFORT,      /* effort is measured where robot.yaml wants it compared    */
     PREARM_CORE_COUNT,
     PREARM_GRAVITY = PREARM_CORE_COUNT, /* compensated by the robot side or by robot.yaml, not both; and not neither
@@ -358,7 +358,7 @@ struct core {
     uint64_t command_seq;
     uint64_t answered_seq;              /* command that answered the last good state              */
     double   sent[MAX_JOINTS];          /* effort sent last                                       */
-    struct filter_window window;        /* ... and over the last 250 ms                           */
+    struct filter_window window;        /* ... and over the last 250 ms, and the motors' heat     */
     struct effort_watch watch;          /* ... since no torque was sent last                      */
     struct {                            /* measured effort against what was commanded             */
         int    n;                       /* torque commands in a row so far, at most TRACK_KEPT    */

@@ -260,15 +260,18 @@ bool core_slow(const struct core *c)
     return true;
 }
 
-/* The baseline could take over now: its effort is a number, and within the limit of every joint. */
+/* The baseline could take over now: its effort is a number, and within what every joint may give and can hold for good. */
 static bool baseline_ready(const struct core *c)
 {
     double tau[MAX_JOINTS];
 
     core_baseline_effort(c, tau);
-    for (int j = 0; j < c->config->nj; j++)
-        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j]))
+    for (int j = 0; j < c->config->nj; j++) {
+        double effort = c->limits.effort[j], continuous = c->limits.continuous[j];
+
+        if (c->limits.actuated[j] && !(fabs(tau[j]) <= (effort < continuous ? effort : continuous)))
             return false;
+    }
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const double WINDOW_S = 0.25;
+static const double COOL     = 0.2; /* 1 - the heat from which on the limit falls */
 
 /* Not a number where any of the three is not, so that the last stage sees it; fmin, fmax or a comparison that a NaN fails
  * would turn it into a limit, that is, into full torque. */
@@ -42,6 +43,15 @@ static double envelope(const struct filter_limits *lim, const struct filter_inpu
     if (!isfinite(q) || !isfinite(v))
         lo = hi = 0;
     return stage(tau, lo, hi, FILTER_ENVELOPE, bits);
+}
+
+static double thermal(const struct filter_limits *lim, const struct filter_window *w, int j, double effort, double tau,
+                      uint32_t *bits)
+{
+    if (lim->continuous[j] >= effort)
+        return tau;
+    double hot = 1 - clip(w->cool[j] / COOL, 0, 1), most = effort - hot * (effort - lim->continuous[j]);
+    return stage(tau, -most, most, FILTER_THERMAL, bits);
 }
 
 /* Away from zero by `up`; towards it by `down`; what is left of `down` at zero goes on beyond it, by at most `up`. */
@@ -97,6 +107,7 @@ static double joint(const struct filter_limits *lim, const struct filter_window 
     }
     tau = envelope(lim, in, j, tau, bits);
     tau = stage(tau, -effort, effort, FILTER_ABSOLUTE, bits);
+    tau = thermal(lim, w, j, effort, tau, bits);
     tau = rate(lim, in, j, tau, bits);
     tau = windowed(lim, w, j, tau, bits);
     tau = powered(lim, in, j, tau, bits);
@@ -130,6 +141,10 @@ void filter_sent(const struct filter_limits *lim, struct filter_window *w, const
 
         *least = w->ticks == 0 || sent[j] < *least ? sent[j] : *least;
         *most  = w->ticks == 0 || sent[j] > *most ? sent[j] : *most;
+        if (lim->continuous[j] < (double)INFINITY) {
+            double u   = sent[j] / lim->continuous[j];
+            w->cool[j] = lim->keep[j] * w->cool[j] + (1 - lim->keep[j]) * (1 - u * u);
+        }
     }
     w->ticks++;
 }

@@ -6,6 +6,7 @@
  *     1 non-finite wish        ->  the baseline's effort; that non-finite too -> 0 and FILTER_DAMP     FILTER_NONFINITE
  *     2 near a position limit  ->  no effort towards it where v^2 > 2 brake (distance - 2 ticks' way)  FILTER_ENVELOPE
  *     3 too large              ->  clipped to +- effort                                                FILTER_ABSOLUTE
+ *       too large for its heat ->  clipped to +- what lies between effort and `continuous`, see below  FILTER_THERMAL
  *     4 too fast a change      ->  since the effort sent last: away from zero by at most `up`,
  *                                  towards it by at most `down`                                        FILTER_RATE
  *     5 too much growth        ->  by at most `growth` above the least of the last 250 ms              FILTER_WINDOW
@@ -17,6 +18,16 @@
  * What was sent last is within the absolute limit, so that one holds at every tick.
  *
  * 2: braking distance, safety.md 3.3; the way of two ticks is what a joint goes before an effort asked for now has acted.
+ * 3: heat h is 1 where `continuous` would bring it in the end.  With u = |effort| / continuous, dh/dt = (u^2 - h) / heat_s: the
+ *    first-order thermal model of servo drives' I2t protection (Parker, AC30 series manual, Motor Load: rated current and
+ *    thermal time constant, "a simple 1st order low pass filter"), here solved for what each tick sends: h' = keep h +
+ *    (1 - keep) u^2.  The limit is `effort` up to h = 0.8, then falls linearly, and is `continuous` from h = 1 on.
+ *    Bound, with P = effort / continuous: in one tick the limit falls by at most the share s = 5 (1 - keep) (P^2 - 0.8) of
+ *    effort - continuous.  Where s <= 1 and s (effort - continuous) <= down, as config_load() insists, what is sent stays
+ *    within it, and h never exceeds 1 (but for rounding): at h = 1 - x, 0 <= x <= 0.2, u <= 1 + 5 (P - 1) x, so that
+ *    h' - h <= (1 - keep) (u^2 - 1 + x) <= (1 - keep) (5 P^2 - 4) x = s x <= x; below, h' <= 0.8 + s / 5 <= 1.
+ *    Whatever the limits are, one tick at P and the way down from there are all that comes on top of 1:
+ *    h <= 1 + (1 - keep) sum of (P - i down / continuous)^2 - 1 over i = 0, 1, ... while the root is above 1.
  * 5: as real-time limits on steering torque work (opendbc, safety.h: rt_torque_rate_limit_check): slow pumping. */
 #ifndef DAEMON_FILTER_H
 #define DAEMON_FILTER_H
@@ -32,6 +43,7 @@ enum filter_stage {
     STAGE_NONFINITE,
     STAGE_ENVELOPE,
     STAGE_ABSOLUTE,
+    STAGE_THERMAL,
     STAGE_RATE,
     STAGE_WINDOW,
     STAGE_POWER,
@@ -42,13 +54,14 @@ enum {
     FILTER_NONFINITE = 1 << STAGE_NONFINITE,
     FILTER_ENVELOPE  = 1 << STAGE_ENVELOPE,
     FILTER_ABSOLUTE  = 1 << STAGE_ABSOLUTE,
+    FILTER_THERMAL   = 1 << STAGE_THERMAL,
     FILTER_RATE      = 1 << STAGE_RATE,
     FILTER_WINDOW    = 1 << STAGE_WINDOW,
     FILTER_POWER     = 1 << STAGE_POWER,
     FILTER_DAMP      = 1 << STAGE_DAMP,
 };
 
-/* Per joint; of stages 2, 5 and 6 infinity says that the joint has none. */
+/* Per joint; brake, growth, power and continuous: infinity says that the joint has none. */
 struct filter_limits {
     int    nj;
     double tick_s;
@@ -61,13 +74,17 @@ struct filter_limits {
     double brake[MAX_JOINTS];  /* rad/s^2 or m/s^2 that the joint can surely brake with */
     double growth[MAX_JOINTS]; /* N m or N within 250 ms                            */
     double power[MAX_JOINTS];  /* W                                                 */
+    double continuous[MAX_JOINTS]; /* N m or N that the motor can hold for good     */
+    double keep[MAX_JOINTS];   /* share of its heat that it has left after a tick at rest: exp(-tick_s / heat_s) */
 };
 
-/* Least and greatest effort sent in each eighth of the last 250 ms, and in the one under way. */
+/* What was sent, as far as it still matters: the least and greatest effort in each eighth of the last 250 ms and in the one
+ * under way, and the heat.  Zeros are a robot at rest whose motors are hot: how warm they were before, nobody knows. */
 enum { WINDOW_PARTS = 9 };
 struct filter_window {
     int    part, ticks; /* under way; ticks in it so far                     */
     double least[WINDOW_PARTS][MAX_JOINTS], most[WINDOW_PARTS][MAX_JOINTS];
+    double cool[MAX_JOINTS]; /* 1 - heat, of joints with `continuous`        */
 };
 
 /* What the filter judges: nj each.  last: sent at the tick before, 0 where that was no torque. */

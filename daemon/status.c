@@ -228,7 +228,7 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p, char *te
     case PREARM_TIMING:
         return sim ? "a simulated robot may miss ticks; real hardware must not have in the last 5 s" : "no tick missed in the last 5 s";
     case PREARM_SENSORS: return "no joint's position stands still while its velocity says that it moves, nor the other way round";
-    case PREARM_BASELINE: return "what the baseline would do now is within every joint's effort";
+    case PREARM_BASELINE: return "what the baseline would do now is within every joint's effort, and its effort_continuous";
     case PREARM_EFFORT: return effort_detail(d, text, size);
     case PREARM_GRAVITY:
         return !d->has_hello                   ? "no robot side has said Hello"
@@ -303,14 +303,15 @@ static const char *gate_waits(const struct daemon *d, enum gate g)
                                                                            : "counts only until 999 scores calibrate it";
 }
 
-/* How often each stage of the filter changed an effort, ticks; and why stages are off. */
+/* How often each stage of the filter changed an effort, ticks; why stages are off; the heat of motors that have one. */
 static json_t *filter_json(const struct daemon *d)
 {
-    json_t *o = json_object(), *off = json_object();
+    json_t *o = json_object(), *off = json_object(), *heat = json_object();
     const struct {
         enum filter_stage         stage;
         const struct gate_config *cfg;
     } may[] = { { STAGE_ENVELOPE, &d->config.filter.envelope },
+                { STAGE_THERMAL, &d->config.filter.thermal },
                 { STAGE_WINDOW, &d->config.filter.window },
                 { STAGE_POWER, &d->config.filter.power } };
 
@@ -320,6 +321,10 @@ static json_t *filter_json(const struct daemon *d)
         if (may[i].cfg->off)
             json_object_set_new(off, filter_texts[may[i].stage].name, json_string(may[i].cfg->off_reason));
     json_object_set_new(o, "off", off);
+    for (int j = 0; j < d->config.nj; j++)
+        if (d->config.joint[j].heat_s > 0)
+            json_object_set_new(heat, d->config.joint[j].name, number(1 - d->core.window.cool[j]));
+    json_object_set_new(o, "heat", heat);
     return o;
 }
 

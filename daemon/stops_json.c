@@ -131,11 +131,15 @@ static json_t *counters_json(const struct core *c)
 {
     if (!c)
         return json_object();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "missing", count(c->count_missing), "nonfinite",
-                     count(c->count_nonfinite), "range", count(c->count_range), "jump", count(c->count_jump), "plan_late",
-                     count(c->count_plan_late), "filter_nonfinite", count(c->count_filter[0]), "filter_absolute",
-                     count(c->count_filter[1]), "filter_rate", count(c->count_filter[2]), "late_commands",
-                     (int)c->state.late_commands);
+    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:i}", "missing", count(c->count_missing), "nonfinite",
+                          count(c->count_nonfinite), "range", count(c->count_range), "jump", count(c->count_jump), "plan_late",
+                          count(c->count_plan_late), "late_commands", (int)c->state.late_commands);
+    for (int s = 0; s < FILTER_STAGES; s++) {
+        char name[40];
+        snprintf(name, sizeof name, "filter_%s", filter_texts[s].name);
+        json_object_set_new(o, name, count(c->count_filter[s]));
+    }
+    return o;
 }
 
 json_t *stops_head(const struct stops *s, const struct core *core)

@@ -113,6 +113,7 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     core_init(&w->core, cfg, 0);
     core_ready(&w->core);
     w->g_mode = w->core.mode;
+    w->g_heat[0] = w->g_heat[1] = 1;
     arena.size = planner_memsize(&cfg->planner, &cfg->model) + 64;
     if (posix_memalign(&w->block, 64, arena.size))
         abort();

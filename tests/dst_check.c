@@ -190,6 +190,19 @@ static void check_effort(struct world *w, int j, double effort)
     w->r->effort_max    = fabs(effort) > w->r->effort_max ? fabs(effort) : w->r->effort_max;
 }
 
+/* The motor, as its data sheet has it: whatever was wanted, it gets no hotter than its continuous effort makes it. */
+static void check_heat(struct world *w, int j, double effort)
+{
+    const struct joint_config *joint = &w->o->config->joint[j];
+
+    if (!(joint->heat_s > 0))
+        return;
+    double end = effort / joint->effort_continuous * effort / joint->effort_continuous;
+    w->g_heat[j] += (end - w->g_heat[j]) * (1 - exp(-1 / (joint->heat_s * w->o->config->control_hz)));
+    if (!(w->g_heat[j] <= 1 + 1e-9))
+        violated(w, "motor heated to %g (I8)", w->g_heat[j]);
+}
+
 void check_command(struct world *w, const struct core_input *in)
 {
     const struct joint_command *c      = &w->out.command;
@@ -216,6 +229,8 @@ void check_command(struct world *w, const struct core_input *in)
     if (w->g_weak >= 10 && mode_armed(w->core.mode))
         violated(w, "armed after %d states with another effort than commanded (F7)", w->g_weak);
     check_watch(w, torque);
+    for (int j = 0; j < 2; j++)
+        check_heat(w, j, torque ? c->torque[j] : 0);
     check_reactions(w);
     check_told(w, w->g_mode);
     w->g_mode        = w->core.mode;

@@ -65,6 +65,7 @@ struct world {
     uint64_t           g_last_good; /* tick                              */
     double             g_last_effort[2];
     bool               g_last_torque;
+    double             g_heat[2]; /* of motors that can be too hot, 1: as effort_continuous makes them in the end */
     uint64_t           g_gap;          /* ticks of time since the last tick */
     uint64_t           g_late[100];    /* ticks that came late, newest last */
     int                g_bad_states;   /* implausible in a row              */

@@ -52,7 +52,7 @@ const char FAKE_STATUS[] =
     "\"ok\": true},"
     "  {\"name\": \"spread\", \"threshold\": 1, \"unit\": \"std\", \"off\": \"on purpose\", \"trips\": 0, \"ok\": "
     "true}],"
-    " \"filter\": {\"nonfinite\": 0, \"absolute\": 0, \"rate\": 0},"
+    " \"filter\": {\"nonfinite\": 0, \"absolute\": 0, \"rate\": 0, \"heat\": {\"knee\": 0.43, \"hip\": 1}},"
     " \"events\": [{\"unix_s\": 1.7e9, \"kind\": \"trial\", \"text\": \"trial 2 finished: return 170.1\"}]}";
 
 enum { REQUEST_MAX = 8192, REPLY_MAX = 65536 };

@@ -183,6 +183,7 @@ TEST(status_as_json_is_the_document_itself)
     EXPECT_STR(r.text, "cartpole");
     EXPECT_STR(r.text, "ADVANCED");
     EXPECT(!strchr(r.text, '\033')); /* no colours where nobody sees them */
+    EXPECT_STR(r.text, "heat      knee 0.43  hip 1.00");
     EXPECT(verb(&d, &r, "top") == 64);
     EXPECT_STR(r.text, "limber status");
     json_decref(d.status);

@@ -164,7 +164,10 @@ static int load_planner(const char *section)
 TEST(stages_and_gates_that_nobody_gave_numbers_for_are_off_and_say_why)
 {
     EXPECT(config_load(source("robots/cartpole/robot-500hz.yaml"), &c, why, sizeof why) == 0);
-    EXPECT(c.filter.envelope.off && c.filter.window.off && c.filter.power.off && c.gates.recoverable.off);
+    EXPECT(c.filter.envelope.off && c.filter.thermal.off && c.filter.window.off && c.filter.power.off &&
+           c.gates.recoverable.off);
+    EXPECT_STR(c.filter.thermal.off_reason, "joints[].effort_continuous is not given");
+    EXPECT(c.joint[0].effort_continuous == 0 && c.joint[0].heat_s == 0);
     EXPECT_STR(c.filter.window.off_reason, "joints[].effort_growth is not given");
     EXPECT_STR(c.gates.recoverable.off_reason, "joints[].brake is not given");
     EXPECT(c.gates.drift.off && c.gates.baseline.off && c.gates.interventions.off);
@@ -177,13 +180,16 @@ TEST(stages_and_gates_that_nobody_gave_numbers_for_are_off_and_say_why)
 TEST(spread_and_residual_can_find_their_thresholds_themselves)
 {
     static const char *const set[] = { "gates.spread=auto", "gates.residual=auto",
-                                       "filter.envelope={off: \"the rail's end is soft\"}" };
-    struct config_changes    with  = { .set = set, .sets = 3, .task_copy = "x" };
+                                       "filter.envelope={off: \"the rail's end is soft\"}",
+                                       "filter.thermal={off: \"the motor is twice too large\"}" };
+    struct config_changes    with  = { .set = set, .sets = 4, .task_copy = "x" };
     char                    *text, dropped[KEYS_SIZE];
 
     EXPECT(config_load_with(source("robots/cartpole/robot.yaml"), &with, &c, &text, dropped, why, sizeof why) == 0);
     EXPECT(c.gates.spread.calibrated && !c.gates.spread.off && c.gates.residual.calibrated);
     EXPECT_STR(c.filter.envelope.off_reason, "the rail's end is soft");
+    EXPECT(c.filter.thermal.off);
+    EXPECT_STR(c.filter.thermal.off_reason, "the motor is twice too large");
     free(text);
 }
 
@@ -258,7 +264,8 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.gates.plan_age.threshold == 1.5 && c.gates.spread.threshold == 4 && c.gates.residual.threshold == 5.5);
     EXPECT(c.gates.position.off && c.gates.min_transitions == 300 && c.gates.promote_s == 1.5);
     EXPECT(c.gates.drift.threshold == 6 && c.gates.baseline.threshold == 40 && !c.gates.recoverable.off);
-    EXPECT(!c.filter.envelope.off && !c.filter.window.off && !c.filter.power.off);
+    EXPECT(!c.filter.envelope.off && !c.filter.thermal.off && !c.filter.window.off && !c.filter.power.off);
+    EXPECT(c.joint[0].effort_continuous == 15 && c.joint[0].heat_s == 60 && c.joint[1].effort_continuous == 0);
     EXPECT(c.joint[0].effort_rate_down == 4000 && c.joint[0].effort_growth == 20 && c.joint[0].power == 60);
     EXPECT(c.joint[0].effort_error == 3 && c.gates.limit_dwell.off && c.gates.oscillation.threshold == 7.5);
     EXPECT_STR(c.gates.limit_dwell.off_reason, "it may lean");
@@ -366,6 +373,29 @@ static char *edited(const char *good, const struct edit *e)
     if (asprintf(&text, "%.*s%s%s", (int)(at - good), good, e->put, at + strlen(e->find)) < 0)
         abort();
     return text;
+}
+
+TEST(a_peak_effort_is_accepted_where_its_limit_falls_no_faster_than_effort_may_or_does_not_fall_at_all)
+{
+    static const struct edit ok[] = {
+        { .find = "effort: 300", .put = "effort_continuous: 100\n    heat_s: 1.642\n    effort: 300" },
+        { .find = "effort: 300", .put = "effort_continuous: 300\n    heat_s: 0.001\n    effort: 300" },
+    };
+    char *text = slurp(source("robots/cartpole/robot.yaml")), *task = slurp(source("robots/cartpole/tasks/swingup.yaml"));
+
+    mkdir(in_dir("tasks"), 0700);
+    spill(in_dir("tasks/swingup.yaml"), task, strlen(task));
+    for (int i = 0; i < 2; i++) {
+        char *with = edited(text, &ok[i]);
+
+        spill(in_dir("robot.yaml"), with, strlen(with));
+        EXPECT(config_load(in_dir("robot.yaml"), &c, why, sizeof why) == 0);
+        EXPECT(c.joint[0].effort_continuous == (i ? 300 : 100) && c.joint[0].heat_s == (i ? 0.001 : 1.642));
+        EXPECT(!c.filter.thermal.off);
+        free(with);
+    }
+    free(text);
+    free(task);
 }
 
 /* `robot` is loaded; the edit goes to `bad`, which is that file or its task. */
@@ -551,6 +581,16 @@ static const struct edit robots[] = {
     { "effort: 300",           "brake: 5\n    effort: 300", "    brake: 5", "joints[0].brake: value \"5\":", "baseline: {kind: zero} does not" },
     { "effort: 300",           "effort_rate_down: 14999\n    effort: 300", "    effort_rate_down", "joints[0].effort_rate_down: value \"14999\":", "at least effort_rate (15000)" },
     { "effort: 300",           "effort_growth: 0\n    effort: 300", "    effort_growth", "joints[0].effort_growth: value \"0\":", "within 250 ms" },
+    { "effort: 300",           "effort_continuous: 100\n    effort: 300", "- name: slider", "joints[0].heat_s: missing:", "needs both effort_continuous and heat_s" },
+    { "effort: 300",           "heat_s: 30\n    effort: 300", "- name: slider", "joints[0].effort_continuous: missing:", "needs both effort_continuous and heat_s" },
+    { "effort: 300",           "effort_continuous: 0\n    effort: 300", "    effort_continuous", "joints[0].effort_continuous: value \"0\":", "in N m (N if prismatic) from" },
+    { "effort: 300",           "effort_continuous: 301\n    heat_s: 30\n    effort: 300", "    effort_continuous", "joints[0].effort_continuous: value \"301\":", "at most effort (300)" },
+    { "effort: 300",           "effort_continuous: 100\n    heat_s: -1\n    effort: 300", "    heat_s", "joints[0].heat_s: value \"-1\":", "in s from" },
+    { "effort: 300",           "effort_continuous: 100\n    heat_s: 1.63\n    effort: 300", "    heat_s", "joints[0].heat_s: value \"1.63\":", "at least 1.642:" },
+    { "effort_rate: 15000",    "effort_continuous: 100\n    heat_s: 8.1\n    effort_rate: 1000", "    heat_s", "joints[0].heat_s: value \"8.1\":", "at least 8.208: at effort (300) joint slider would get too hot before effort_rate_down, or a control period, has brought it to effort_continuous (100)" },
+    { "velocity: 80",          "velocity: 80\n    effort_continuous: 5\n    heat_s: 9", "    effort_continuous: 5", "joints[1].effort_continuous: value \"5\":", "only on actuated joints" },
+    { "velocity: 80",          "velocity: 80\n    heat_s: 9", "    heat_s: 9", "joints[1].heat_s: value \"9\":", "only on actuated joints" },
+    { "gates:",                "filter: {thermal: 0.9}\ngates:", "filter:", "filter.thermal: value \"0.9\":", "its limits are joints[].effort_continuous" },
     { "velocity: 80",          "velocity: 80\n    power: 5", "    power: 5", "joints[1].power: value \"5\":", "only on actuated joints" },
     { "effort: 300",           "baseline_position: 0\n    effort: 300", "    baseline_position", "joints[0].baseline_position: value \"0\":", "only with baseline: {kind: posture}" },
     { "effort: 300",           "effort_error: 300\n    effort: 300", "    effort_error", "joints[0].effort_error: value \"300\":", "less than effort (300): a motor that gives nothing at all would pass" },
@@ -651,6 +691,7 @@ static const struct edit arms[] = {
     { "effort_rate: 600,",     "effort_rate: 600, brake: 3,", NULL, "joints[1].brake: value \"3\":", "nothing to brake before" },
     { "position: {off: \"stiff end stops\"}", "position: 0.04", "velocity: 3", "joints[0].velocity: value \"3\":", "goes 0.21" },
     { "  drift: 6",            "  drift: 6\n  recoverable: {off: \"no\"}", "  recoverable", "gates.recoverable:", "as joints[].brake is given" },
+    { "gates:\n",              "filter: {thermal: {off: \"no\"}}\ngates:\n", "filter:", "filter.thermal:", "as joints[].effort_continuous is given" },
     { "init_std: [0.25, 0.75]", "init_std: [0.25]",      NULL, "planner.init_std: value \"[0.25]\":", "a list of 2" },
     { "init_std: [0.25, 0.75]", "init_std: [0.25, -1]",  NULL, "planner.init_std[1]: value \"-1\":", "from" },
     { "[cup_height, cup_tilt]", "[cup_tilt, cup_tilt]",  NULL, "extra[1]: value \"cup_tilt\":", "extra[0] has this one" },

@@ -478,7 +478,7 @@ TEST(stages_of_the_filter_that_a_robot_has_numbers_for_are_at_work_and_others_ar
 
     dst_config(&config);
     dst_run(&o, &r);
-    EXPECT(r.filter[STAGE_ENVELOPE] + r.filter[STAGE_WINDOW] + r.filter[STAGE_POWER] == 0);
+    EXPECT(r.filter[STAGE_ENVELOPE] + r.filter[STAGE_THERMAL] + r.filter[STAGE_WINDOW] + r.filter[STAGE_POWER] == 0);
     config.baseline               = BASELINE_DAMP;
     config.joint[0].baseline_kd   = 10;
     config.joint[0].brake         = 0.2;
@@ -491,6 +491,20 @@ TEST(stages_of_the_filter_that_a_robot_has_numbers_for_are_at_work_and_others_ar
     EXPECT(r.violations == 0 && r.driven_ticks > 1000);
     EXPECT(r.filter[STAGE_ENVELOPE] > 10 && r.filter[STAGE_WINDOW] > 10 && r.filter[STAGE_POWER] > 10);
     EXPECT(r.effort_max > 60); /* the window moves on */
+}
+
+TEST(a_motor_that_plans_drive_at_its_peak_gets_no_hotter_than_its_continuous_effort_makes_it)
+{
+    struct dst_options o = { .seed = 3, .ticks = 100000, .operator_arms = true, .config = &config, .cheap = true };
+    struct dst_result  r;
+
+    dst_config(&config);
+    config.joint[0].effort_continuous = 30;
+    config.joint[0].heat_s            = 20; /* 5 (10^2 - 0.8) 0.04 s: as little as config_load() lets pass */
+    o.faults = (struct dst_faults){ .arm = 0.05, .reset = 0.05, .state_lost = 0.05, .plan_lost = 0.05 };
+    dst_run(&o, &r);
+    EXPECT(r.violations == 0 && r.driven_ticks > 1000);
+    EXPECT(r.filter[STAGE_THERMAL] > 100 && r.effort_max > 200);
 }
 
 /* ---- the baseline ---- */

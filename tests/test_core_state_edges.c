@@ -232,3 +232,39 @@ TEST(what_latched_forbids_arming_and_so_does_a_fault_that_says_it_did_not)
             EXPECT(holds(PREARM_NOT_LATCHED) == (!latched && !fault));
         }
 }
+
+/* A slide that leans by what its baseline has to hold. */
+TEST(nobody_arms_a_robot_whose_baseline_needs_more_than_its_motors_can_hold_for_good)
+{
+    static const struct {
+        double hold, continuous;
+        bool   arms;
+    } row[] = { { 300, 0, true }, { 300.1, 0, false }, { 100, 100, true }, { -100.1, 100, false }, { (double)NAN, 100, false } };
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        begin();
+        config.baseline                   = BASELINE_DAMP;
+        config.joint[0].ngravity          = 1;
+        config.joint[0].gravity[0].effort = row[i].hold;
+        config.joint[0].effort_continuous = row[i].continuous;
+        config.joint[0].heat_s            = row[i].continuous > 0 ? 60 : 0;
+        core_init(&core, &config, 0);
+        core_ready(&core);
+        EXPECT(holds(PREARM_BASELINE) == row[i].arms);
+    }
+}
+
+TEST(motors_are_hot_when_the_daemon_starts_and_cool_while_it_is_disarmed)
+{
+    begin();
+    config.joint[0].effort_continuous = 100;
+    config.joint[0].heat_s            = 4;
+    core_init(&core, &config, 0);
+    core_ready(&core);
+    EXPECT(core.window.cool[0] == 0);
+    EXPECT_NEAR(core.limits.keep[0], exp(-0.04 / 4), 1e-15);
+    for (int i = 0; i < 100; i++)
+        told();
+    EXPECT_NEAR(core.window.cool[0], 1 - exp(-1), 1e-12);
+    EXPECT(core.limits.continuous[1] == (double)INFINITY && core.window.cool[1] == 0);
+}

@@ -23,7 +23,8 @@ static const struct filter_limits limits[] = {
       .high     = { 3, 1, 0 },
       .brake    = { 5, 20, NONE },
       .growth   = { 150, 0.2, NONE },
-      .power    = { 200, 0.4, NONE } },
+      .power    = { 200, 0.4, NONE },
+      .continuous = { 100, 0.3, NONE } },
     { .nj       = NJ,
       .tick_s   = 0.005,
       .actuated = { true, true, false },
@@ -34,7 +35,8 @@ static const struct filter_limits limits[] = {
       .high     = { NONE, 1, 0 },
       .brake    = { NONE, NONE, NONE },
       .growth   = { NONE, NONE, NONE },
-      .power    = { NONE, NONE, NONE } },
+      .power    = { NONE, NONE, NONE },
+      .continuous = { NONE, 0.5, NONE } },
     { .nj       = NJ,
       .tick_s   = 0.04,
       .actuated = { true, true, false },
@@ -45,15 +47,58 @@ static const struct filter_limits limits[] = {
       .high     = { 3, 1, 0 },
       .brake    = { 5, 20, NONE },
       .growth   = { 150, 0.2, NONE },
-      .power    = { 200, 0.4, NONE } },
+      .power    = { 200, 0.4, NONE },
+      .continuous = { 150, 0.25, NONE } },
 };
+
+/* Of the motors, thermal: the first one's limit falls no faster than effort may, others are far too quick for that. */
+static const double heat_s[][NJ] = { { 0.5, 0.3, NONE }, { NONE, 0.01, NONE }, { 1, 0.05, NONE } };
+
+static struct filter_limits limits_of(int i)
+{
+    struct filter_limits lim = limits[i];
+
+    for (int j = 0; j < NJ; j++)
+        lim.keep[j] = exp(-lim.tick_s / heat_s[i][j]);
+    return lim;
+}
 
 /* ---- the oracle: what was sent, judged by itself; it knows no stage and no order ---- */
 
 struct sent {
     double effort[KEPT][MAX_JOINTS]; /* newest at n - 1 */
     long   n;
+    double heat[MAX_JOINTS]; /* that all of it left in motors which had 1 before; 1: `continuous` for ever */
+    const double *heat_s;
 };
+
+/* Heat after a tick: nearer to what this effort would bring in the end, by as much as is gone in e^-t. */
+static double heated(double heat, double effort, double continuous, double tick_s, double time_constant_s)
+{
+    double end = pow(effort / continuous, 2);
+
+    return heat + (end - heat) * -expm1(-tick_s / time_constant_s);
+}
+
+/* What a motor of this heat may give: all, the continuous effort, or on the line between. */
+static double heat_allows(const struct filter_limits *lim, int j, double heat)
+{
+    double part = (heat - 0.8) / (1 - 0.8);
+
+    if (!(lim->continuous[j] < lim->effort[j]) || heat <= 0.8)
+        return lim->effort[j];
+    return heat >= 1 ? lim->continuous[j] : part * lim->continuous[j] + (1 - part) * lim->effort[j];
+}
+
+/* Above 1 no more than one tick at the greatest effort and the way down from it bring. */
+static double hottest(const struct filter_limits *lim, int j)
+{
+    double most = 1;
+
+    for (double u = lim->effort[j] / lim->continuous[j]; u > 1; u -= lim->down[j] / lim->continuous[j])
+        most += (1 - lim->keep[j]) * (u * u - 1);
+    return most;
+}
 
 /* Least magnitude, on out's side of zero, that was sent in the 250 ms before now; 0 where it was on the other side. */
 static double least_before(const struct filter_limits *lim, const struct sent *h, int j, double out)
@@ -99,17 +144,20 @@ static int broken(const struct filter_limits *lim, const struct sent *h, const s
     if (falls || size == 0)
         return n;
     n += lim->brake[j] < NONE && !stops_in_time(lim, j, in->position[j], in->velocity[j], out);
+    n += !(size <= heat_allows(lim, j, h->heat[j]) + eps);
     n += lim->growth[j] < NONE && !(size <= least_before(lim, h, j, out) + lim->growth[j] + eps);
     n += lim->power[j] < NONE && !(size * fabs(in->velocity[j]) <= lim->power[j] * (1 + 1e-9));
     return n;
 }
 
 /* A wish within all rules must come through as it is: the filter does not limit for nothing. */
-static int hindered(const struct filter_limits *lim, const struct filter_input *in, int j, double out)
+static int hindered(const struct filter_limits *lim, const struct sent *h, const struct filter_input *in, int j, double out)
 {
     double      want = in->want[j], last = in->last[j];
     struct sent none = { .n = 0 };
-    bool plain = lim->actuated[j] && isfinite(want) && fabs(want) <= lim->effort[j] && fabs(want) <= lim->growth[j] &&
+    bool plain = lim->actuated[j] && isfinite(want) && fabs(want) <= lim->effort[j] &&
+                 (h->heat[j] < 0.8 - 1e-9 || fabs(want) <= (1 - 1e-9) * heat_allows(lim, j, h->heat[j])) &&
+                 fabs(want) <= lim->growth[j] &&
                  fabs(want - last) <= 0.999 * lim->up[j] && (want == 0 || broken(lim, &none, in, j, want) == 0) &&
                  (lim->brake[j] >= NONE || stops_in_time(lim, j, in->position[j], 1.001 * in->velocity[j], want)) &&
                  (lim->power[j] >= NONE || fabs(want * in->velocity[j]) <= 0.999 * lim->power[j]) &&
@@ -125,6 +173,7 @@ struct bench {
     struct filter_window window;
     struct sent          sent;
     uint64_t             stage[FILTER_STAGES];
+    double               heat_max[MAX_JOINTS];
 };
 
 static void weather(struct bench *b, const struct filter_limits *lim, struct rng *r)
@@ -139,10 +188,22 @@ static void weather(struct bench *b, const struct filter_limits *lim, struct rng
     }
 }
 
-static void sent(struct bench *b, const struct filter_limits *lim)
+static int sent(struct bench *b, const struct filter_limits *lim)
 {
+    int bad = 0;
+
+    for (int j = 0; j < NJ; j++) {
+        double *heat = &b->sent.heat[j];
+
+        if (!(lim->continuous[j] < NONE))
+            continue;
+        *heat = heated(*heat, b->last[j], lim->continuous[j], lim->tick_s, b->sent.heat_s[j]);
+        bad += !(*heat <= hottest(lim, j) + 1e-9);
+        b->heat_max[j] = *heat > b->heat_max[j] ? *heat : b->heat_max[j];
+    }
     memcpy(b->sent.effort[b->sent.n++ % KEPT], b->last, sizeof b->last);
     filter_sent(lim, &b->window, b->last);
+    return bad;
 }
 
 static int tick(struct bench *b, const struct filter_limits *lim)
@@ -153,7 +214,7 @@ static int tick(struct bench *b, const struct filter_limits *lim)
     int                 bad             = 0;
 
     for (int j = 0; j < NJ; j++) {
-        bad += broken(lim, &b->sent, &in, j, out[j]) + hindered(lim, &in, j, out[j]);
+        bad += broken(lim, &b->sent, &in, j, out[j]) + hindered(lim, &b->sent, &in, j, out[j]);
         bad += lim->actuated[j] && !(out[j] == b->want[j]) && bits == 0;
         if (lim->actuated[j] && !isfinite(b->want[j]))
             bad += !(bits & FILTER_NONFINITE) + (!isfinite(b->base[j]) && !(bits & FILTER_DAMP));
@@ -161,18 +222,20 @@ static int tick(struct bench *b, const struct filter_limits *lim)
     for (int s = 0; s < FILTER_STAGES; s++)
         b->stage[s] += bits >> s & 1;
     memcpy(b->last, out, sizeof out);
-    sent(b, lim);
-    return bad;
+    return bad + sent(b, lim);
 }
 
 /* Bad ticks of n; every hundred or so the robot is stopped and armed again: what was sent then is nothing. */
-static int bad_ticks(const struct filter_limits *lim, uint64_t seed, int n, struct bench *b)
+static int bad_ticks(const struct filter_limits *lim, const double *heat_constants, uint64_t seed, int n, struct bench *b)
 {
     struct rng r;
     int        bad = 0;
 
     rng_seed(&r, seed);
     memset(b, 0, sizeof *b);
+    b->sent.heat_s = heat_constants;
+    for (int j = 0; j < NJ; j++)
+        b->sent.heat[j] = 1;
     for (int i = 0; i < n; i++) {
         if (rng_below(&r, 16) == 0 || !i)
             weather(b, lim, &r);
@@ -181,7 +244,7 @@ static int bad_ticks(const struct filter_limits *lim, uint64_t seed, int n, stru
                 b->v[j] = rng_below(&r, 4) ? b->v[j] : rng_normal(&r);
         if (rng_below(&r, 100) == 0) {
             memset(b->last, 0, sizeof b->last);
-            sent(b, lim);
+            bad += sent(b, lim);
         }
         if (tick(b, lim) > 0 && bad++ == 0)
             printf("    first bad tick: %d of seed %llu\n", i, (unsigned long long)seed);
@@ -195,9 +258,14 @@ TEST(hostile_efforts_break_no_rule_of_the_filter_and_what_keeps_them_passes)
     int                 n = test_rounds(350000, 34000000); /* a million, a hundred million */
 
     for (int i = 0; i < 3; i++) {
-        EXPECT(bad_ticks(&limits[i], 11 + (uint64_t)i, n, &b) == 0);
+        struct filter_limits lim = limits_of(i);
+
+        EXPECT(bad_ticks(&lim, heat_s[i], 11 + (uint64_t)i, n, &b) == 0);
         for (int s = 0; s < FILTER_STAGES; s++) /* every stage that is on was at work, and no other */
-            EXPECT((b.stage[s] > 0) == (i != 1 || (s != STAGE_ENVELOPE && s != STAGE_WINDOW && s != STAGE_POWER)));
+            EXPECT((b.stage[s] > 0) == (i != 1 || (s != STAGE_ENVELOPE && s != STAGE_THERMAL && s != STAGE_WINDOW &&
+                                                   s != STAGE_POWER)));
+        EXPECT(i != 0 || fabs(b.heat_max[0] - 1) < 1e-9); /* reached, never exceeded: its limit falls slowly enough */
+        EXPECT(i != 2 || b.heat_max[1] > 1.5);
     }
 }
 
@@ -222,7 +290,8 @@ static struct filter_limits single(void)
                                    .high     = { 1 },
                                    .brake    = { NONE },
                                    .growth   = { NONE },
-                                   .power    = { NONE } };
+                                   .power    = { NONE },
+                                   .continuous = { NONE } };
 }
 
 TEST(what_is_within_limits_passes_unchanged_and_unflagged)

@@ -9,7 +9,8 @@ static struct filter_limits joint(double tick_s, double effort, double up, doubl
 {
     return (struct filter_limits){ .nj = 1, .tick_s = tick_s, .actuated = { true, true }, .effort = { effort, effort },
                                    .up = { up, up }, .down = { down, down }, .low = { -NONE }, .high = { NONE },
-                                   .brake = { NONE, NONE }, .growth = { growth, growth }, .power = { NONE, NONE } };
+                                   .brake = { NONE, NONE }, .growth = { growth, growth }, .power = { NONE, NONE },
+                                   .continuous = { NONE, NONE } };
 }
 
 static uint32_t pass(const struct filter_limits *lim, const struct filter_window *w, double want, double baseline,

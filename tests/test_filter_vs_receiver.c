@@ -42,6 +42,8 @@ static struct filter_limits random_limits(struct rng *r)
         lim.brake[j]    = lim.high[j] < NONE ? maybe(r, size(r)) : NONE;
         lim.growth[j]   = maybe(r, effort * rng_uniform(r));
         lim.power[j]    = maybe(r, effort * size(r));
+        lim.continuous[j] = maybe(r, effort * rng_uniform(r));
+        lim.keep[j]     = exp(-1 / size(r));
     }
     return lim;
 }
@@ -246,6 +248,8 @@ static void random_robot(struct whole *w)
         joint->effort_growth    = rng_below(r, 2) ? joint->effort * rng_uniform(r) : 0;
         joint->power            = rng_below(r, 2) ? joint->effort * size(r) : 0;
         joint->brake            = rng_below(r, 2) ? size(r) : 0;
+        joint->effort_continuous = rng_below(r, 2) ? joint->effort * rng_uniform(r) : 0;
+        joint->heat_s           = joint->effort_continuous > 0 ? size(r) : 0;
     }
     c->action[0].scale        = c->joint[0].effort * (rng_below(r, 2) ? 3 : 0.2);
     c->gates.position.off     = true;

@@ -802,7 +802,29 @@ TEST(a_model_whose_plans_trip_gates_again_and_again_is_rolled_back_and_trips_are
     EXPECT(most >= 1);
     EXPECT(js_num(status, "faults.mispredicted") >= 2 && js_num(status, "faults.drift") == 0);
     EXPECT_STR(js_str(status, "filter.off.envelope", ""), "joints[].brake is not given");
+    EXPECT_STR(js_str(status, "filter.off.thermal", ""), "joints[].effort_continuous is not given");
     json_decref(status);
+    fixture_end(&f);
+}
+
+TEST(status_shows_the_heat_of_motors_that_have_one_which_falls_from_1_while_nothing_is_sent)
+{
+    static const char *const edits[] = { "effort: 300", "effort_continuous: 100\n    heat_s: 2\n    effort: 300", NULL };
+    struct fixture           f;
+    double                   heat = 1;
+
+    fixture_init(&f, edits);
+    EXPECT(fixture_daemon(&f, NULL));
+    json_t *status = fixture_status(&f);
+    EXPECT(json_object_size(js_at(status, "filter.heat")) == 1 && !js_at(status, "filter.off.thermal"));
+    json_decref(status);
+    for (int i = 0; i < 100 && !(heat < 0.8); i++, usleep(100000)) {
+        double now = fixture_number(&f, "filter.heat.slider");
+
+        EXPECT(now <= heat);
+        heat = now;
+    }
+    EXPECT(heat < 0.8 && heat > 0.5);
     fixture_end(&f);
 }
 

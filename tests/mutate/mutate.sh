@@ -14,7 +14,7 @@ libs="-lmujoco -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -ls
 # Objects of tests, then what to run: the quick ones first, the rest where those notice nothing.
 tests_of() {
     case $1 in
-    daemon/filter.c) echo "test_filter test_filter_edges; test_filter_edges; test_filter" ;;
+    daemon/filter.c) echo "test_filter test_filter_edges test_filter_heat; test_filter_edges test_filter_heat; test_filter" ;;
     daemon/mode.c) echo "test_spin test_mutants spin/tables; has_the_tables mode_names" ;;
     transport/codec.c) echo "test_codec test_codec_edges; test_codec codec_" ;;
     firmware-bridge/receiver.c) echo "test_receiver test_receiver_rate test_mutants test_spin spin/tables; test_mutants no_c command silen short late valid each_ e_stop stop idle joint session bad nan; effort rate velocity; has_the_tables; no_sequence" ;;
