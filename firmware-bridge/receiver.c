@@ -45,12 +45,6 @@ void receiver_unlimited(struct receiver_limits *l)
         l->effort_rate[j] = l->velocity_max[j] = (double)INFINITY;
 }
 
-/* Effort that may be added in so many seconds. */
-static double gain(const struct receiver *r, int j, double s)
-{
-    return HAIR * r->limits.effort_rate[j] * s;
-}
-
 void receiver_init(struct receiver *r, const struct receiver_limits *limits)
 {
     double ms = limits->command_timeout_ms;
@@ -64,8 +58,6 @@ void receiver_init(struct receiver *r, const struct receiver_limits *limits)
     }
     memset(r, 0, sizeof *r);
     r->limits = *limits;
-    for (int j = 0; j < limits->nj; j++)
-        r->growth[j] = gain(r, j, 1e-3 * ms);
 }
 
 static void happen(struct receiver *r, enum event e)
@@ -234,27 +226,34 @@ static double cut_back(const struct receiver *r, int j, double tau, double dq)
     return isfinite(dq) && signbit(tau) != signbit(dq) ? tau : 0;
 }
 
-/* An infinite rate gains infinity, or no number in no time: that leaves it at its most, which is infinity. */
-static void pass_growth(struct receiver *r, uint64_t now_ns)
+/* Effort that joint j may grow by in so many ms. */
+static double gain(const struct receiver *r, int j, double ms)
 {
-    double s = now_ns > r->grown_ns ? 1e-9 * (double)(now_ns - r->grown_ns) : 0;
+    return HAIR * 1e-3 * r->limits.effort_rate[j] * ms;
+}
+
+/* Growth is forgotten at the rate.  An infinite one: all of it, also where that gives no number. */
+static void forget_growth(struct receiver *r, uint64_t now_ns)
+{
+    double ms = now_ns > r->grown_ns ? 1e-6 * (double)(now_ns - r->grown_ns) : 0;
 
     for (int j = 0; j < r->limits.nj; j++) {
-        double most = gain(r, j, 1e-3 * r->limits.command_timeout_ms), now = r->growth[j] + gain(r, j, s);
+        double left = r->grown[j] - gain(r, j, ms);
 
-        r->growth[j] = now < most ? now : most;
+        r->grown[j] = left > 0 ? left : 0;
     }
     r->grown_ns = now_ns;
 }
 
-/* As near to tau as it may grow to now, which uses growth up. */
+/* As near to tau as it may grow to. */
 static double slowed(struct receiver *r, int j, double tau)
 {
-    double from = signbit(tau) == signbit(r->live[j]) ? fabs(r->live[j]) : 0, most = from + r->growth[j];
+    double from = signbit(tau) == signbit(r->live[j]) ? fabs(r->live[j]) : 0;
+    double left = gain(r, j, r->limits.command_timeout_ms) - r->grown[j], most = left > 0 ? from + left : from;
     double size = fabs(tau) <= most ? fabs(tau) : most;
 
     if (size > from)
-        r->growth[j] = size - from < r->growth[j] ? r->growth[j] - (size - from) : 0;
+        r->grown[j] += size - from;
     return copysign(size, tau);
 }
 
@@ -263,7 +262,7 @@ void receiver_effort(struct receiver *r, const double *q, const double *dq, uint
     bool clipped = false, unactuated = false, cut = false, slow = false;
 
     pass_time(r, now_ns);
-    pass_growth(r, now_ns);
+    forget_growth(r, now_ns);
     for (int j = 0; j < r->limits.nj; j++) {
         double want = wanted(r, j, q[j], dq[j]), most = r->limits.effort_max[j];
 

@@ -3,9 +3,9 @@
  * Pure: no clock, no I/O, no allocation.  It accepts a JointCommand only with the current session, an advancing seq,
  * a plausible shape and finite numbers, and applies
  *
- *     tau = torque + kp (position - q) + kd (velocity - dq)        clipped to +- effort_max, 0 where not actuated, 0 where
- *                                                                  it would drive on a joint that is at its velocity_max,
- *                                                                  and held to effort_rate
+ *     tau = torque + kp (position - q) + kd (velocity - dq)      clipped to +- effort_max, 0 where not actuated,
+ *                                                                0 where it would drive on a joint at velocity_max,
+ *                                                                and held to effort_rate
  *
  * for as long as the command is valid.  Nothing it is sent can make it exceed its own limits, and it stops by itself:
  *
@@ -24,12 +24,13 @@
  * A pressed e-stop means no torque at all, not even damping, and so does the latch it leaves behind; it cannot be left
  * while it is pressed.
  *
- * Rate: |tau| may fall at once.  It may grow, or begin on the other side of zero, by what is left of a store that gains
- * effort_rate all the time and holds at most effort_rate command_timeout.  So in any time t it grows by no more than
- * effort_rate (t + command_timeout), however many commands come; and a stream of one command a period T, each at most
- * effort_rate T further from zero than the one before, is applied unchanged where some come up to command_timeout - T later
- * after their time than others; a lost one counts as coming with the next.  The rate is a thousandth more than that: clocks
- * differ.  LIVE begins at 0, whatever OFF, DAMP or LATCH applied; these are not held to a rate.
+ * Rate: |tau| may fall at once.  It may grow, or begin on the other side of zero, while all growth, less effort_rate
+ * for the time that passes (though never less than none), is at most effort_rate command_timeout.  So in any time t
+ * it grows by no more than effort_rate (t + command_timeout), however many commands come; and a stream of one command
+ * a period T, each at most effort_rate T further from zero than the one before, is applied unchanged where some come
+ * up to command_timeout - T later after their time than others; a lost one counts as coming with the next.  The rate
+ * is taken a thousandth larger: clocks differ.  LIVE begins at 0, whatever OFF, DAMP or LATCH applied; these are not
+ * held to it.
  *
  * A velocity that is not finite is taken as too fast either way where there is a velocity limit.  One thread. */
 #ifndef BRIDGE_RECEIVER_H
@@ -76,10 +77,10 @@ struct receiver {
     uint64_t               session, seq; /* of the last accepted command                 */
     uint64_t               heard_ns;     /* when it came                                 */
     uint64_t               valid_until_ns;
-    struct joint_command   command; /* what LIVE applies                            */
-    double                 live[MAX_JOINTS];   /* effort applied last, 0 where not LIVE */
-    double                 growth[MAX_JOINTS]; /* by which that may grow         */
-    uint64_t               grown_ns;           /* when growth was last added     */
+    struct joint_command   command;           /* what LIVE applies                            */
+    double                 live[MAX_JOINTS];  /* effort applied last, 0 where that was not LIVE    */
+    double                 grown[MAX_JOINTS]; /* by how much it grew, less what the rate gives ... */
+    uint64_t               grown_ns;          /* ... until then                                    */
     uint64_t               state_seq[RECEIVER_STATES], state_ns[RECEIVER_STATES];
     uint64_t               newest_state; /* last one sent in this session                */
     uint64_t               latch_state;  /* last one sent before the latch               */

@@ -257,12 +257,14 @@ void check_motor(struct world *w, const double *tau)
                  (unsigned long long)(w->tick - w->g_command_tick));
 }
 
-/* What drives the motor grows by its rate for the time that passes and one command timeout, over every stretch of ticks. */
+/* What drives the motor grows by its rate for the time that passes and one command timeout, over every stretch of ticks,
+ * and does not drive a joint on at its velocity limit. */
 void check_growth(struct world *w, double tau)
 {
     const struct joint_config *joint = &w->o->config->joint[0];
-    double                     up = joint->effort_rate * 1e-9 * (double)w->tick_ns, ticks = 0.12e9 / (double)w->tick_ns, sum = 0;
-    double                     driven = w->receiver.mode == RECEIVER_LIVE ? tau : 0, from = driven * w->g_motor > 0 ? fabs(w->g_motor) : 0;
+    double up     = joint->effort_rate * 1e-9 * (double)w->tick_ns, ticks = 0.12e9 / (double)w->tick_ns, sum = 0;
+    double driven = w->receiver.mode == RECEIVER_LIVE ? tau : 0;
+    double from   = driven * w->g_motor > 0 ? fabs(w->g_motor) : 0;
 
     memmove(w->g_grown + 1, w->g_grown, sizeof w->g_grown - sizeof w->g_grown[0]);
     w->g_grown[0] = fabs(driven) > from ? fabs(driven) - from : 0;

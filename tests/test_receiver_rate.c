@@ -16,12 +16,12 @@ static const uint64_t MS = NS_PER_MS;
 
 static struct receiver_limits limits(void)
 {
-    return (struct receiver_limits){ .nj           = 1,
-                                     .actuated     = { true },
-                                     .effort_max   = { 50 },
-                                     .effort_rate  = { 100 },
-                                     .velocity_max = { 3 },
-                                     .damp_kd      = { 2 },
+    return (struct receiver_limits){ .nj                 = 1,
+                                     .actuated           = { true },
+                                     .effort_max         = { 50 },
+                                     .effort_rate        = { 100 },
+                                     .velocity_max       = { 3 },
+                                     .damp_kd            = { 2 },
                                      .command_timeout_ms = 40 };
 }
 
@@ -35,8 +35,13 @@ static void start(struct receiver *r)
 
 static struct joint_command order(struct receiver *r, enum command_mode mode, double tau, uint64_t at_ns)
 {
-    struct joint_command c = { .session = r->session, .seq = r->seq + 1, .state_seq = r->newest_state + 1, .valid_ms = 1000,
-                               .mode = mode, .nj = r->limits.nj, .torque = { tau } };
+    struct joint_command c = { .session   = r->session,
+                               .seq       = r->seq + 1,
+                               .state_seq = r->newest_state + 1,
+                               .valid_ms  = 1000,
+                               .mode      = mode,
+                               .nj        = r->limits.nj,
+                               .torque    = { tau } };
 
     receiver_state_sent(r, c.state_seq, at_ns);
     return c;
@@ -202,11 +207,13 @@ TEST(a_clock_that_stands_still_adds_nothing)
 
 TEST(each_joint_has_a_rate_and_a_velocity_limit_of_its_own_or_none)
 {
-    struct receiver_limits l = { .nj = 3, .actuated = { true, true, true }, .effort_max = { 50, 50, 50 }, .command_timeout_ms = 40 };
-    struct joint_command   c;
-    struct receiver        r;
-    const double           q[3] = { 0 }, dq[3] = { 9, 9, 9 };
-    double                 tau[3];
+    struct receiver_limits l = {
+        .nj = 3, .actuated = { true, true, true }, .effort_max = { 50, 50, 50 }, .command_timeout_ms = 40
+    };
+    struct joint_command c;
+    struct receiver      r;
+    const double         q[3] = { 0 }, dq[3] = { 9, 9, 9 };
+    double               tau[3];
 
     l.actuated[1] = false;
     memset(&l.effort_rate, 1, sizeof l.effort_rate);
@@ -235,9 +242,9 @@ TEST(a_joint_at_its_velocity_limit_is_braked_and_not_driven_on)
     static const struct {
         double dq, want, got;
     } row[] = {
-        { 2.999, 2, 2 },        { 3, 2, 0 },         { 3, -2, -2 },         { -2.999, -2, -2 },      { -3, -2, 0 },
-        { -3, 2, 2 },           { 1e300, 2, 0 },     { 1e300, -2, -2 },     { (double)NAN, 2, 0 },   { (double)NAN, -2, 0 },
-        { NONE, 2, 0 },         { NONE, -2, 0 },     { -NONE, 2, 0 },       { -NONE, -2, 0 },        { 5, 0, 0 },
+        { 2.999, 2, 2 },  { 3, 2, 0 },     { 3, -2, -2 },     { -2.999, -2, -2 },    { -3, -2, 0 },
+        { -3, 2, 2 },     { 1e300, 2, 0 }, { 1e300, -2, -2 }, { (double)NAN, 2, 0 }, { (double)NAN, -2, 0 },
+        { NONE, 2, 0 },   { NONE, -2, 0 }, { -NONE, 2, 0 },   { -NONE, -2, 0 },      { 5, 0, 0 },
         { 5, 5e-324, 0 },
     };
 
@@ -309,7 +316,8 @@ TEST(every_count_of_the_receiver_has_a_name_of_its_own)
     EXPECT(strcmp(receiver_count_name(RECEIVER_SLOWED), "slowed") == 0);
     for (int k = 0; k < RECEIVER_COUNTS; k++)
         for (int i = 0; i < k; i++)
-            EXPECT(strcmp(receiver_count_name((enum receiver_count)k), receiver_count_name((enum receiver_count)i)) != 0);
+            EXPECT(strcmp(receiver_count_name((enum receiver_count)k), receiver_count_name((enum receiver_count)i)) !=
+                   0);
 }
 
 /* ---- streams that keep the rate ---- */
@@ -333,15 +341,21 @@ static double next_wish(struct rng *g, double last, double up, double most)
  * others, by a receiver whose clock is another one and that looks at it when it likes; the timeout is m T. */
 static void keeps_the_rate(struct rng *g, long *driven)
 {
-    double   T = exp(log(1e-3) + rng_uniform(g) * log(100)), rate = exp(20 * rng_uniform(g) - 10), m = 2.1 + 4 * rng_uniform(g);
-    double   up = rate * T, most = up * (1 + 20 * rng_uniform(g)), clock = 1 - 5e-4 * rng_uniform(g), look = T * rng_uniform(g);
+    double T = exp(log(1e-3) + rng_uniform(g) * log(100)), rate = exp(20 * rng_uniform(g) - 10),
+           m  = 2.1 + 4 * rng_uniform(g);
+    double up = rate * T, most = up * (1 + 20 * rng_uniform(g)), clock = 1 - 5e-4 * rng_uniform(g),
+           look        = T * rng_uniform(g);
     int      most_lost = (int)rng_below(g, (uint32_t)(m - look / T)), lost = 0;
     double   spread = 0.999 * ((m - 1 - most_lost) * T - look), wish = 0, came = 0, at = 100, until = 0, lateness = 0;
-    uint32_t moody = 1 + rng_below(g, 20);
-    struct receiver_limits l = { .nj = 1, .actuated = { true }, .effort_max = { most }, .effort_rate = { rate },
-                                 .velocity_max = { NONE }, .command_timeout_ms = 1e3 * m * T };
-    const double    zero = 0;
-    struct receiver r;
+    uint32_t moody              = 1 + rng_below(g, 20);
+    struct receiver_limits l    = { .nj                 = 1,
+                                    .actuated           = { true },
+                                    .effort_max         = { most },
+                                    .effort_rate        = { rate },
+                                    .velocity_max       = { NONE },
+                                    .command_timeout_ms = 1e3 * m * T };
+    const double           zero = 0;
+    struct receiver        r;
 
     receiver_init(&r, &l);
     receiver_session(&r, 1);
@@ -357,10 +371,15 @@ static void keeps_the_rate(struct rng *g, long *driven)
         came = sent + lateness > came ? sent + lateness : came;
         for (; at < came; at += T * (0.01 + rng_uniform(g)))
             receiver_effort(&r, &zero, &zero, (uint64_t)(1e9 * clock * at), &tau);
-        at    = came > until ? came : until; /* it is looked at then, at leisure */
-        until = at + look * rng_uniform(g);
-        struct joint_command c = { .session = 1, .seq = (uint64_t)k, .state_seq = (uint64_t)k, .valid_ms = 1e5, .mode = COMMAND_TORQUE,
-                                   .nj = 1, .torque = { wish } };
+        at                     = came > until ? came : until; /* it is looked at then, at leisure */
+        until                  = at + look * rng_uniform(g);
+        struct joint_command c = { .session   = 1,
+                                   .seq       = (uint64_t)k,
+                                   .state_seq = (uint64_t)k,
+                                   .valid_ms  = 1e5,
+                                   .mode      = COMMAND_TORQUE,
+                                   .nj        = 1,
+                                   .torque    = { wish } };
         receiver_state_sent(&r, (uint64_t)k, (uint64_t)(1e9 * clock * sent));
         EXPECT(receiver_command(&r, &c, (uint64_t)(1e9 * clock * at)));
         at = until;
@@ -423,7 +442,7 @@ static void any_event(struct receiver *r, struct rng *g, uint64_t now_ns)
     case 1: receiver_forget_command(r); break;
     case 2: receiver_estop(r, rng_below(g, 2)); break;
     default:
-        c          = order(r, rng_below(g, 12) ? COMMAND_TORQUE : rng_below(g, 2) ? COMMAND_DAMP : COMMAND_IDLE, 0, now_ns);
+        c = order(r, rng_below(g, 12) ? COMMAND_TORQUE : rng_below(g, 2) ? COMMAND_DAMP : COMMAND_IDLE, 0, now_ns);
         c.valid_ms = 100 * rng_uniform(g);
         for (int j = 0; j < 2; j++) {
             c.torque[j]   = 100 * rng_normal(g);
@@ -437,8 +456,12 @@ static void any_event(struct receiver *r, struct rng *g, uint64_t now_ns)
 
 TEST(no_sequence_of_events_makes_effort_grow_faster_than_its_rate_or_drives_a_joint_beyond_its_velocity)
 {
-    struct receiver_limits l = { .nj = 2, .actuated = { true, true }, .effort_max = { 40, 90 }, .damp_kd = { 2, 2 },
-                                 .velocity_max = { 2, NONE }, .command_timeout_ms = 40 };
+    struct receiver_limits l = { .nj                 = 2,
+                                 .actuated           = { true, true },
+                                 .effort_max         = { 40, 90 },
+                                 .damp_kd            = { 2, 2 },
+                                 .velocity_max       = { 2, NONE },
+                                 .command_timeout_ms = 40 };
     struct rng             g;
     long                   slowed = 0, cut = 0, live = 0;
 

@@ -143,7 +143,7 @@ static void command(struct wrong_robot *r, struct joint_command c)
         v->mode = RECEIVER_OFF;
     for (int j = 0; j < NJ; j++) {
         if (r->wrong == RATE_ANEW)
-            v->growth[j] = 1e-3 * v->limits.command_timeout_ms * v->limits.effort_rate[j];
+            v->grown[j] = 0;
         if (r->wrong == TORQUE_IGNORED)
             c.torque[j] = 0;
         if (r->wrong == TORQUE_SIGN)
