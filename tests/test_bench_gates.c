@@ -30,6 +30,38 @@ static int told(const char *store, const char *gate, int64_t trial)
     return step;
 }
 
+/* The longest that the slider's effort stood at one end of its 300 N, and how often it went from beyond half of them to beyond
+ * half on the other side, in a trial's stored planned steps of 40 ms: recomputed here. */
+static void leant(const char *store, int64_t trial, double *dwell_s, int *reversals)
+{
+    static const char sql[] = "SELECT step, \"a.slider\" FROM transitions WHERE trial_id = ?1 AND model_version > 0 ORDER BY step";
+    sqlite3          *db    = NULL;
+    sqlite3_stmt     *rows  = NULL;
+    int               run = 0, end = 0, side = 0, before = -1;
+
+    *dwell_s   = 0;
+    *reversals = 0;
+    EXPECT(sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+           sqlite3_prepare_v2(db, sql, -1, &rows, NULL) == SQLITE_OK);
+    sqlite3_bind_int64(rows, 1, trial);
+    while (sqlite3_step(rows) == SQLITE_ROW) {
+        int    step = sqlite3_column_int(rows, 0);
+        double a = sqlite3_column_double(rows, 1), share = a / 3;
+        int    now = share >= 0.99 ? 1 : share <= -0.99 ? -1 : 0, beyond = share >= 0.5 ? 1 : share <= -0.5 ? -1 : 0;
+
+        if (step != before + 1)
+            run = end = side = 0;
+        before   = step;
+        *dwell_s = run * 0.04 > *dwell_s ? run * 0.04 : *dwell_s; /* until this step */
+        run      = now == 0 ? 0 : now == end ? run + 1 : 1;
+        end      = now;
+        *reversals += beyond * side < 0;
+        side = beyond ? beyond : side;
+    }
+    sqlite3_finalize(rows);
+    sqlite3_close(db);
+}
+
 /* Thresholds that some flights keep and some do not. */
 TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
 {
@@ -49,7 +81,8 @@ TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
     static const char *const sim[]   = { "--lockstep", NULL };
     struct fixture           f;
     char                     command[600], text[60000], store[300];
-    int                      tripped = 0, kept = 0;
+    int                      tripped = 0, kept = 0, reversals;
+    double                   dwell_s;
 
     fixture_init(&f, edits);
     EXPECT(fixture_daemon(&f, NULL) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
@@ -62,7 +95,13 @@ TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
     json_t       *all    = json_loads(text, 0, NULL);
     const json_t *trials = js_at(json_array_get(all, 0), "trials");
     EXPECT(json_array_size(trials) >= 1 && js_int(json_array_get(all, 0), "without_model") == 0);
-    for (size_t i = 0; i < json_array_size(trials); i++)
+    for (size_t i = 0; i < json_array_size(trials); i++) {
+        const json_t *trial = json_array_get(trials, i);
+        double        often = js_num(trial, "oscillation.max");
+
+        leant(store, js_int(trial, "trial_id"), &dwell_s, &reversals);
+        EXPECT_NEAR(js_num(trial, "limit_dwell.max"), dwell_s, 1e-9);
+        EXPECT(often <= reversals && (often >= 1) == (reversals > 0));
         for (int k = 0; k < 2; k++) {
             static const char *const name[] = { "spread", "residual" };
             const json_t            *t = json_array_get(trials, i), *g = js_at(t, name[k]);
@@ -77,6 +116,7 @@ TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
             else /* it was not flown, so it is not in the store */
                 EXPECT(js_int(g, "beyond") == 0 || js_int(g, "first_step") >= live);
         }
+    }
     EXPECT(tripped >= 1 && kept >= 1);
     json_decref(all);
 }

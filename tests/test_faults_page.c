@@ -155,8 +155,8 @@ TEST(every_fault_of_the_model_has_one_line_with_a_test_that_exists)
 {
     static const struct {
         char letter;
-        int  last, but;
-    } ids[] = { { 'S', 11, 0 }, { 'M', 9, 0 }, { 'H', 12, 0 }, { 'F', 10, 7 } };
+        int  last;
+    } ids[] = { { 'S', 11 }, { 'M', 9 }, { 'H', 12 }, { 'F', 10 } };
     char *text = file_text("docs/faults.md"), command[700];
 
     for (int k = 0; k < 4; k++) {
@@ -165,7 +165,7 @@ TEST(every_fault_of_the_model_has_one_line_with_a_test_that_exists)
 
             snprintf(start, sizeof start, "\n| %c%d |", ids[k].letter, i);
             char *row = strstr(text, start);
-            EXPECT((row != NULL) == (i != ids[k].but));
+            EXPECT(row != NULL);
             EXPECT(!row || !strstr(row + 1, start));
             if (!row)
                 continue;
