@@ -235,6 +235,40 @@ TEST(each_joint_has_a_rate_and_a_velocity_limit_of_its_own_or_none)
     EXPECT(tau[0] == 30 && r.count[RECEIVER_CUT_BACK] == 1 && r.count[RECEIVER_SLOWED] == 2);
 }
 
+TEST(one_slowed_or_cut_back_joint_before_others_counts_the_evaluation)
+{
+    struct receiver_limits l = {
+        .nj = 2, .actuated = { true, true }, .effort_max = { 50, 50 }, .command_timeout_ms = 40
+    };
+    struct joint_command c;
+    struct receiver      r;
+    const double         q[2] = { 0 }, fast[2] = { 9, 9 };
+    double               tau[2];
+
+    receiver_unlimited(&l);
+    l.effort_rate[0] = 100, l.velocity_max[0] = 5;
+    receiver_init(&r, &l);
+    receiver_session(&r, 5);
+    c           = order(&r, COMMAND_TORQUE, 30, 1000 * MS);
+    c.torque[1] = 30;
+    EXPECT(receiver_command(&r, &c, 1000 * MS));
+    receiver_effort(&r, q, fast, 1000 * MS, tau);
+    EXPECT(tau[0] == 0 && tau[1] == 30 && r.count[RECEIVER_CUT_BACK] == 1 && r.count[RECEIVER_SLOWED] == 0);
+    receiver_effort(&r, q, q, 1000 * MS, tau);
+    EXPECT(near(tau[0], 4) && tau[1] == 30 && r.count[RECEIVER_CUT_BACK] == 1 && r.count[RECEIVER_SLOWED] == 1);
+}
+
+TEST(what_is_behind_the_last_joint_is_left_alone)
+{
+    struct receiver_limits l = limits();
+    struct receiver        r;
+
+    l.effort_rate[1] = 100;
+    receiver_init(&r, &l);
+    r.grown[1] = 5;
+    EXPECT(effort(&r, 1000) == 0 && r.grown[1] == 5);
+}
+
 /* ---- velocity ---- */
 
 TEST(a_joint_at_its_velocity_limit_is_braked_and_not_driven_on)
