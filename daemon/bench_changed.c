@@ -94,13 +94,14 @@ static int copy_run(const struct changed *c, const char *from, const char *to)
     return rc == EXIT_OK ? copy_file(c, a, b) : rc;
 }
 
-/* A stop that latches is an answer, too; so that it is known when the bench goes on later, its code stands in a file. */
-static void stopped(const char *dir, const char *code, char stop[NAME_SIZE])
+/* A stop that latches is an answer, too; so that it is known when the bench goes on later, its code stands in a file.  With a
+ * code: writes it; without: reads it, "" where there was none. */
+static void stopped(const char *dir, long trial, const char *code, char stop[NAME_SIZE])
 {
     char  path[PATH_SIZE + 32];
     FILE *f;
 
-    snprintf(path, sizeof path, "%s/stopped", dir);
+    snprintf(path, sizeof path, "%s/stopped-%ld", dir, trial);
     f = fopen(path, code ? "we" : "re");
     if (f && code)
         fputs(code, f);
@@ -112,30 +113,23 @@ static void stopped(const char *dir, const char *code, char stop[NAME_SIZE])
         snprintf(stop, NAME_SIZE, "%s", code);
 }
 
-/* Planned trials of a changed robot, as many as are wanted or until it stops. */
-static int fly(struct changed *c, const char *dir, const char *fault, const char *label, long seed,
-               char stop[NAME_SIZE])
+/* One planned trial of a changed robot.  Each has a daemon of its own: two trips ground a model for as long as that runs. */
+static int fly(struct changed *c, const char *dir, const char *fault, const char *label, long seed, long trial)
 {
     struct session *s = malloc(sizeof *s);
-    char            config[PATH_SIZE + 64];
-    long            trials = c->l.trials + c->l.eval;
+    char            config[PATH_SIZE + 64], stop[NAME_SIZE];
 
     CHECK(s);
     snprintf(config, sizeof config, "%s/robot.yaml", dir);
-    stopped(dir, NULL, stop);
-    if (stop[0]) {
-        free(s);
-        return EXIT_OK;
-    }
     int rc = session_start(
         s, &(struct session_options){
-               .config = config, .run_dir = dir, .seed = seed, .trials = trials, .lockstep = true, .fault = fault });
+               .config = config, .run_dir = dir, .seed = seed, .trials = trial, .lockstep = true, .fault = fault });
     if (rc == EXIT_OK) {
         enum session_end end = watch_session(s, &c->l.terminal, &(struct watch){ .label = label });
 
         rc = session_finish(s, end);
         if (end == END_STOPPED) {
-            stopped(dir, js_str(s->status, "stop.code", "?"), stop);
+            stopped(dir, trial, js_str(s->status, "stop.code", "?"), stop);
             rc = EXIT_OK;
         }
         session_free(s);
@@ -158,42 +152,39 @@ static void noticed(struct change *k, const char *by, double step)
     k->step[k->noticed++] = step;
 }
 
-/* Every trial after those that were learned from.  One that a stop ended is aborted; others that were are not counted. */
-static int read_trials(struct changed *c, struct change *k, const char *dir, const char *stop)
+/* What became of that trial.  False: it was neither finished nor ended by a stop. */
+static bool read_trial(struct change *k, const char *dir, long trial)
 {
-    static const char sql[] =
-        "SELECT status, \"return\", steps, (SELECT text FROM events WHERE kind = 'gate' AND trial = t.number AND text "
-        "LIKE"
-        " '% tripped at step %' ORDER BY id LIMIT 1) FROM trials t WHERE kind = 'planned' AND number > ?1 ORDER BY id";
-    char          store[PATH_SIZE + 32], gate[NAME_SIZE];
-    sqlite3      *db = NULL;
-    sqlite3_stmt *q  = NULL;
-    double        step;
+    static const char sql[] = "SELECT status, \"return\", steps, (SELECT text FROM events WHERE kind = 'gate' AND "
+                              "trial = t.number AND text LIKE"
+                              " '% tripped at step %' ORDER BY id LIMIT 1) FROM trials t WHERE kind = 'planned' AND "
+                              "number = ?1 ORDER BY id DESC LIMIT 1";
+    char              store[PATH_SIZE + 32], gate[NAME_SIZE], stop[NAME_SIZE] = "";
+    sqlite3          *db   = NULL;
+    sqlite3_stmt     *q    = NULL;
+    bool              seen = false;
+    double            step;
 
     snprintf(store, sizeof store, "%s/experience.db", dir);
-    if (sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(db, sql, -1, &q, NULL) != SQLITE_OK) {
-        sqlite3_close(db);
-        return say(c, EXIT_REFUSED, "a store cannot be read");
-    }
-    sqlite3_bind_int64(q, 1, c->l.trials);
-    while (sqlite3_step(q) == SQLITE_ROW && k->n < TRIALS_SEEN) {
+    stopped(dir, trial, NULL, stop);
+    if (k->n < TRIALS_SEEN && sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(db, sql, -1, &q, NULL) == SQLITE_OK && sqlite3_bind_int64(q, 1, trial) == SQLITE_OK &&
+        sqlite3_step(q) == SQLITE_ROW) {
         const char *status = (const char *)sqlite3_column_text(q, 0), *text = (const char *)sqlite3_column_text(q, 3);
         bool        finished = status && !strcmp(status, "finished");
 
-        if (!finished && !stop[0])
-            continue;
-        k->n++;
+        seen = finished || stop[0];
+        k->n += seen;
         if (finished && sqlite3_column_type(q, 1) != SQLITE_NULL)
             k->ret[k->finished++] = sqlite3_column_double(q, 1);
-        if (text && first_sign(text, gate, &step))
+        if (seen && text && first_sign(text, gate, &step))
             noticed(k, gate, step);
-        else if (!finished)
+        else if (stop[0])
             noticed(k, stop, sqlite3_column_double(q, 2));
     }
     sqlite3_finalize(q);
     sqlite3_close(db);
-    return EXIT_OK;
+    return seen;
 }
 
 /* A name for a directory: letters, digits and points stay. */
@@ -208,8 +199,8 @@ static void plain(const char *text, char out[LABEL])
 
 static int run_change(struct changed *c, struct change *k, long seed, const char *learned)
 {
-    char        dir[PATH_SIZE], name[LABEL], label[2 * LABEL], stop[NAME_SIZE] = "";
-    const char *set[] = { "trainer.aggregate=false" };
+    char        dir[PATH_SIZE], name[LABEL], label[2 * LABEL];
+    const char *set[] = { "trainer.aggregate=false" }, *fault = strcmp(k->name, "nothing") ? k->name : NULL;
 
     plain(k->name, name);
     snprintf(dir, sizeof dir, "%.*s/seed-%ld/%s", (int)sizeof dir - LABEL - 40, c->l.base, seed, name);
@@ -217,9 +208,13 @@ static int run_change(struct changed *c, struct change *k, long seed, const char
     int rc = lecture_config(&c->l, dir, "robot.yaml", set, 1);
 
     rc = rc == EXIT_OK ? copy_run(c, learned, dir) : rc;
-    if (rc == EXIT_OK)
-        rc = fly(c, dir, strcmp(k->name, "nothing") ? k->name : NULL, label, seed + 1000, stop);
-    rc = rc == EXIT_OK ? read_trials(c, k, dir, stop) : rc;
+    for (long trial = c->l.trials + 1; rc == EXIT_OK && trial <= c->l.trials + c->l.eval; trial++) {
+        if (read_trial(k, dir, trial)) /* flown by an earlier bench */
+            continue;
+        rc = fly(c, dir, fault, label, seed + 1000, trial);
+        if (rc == EXIT_OK && !read_trial(k, dir, trial))
+            rc = say(c, EXIT_REFUSED, "a trial was neither finished nor stopped");
+    }
     if (rc == EXIT_OK)
         lecture_progress(&c->l, label, (double)c->l.eval);
     return rc;
