@@ -8,6 +8,8 @@
 
 #define OWN_OPERATION (1ull << 63)
 
+enum { LOST_IN_A_ROW = 3 };
+
 static double now_s(void)
 {
     return (double)clock_now_ns() * 1e-9;
@@ -170,6 +172,22 @@ static void finished(struct experiment *e, const struct notice *n)
     e->waiting_since_s = now_s();
 }
 
+/* Gates that take the plan away in trial after trial say that the model does not fit the robot, and little is learned of a
+ * robot that is not let fly: a person should know.  Measured: docs/uncertainty.md. */
+static void stubborn(struct experiment *e, const struct notice *n)
+{
+    bool flew = n->ok && !n->trips && e->row.model_last;
+
+    if (n->trial_kind != TRIAL_PLANNED)
+        return;
+    e->lost_in_a_row = flew ? 0 : e->lost_in_a_row + 1;
+    if (e->lost_in_a_row == LOST_IN_A_ROW)
+        journal_say(e->journal, "gate",
+                    "%d planned trials in a row lost their plan to a gate or a stop: is this still the robot that was learned?  If it has "
+                    "changed for good, stop limberd and move its store and models away (paths.store): learning anew is quicker",
+                    LOST_IN_A_ROW);
+}
+
 static void end(struct experiment *e, const struct notice *n)
 {
     if (!e->open) { /* aborted before it began */
@@ -188,6 +206,7 @@ static void end(struct experiment *e, const struct notice *n)
         finished(e, n);
     else
         journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
+    stubborn(e, n);
     e->open = false;
     update(e, &e->row, "ending a trial");
     remember(e, &e->row);

@@ -25,6 +25,7 @@ struct experiment {
     struct trial_row  *history;              /* ended trials, oldest first (HISTORY_MAX)       */
     int                nhistory;
     double             best;                 /* of planned, finished, complete trials of this task; NaN: none */
+    int                lost_in_a_row;        /* planned trials that a gate or a stop took from the plan */
     uint32_t           next_number;          /* of the next trial                              */
     int                queued;               /* trials asked for by the operator               */
     enum trial_kind    queued_kind;

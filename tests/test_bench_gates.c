@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/cli_json.h"
 #include "tests/fixture.h"
@@ -177,6 +178,42 @@ TEST(gates_that_calibrated_themselves_are_in_force_again_after_a_restart)
     EXPECT(fixture_daemon(&f, more) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
     EXPECT(fixture_wait(&f, "mode", "ADVANCED", 20));
     EXPECT_NEAR(threshold_now(&f), due, 1e-4 * due); /* as printed */
+    fixture_end(&f);
+}
+
+static int told_of_another_robot(struct fixture *f)
+{
+    json_t *s    = fixture_status(f);
+    int     told = 0;
+
+    for (size_t i = 0; i < json_array_size(js_at(s, "events")); i++)
+        told += strstr(js_str(json_array_get(js_at(s, "events"), i), "text", ""), "is this still the robot that was learned?") != NULL;
+    json_decref(s);
+    return told;
+}
+
+TEST(three_trials_in_a_row_that_a_gate_ended_are_told_to_a_person)
+{
+    static const char *const edits[] = { "steps: 200",      "steps: 40",
+                                         "count: 15",       "count: 4",
+                                         "recipe: steps",   "recipe: steps\n  epochs: 5\n  min_steps: 100",
+                                         "residual: auto",  "residual: 0.00001\n  min_transitions: 1\n  promote_s: 0.1",
+                                         "population: 64",  "population: 20",
+                                         "wait_for_model_s: 20", "wait_for_model_s: 4", NULL };
+    static const char *const sim[]   = { "--lockstep", NULL };
+    struct fixture           f;
+
+    fixture_init(&f, edits);
+    EXPECT(fixture_daemon(&f, NULL) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
+    for (int i = 0; i < 1200 && told_of_another_robot(&f) == 0; i++)
+        usleep(100000);
+    EXPECT(told_of_another_robot(&f) == 1);
+    json_t *s       = fixture_status(&f);
+    int     planned = 0;
+    for (size_t i = 0; i < json_array_size(js_at(s, "trials.history")); i++)
+        planned += !strcmp(js_str(json_array_get(js_at(s, "trials.history"), i), "kind", ""), "planned");
+    EXPECT(planned == 3);
+    json_decref(s);
     fixture_end(&f);
 }
 
