@@ -186,6 +186,24 @@ TEST(each_array_of_a_state_has_a_value_for_every_joint_and_some_may_be_left_out)
         }
 }
 
+TEST(an_imu_has_4_3_and_3_values_or_is_refused)
+{
+    static const size_t      n[][3] = { { 4, 3, 3 }, { 3, 3, 3 }, { 4, 2, 3 }, { 4, 3, 2 }, { 4, 3, 0 } };
+    Limber__V1__Envelope     e      = LIMBER__V1__ENVELOPE__INIT;
+    Limber__V1__JointState   s      = LIMBER__V1__JOINT_STATE__INIT;
+    Limber__V1__Imu          imu    = LIMBER__V1__IMU__INIT;
+
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
+        imu.quat_wxyz = imu.gyro = imu.accel = values;
+        imu.n_quat_wxyz = n[i][0], imu.n_gyro = n[i][1], imu.n_accel = n[i][2];
+        s.session = 1, s.seq = 1, s.imu = &imu;
+        s.position = s.velocity = values, s.n_position = s.n_velocity = 1;
+        e.body_case = LIMBER__V1__ENVELOPE__BODY_STATE, e.state = &s;
+        EXPECT(unpacked(&e) == (i ? CODEC_SHAPE : CODEC_OK));
+        EXPECT_STR(why, i ? "expected 4, 3 and 3" : "");
+    }
+}
+
 TEST(each_array_of_a_command_has_a_value_for_every_joint_or_none)
 {
     Limber__V1__Envelope     e    = LIMBER__V1__ENVELOPE__INIT;
