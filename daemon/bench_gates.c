@@ -48,6 +48,7 @@ struct judge {
     struct score_log    log[DWELL];
     double              drift;
     struct filter_limits limits;  /* as far as core_effort.h needs them */
+    struct filter_window window;  /* likewise */
     struct effort_watch  watch;
     uint32_t             step;    /* the last one watched */
     struct trial        trial;
@@ -139,7 +140,7 @@ static void efforts_add(struct judge *j, const struct transition *t)
     j->step = t->step;
     for (int i = 0; i < cfg->na; i++)
         effort[cfg->action[i].joint] = cfg->action[i].scale * (double)t->a[i];
-    struct effort_worst w = effort_watch(&j->watch, &j->limits, effort, step_s, true);
+    struct effort_worst w = effort_watch(&j->watch, &j->limits, &j->window, effort, step_s, true);
     value_add(&j->trial, DWELL, t->step, w.dwell_s);
     value_add(&j->trial, OSCILLATION, t->step, w.reversals);
 }
@@ -236,6 +237,7 @@ static void planner_open(struct judge *j)
     for (int i = 0; i < j->config.nj; i++) {
         j->limits.actuated[i] = j->config.joint[i].actuated;
         j->limits.effort[i]   = j->config.joint[i].effort;
+        j->limits.continuous[i] = (double)INFINITY; /* heat is not recorded: every motor counts as cool */
     }
     j->config.planner.workers = 1;
     j->memory                 = aligned_alloc(64, size);

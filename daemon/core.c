@@ -555,6 +555,8 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
     double gap_s = c->now_ns ? (double)(in->now_ns - c->now_ns) * 1e-9 : 0;
     c->now_ns    = in->now_ns;
 
+    if (gap_s > 0)
+        filter_time(&c->limits, &c->window, c->sent, gap_s);
     uint32_t fault = core_estimate(c, in);  /* joint state in            */
     core_prearm(c, in);
     if (gap_s > c->config->timeouts.state_stale_s && !in->lockstep) /* the robot side has damped meanwhile */

@@ -364,6 +364,7 @@ struct core {
         int    n;                       /* torque commands in a row so far, at most TRACK_KEPT    */
         double commanded[TRACK_KEPT][MAX_JOINTS]; /* by them, newest first                        */
         int    differ[MAX_JOINTS];      /* judged states in a row that say something else         */
+        int    growing;                 /* states until effort can have grown to what is wanted   */
     } track;
     double   stop_effort[MAX_JOINTS];   /* when stopping began                                    */
     uint64_t stopping_ns;

@@ -3,12 +3,13 @@
  * F7, joints with effort_error: the measured effort must be within that much of what was commanded.  A state says which
  * command was in force when its interval ended: the newest one, or the one before where it left earlier.  If that one held
  * throughout the effort must be its, else between its and that of the command before.  Ten such states in a row that say
- * something else are a stop.  What tells nothing counts neither way: no command in force (the robot side damps), an older
- * one, or one without torque.  No measurement at all, or one that is no number, is something else.
+ * something else are a stop.  What tells nothing counts neither way: no command in force (the robot side damps), and after
+ * that as long as effort needs to grow from 0 at its rate, where the robot side begins again; an older command, or one
+ * without torque; agreement with two commands that are further apart than effort_error.  No measurement at all, or one that is no number, is something else.
  *
  * F9, for every joint, by what is sent after the filter:
  *
- *     limit_dwell   within 1 % of its limit, on the same side, for longer than gates.limit_dwell
+ *     limit_dwell   within 1 % of its limit (what its heat leaves of it), on the same side, for longer than gates.limit_dwell
  *     oscillation   from beyond half its limit on one side to beyond half on the other more often than gates.oscillation a
  *                   second: first-order mean over about one; not in EXPLORE, whose efforts are meant to be random
  *
@@ -20,7 +21,7 @@
 
 #include "daemon/core_parts.h"
 
-enum { TRACK_TICKS = 10 };
+enum { TRACK_TICKS = 10, GROWTH_TICKS_MAX = 1000000 };
 
 static const double AT_LIMIT = 0.99, BEYOND = 0.5; /* shares of the limit */
 
@@ -50,16 +51,15 @@ static double reversals(struct effort_watch *w, int j, int side, double gap_s, b
     return w->reversals[j];
 }
 
-struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim, const double *effort,
-                                 double gap_s, bool count)
+struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim,
+                                 const struct filter_window *window, const double *effort, double gap_s, bool count)
 {
     struct effort_worst worst = { 0 };
 
     for (int j = 0; j < lim->nj; j++) {
-        double limit = lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
-
         if (!lim->actuated[j])
             continue;
+        double limit   = filter_most(lim, window, j);
         double stood_s = dwell(w, j, side_of(effort[j], AT_LIMIT * limit), gap_s);
         double often   = reversals(w, j, side_of(effort[j], BEYOND * limit), gap_s, count);
 
@@ -90,7 +90,7 @@ static uint32_t judge(struct core *c, enum gate g, uint32_t bit, int joint, char
 
 uint32_t core_effort_sending(struct core *c, const double *effort, double gap_s)
 {
-    struct effort_worst w = effort_watch(&c->watch, &c->limits, effort, gap_s, c->mode != MODE_EXPLORE);
+    struct effort_worst w = effort_watch(&c->watch, &c->limits, &c->window, effort, gap_s, c->mode != MODE_EXPLORE);
 
     uint32_t fault = judge(c, GATE_OSCILLATION, FAULT_OSCILLATION, w.reversals_joint, 'o', w.reversals);
 
@@ -112,17 +112,32 @@ void core_effort_sent(struct core *c, bool torque)
     c->track.n = c->track.n < TRACK_KEPT ? c->track.n + 1 : TRACK_KEPT;
 }
 
+/* Ticks in which every joint that is compared gets from 0 to its limit. */
+static int growth_ticks(const struct core *c)
+{
+    double most = 0;
+
+    for (int j = 0; j < c->config->nj; j++) {
+        double ticks = c->config->joint[j].effort_error > 0 ? c->limits.effort[j] / c->limits.up[j] : 0;
+
+        most = ticks > most ? ticks : most;
+    }
+    return (int)ceil(fmin(most, GROWTH_TICKS_MAX));
+}
+
 /* States in a row in which joint j's effort was not one of commanded[from .. to], or between. */
 static int differs(struct core *c, int j, uint64_t from, uint64_t to)
 {
     double a = c->track.commanded[from][j], b = c->track.commanded[to][j], error = c->config->joint[j].effort_error;
     double least = a < b ? a : b, most = a < b ? b : a, is = c->state.has_effort ? c->state.effort[j] : (double)NAN;
 
-    if (is >= least - error && is <= most + error)
-        return c->track.differ[j] = 0;
-    if (!c->blame.what || c->track.differ[j] >= c->track.differ[c->blame.joint])
+    if (is >= least - error && is <= most + error) {
+        c->track.differ[j] = most - least > error ? c->track.differ[j] : 0;
+        return 0;
+    }
+    if (++c->track.differ[j] >= TRACK_TICKS)
         c->blame = (struct core_blame){ .joint = j, .what = 't', .value = is, .limit = is < least ? least : most };
-    return ++c->track.differ[j];
+    return c->track.differ[j];
 }
 
 uint32_t core_effort_measured(struct core *c)
@@ -130,7 +145,11 @@ uint32_t core_effort_measured(struct core *c)
     uint64_t seq = c->state.applied_command_seq, from = c->command_seq - seq, to = from + !c->state.applied_held;
     int      most = 0;
 
-    if (!seq || from > 1 || to >= (uint64_t)c->track.n)
+    if (!seq)
+        c->track.growing = growth_ticks(c);
+    else if (c->track.growing > 0)
+        c->track.growing--;
+    if (!seq || c->track.growing || from > 1 || to >= (uint64_t)c->track.n)
         return 0;
     c->count_judged++;
     for (int j = 0; j < c->config->nj; j++) {

@@ -21,7 +21,7 @@ struct effort_worst {
 
 /* These efforts (nj, finite) are about to be sent, gap_s after those before.  Reversals are counted where `count` says so,
  * else forgotten. */
-struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim, const double *effort,
-                                 double gap_s, bool count);
+struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim,
+                                 const struct filter_window *window, const double *effort, double gap_s, bool count);
 
 #endif

@@ -138,15 +138,14 @@ static int unrecoverable(const struct core *c, int index)
 }
 
 /* Ticks that the filter would take from the planned effort to the baseline's, at the joint that is furthest; infinite
- * where the baseline's is not a number or beyond the limit. */
+ * where the baseline's is not a number or beyond what can be held for good. */
 static double to_baseline(const struct core *c, int index)
 {
     double tau[MAX_JOINTS], most = 0;
 
     core_baseline_effort(c, tau);
-    for (int j = 0; j < c->config->nj; j++)
-        if (c->limits.actuated[j] && !(fabs(tau[j]) <= c->limits.effort[j]))
-            return (double)INFINITY;
+    if (!core_baseline_holds(c, tau))
+        return (double)INFINITY;
     for (int i = 0; index >= 0 && i < c->config->na; i++) {
         const struct action_config *a = &c->config->action[i];
         double ticks = fabs(a->scale * (double)c->plan.action[index][i] - tau[a->joint]) / c->limits.up[a->joint];

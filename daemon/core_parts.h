@@ -74,6 +74,7 @@ void core_gates_filtered(struct core *c, bool changed);
 
 /* core.c */
 void core_baseline_effort(const struct core *c, double *tau);
+bool core_baseline_holds(const struct core *c, const double *tau);
 
 /* q within the joint's limits and `slack` beyond them; NaN is not.  A continuous joint has no limits. */
 static inline bool core_inside(const struct joint_config *joint, double q, double slack)

@@ -261,11 +261,8 @@ bool core_slow(const struct core *c)
 }
 
 /* The baseline could take over now: its effort is a number, and within what every joint may give and can hold for good. */
-static bool baseline_ready(const struct core *c)
+bool core_baseline_holds(const struct core *c, const double *tau)
 {
-    double tau[MAX_JOINTS];
-
-    core_baseline_effort(c, tau);
     for (int j = 0; j < c->config->nj; j++) {
         double effort = c->limits.effort[j], continuous = c->limits.continuous[j];
 
@@ -286,6 +283,9 @@ static bool effort_measured(const struct core *c)
 
 void core_prearm(struct core *c, const struct core_input *in)
 {
+    double baseline[MAX_JOINTS];
+
+    core_baseline_effort(c, baseline);
     bool ok[PREARM_CORE_COUNT] = {
         [PREARM_SESSION]     = c->session != 0,
         [PREARM_STATE_FRESH] = c->have_state && c->missing < c->stale_ticks && success(c, success_window(c)) >= 0.95,
@@ -294,7 +294,7 @@ void core_prearm(struct core *c, const struct core_input *in)
         [PREARM_INSIDE]      = c->have_state && !outside(c, 0),
         [PREARM_SLOW]        = c->have_state && core_slow(c),
         [PREARM_SENSORS]     = c->have_state && core_sensors_fault(c) == 0,
-        [PREARM_BASELINE]    = c->have_state && baseline_ready(c),
+        [PREARM_BASELINE]    = c->have_state && core_baseline_holds(c, baseline),
         [PREARM_EFFORT]      = c->have_state && effort_measured(c),
         [PREARM_NOT_LATCHED] = !c->latched && c->mode != MODE_FAULT,
         /* A simulated robot may do without: what a virtual machine's host takes away cannot be armed against. */

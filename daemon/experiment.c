@@ -176,14 +176,19 @@ static void finished(struct experiment *e, const struct notice *n)
  * robot that is not let fly: a person should know.  Measured: docs/uncertainty.md. */
 static void stubborn(struct experiment *e, const struct notice *n)
 {
-    bool flew = n->ok && !n->trips && e->row.model_last;
+    bool grounded = n->ok && !e->row.model_last; /* no plan flew at all */
 
-    if (n->trial_kind != TRIAL_PLANNED)
+    if (n->trial_kind != TRIAL_PLANNED || !e->stored)
         return;
-    e->lost_in_a_row = flew ? 0 : e->lost_in_a_row + 1;
+    if (n->trips || grounded)
+        e->lost_in_a_row++;
+    else if (n->ok)
+        e->lost_in_a_row = 0;
+    else
+        return; /* somebody or something else ended it */
     if (e->lost_in_a_row == LOST_IN_A_ROW)
         journal_say(e->journal, "gate",
-                    "%d planned trials in a row lost their plan to a gate or a stop: is this still the robot that was learned?  If it has "
+                    "%d planned trials in a row lost their plan to a gate: is this still the robot that was learned?  If it has "
                     "changed for good, stop limberd and move its store and models away (paths.store): learning anew is quicker",
                     LOST_IN_A_ROW);
 }

@@ -41,11 +41,11 @@ const struct fault_text filter_texts[] = {
     { "nonfinite", "torque filter: wanted effort not finite, the baseline's instead" },
     { "envelope", "torque filter: no effort towards a limit that is too near to brake before" },
     { "absolute", "torque filter: clipped to the effort limit" },
-    { "thermal", "torque filter: clipped to what the motor's heat still allows" },
     { "rate", "torque filter: change clipped to the rate limit" },
     { "window", "torque filter: growth within 250 ms clipped to effort_growth" },
     { "power", "torque filter: clipped to the power limit" },
     { "damp", "torque filter: not even the baseline's effort was finite, damping" },
+    { "thermal", "torque filter: clipped to what the motor's heat still allows" },
 };
 const int filter_text_count = sizeof filter_texts / sizeof *filter_texts;
 static_assert(sizeof filter_texts / sizeof *filter_texts == FILTER_STAGES, "every stage has a name");

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { LATE_TICKS = 100 };
+
 static const double WINDOW_S = 0.25;
 static const double COOL     = 0.2; /* 1 - the heat from which on the limit falls */
 
@@ -45,12 +47,26 @@ static double envelope(const struct filter_limits *lim, const struct filter_inpu
     return stage(tau, lo, hi, FILTER_ENVELOPE, bits);
 }
 
-static double thermal(const struct filter_limits *lim, const struct filter_window *w, int j, double effort, double tau,
-                      uint32_t *bits)
+static double limit(const struct filter_limits *lim, int j)
 {
+    return lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
+}
+
+double filter_most(const struct filter_limits *lim, const struct filter_window *w, int j)
+{
+    double effort = limit(lim, j);
+
     if (lim->continuous[j] >= effort)
+        return effort;
+    double hot = 1 - clip(w->cool[j] / COOL, 0, 1);
+    return effort - hot * (effort - lim->continuous[j]);
+}
+
+static double thermal(const struct filter_limits *lim, const struct filter_window *w, int j, double tau, uint32_t *bits)
+{
+    if (lim->continuous[j] >= limit(lim, j))
         return tau;
-    double hot = 1 - clip(w->cool[j] / COOL, 0, 1), most = effort - hot * (effort - lim->continuous[j]);
+    double most = filter_most(lim, w, j);
     return stage(tau, -most, most, FILTER_THERMAL, bits);
 }
 
@@ -94,8 +110,7 @@ static double powered(const struct filter_limits *lim, const struct filter_input
 static double joint(const struct filter_limits *lim, const struct filter_window *w, const struct filter_input *in,
                     int j, uint32_t *bits)
 {
-    double effort = lim->effort[j] < FILTER_EFFORT_CEILING ? lim->effort[j] : FILTER_EFFORT_CEILING;
-    double tau    = in->want[j];
+    double effort = limit(lim, j), tau = in->want[j];
 
     if (!isfinite(tau)) {
         *bits |= FILTER_NONFINITE;
@@ -107,7 +122,7 @@ static double joint(const struct filter_limits *lim, const struct filter_window 
     }
     tau = envelope(lim, in, j, tau, bits);
     tau = stage(tau, -effort, effort, FILTER_ABSOLUTE, bits);
-    tau = thermal(lim, w, j, effort, tau, bits);
+    tau = thermal(lim, w, j, tau, bits);
     tau = rate(lim, in, j, tau, bits);
     tau = windowed(lim, w, j, tau, bits);
     tau = powered(lim, in, j, tau, bits);
@@ -130,6 +145,27 @@ uint32_t filter_effort(const struct filter_limits *lim, const struct filter_wind
     return bits;
 }
 
+/* One tick of these efforts. */
+static void heat(const struct filter_limits *lim, struct filter_window *w, const double *effort)
+{
+    for (int j = 0; j < lim->nj; j++) {
+        if (lim->continuous[j] >= (double)INFINITY)
+            continue;
+        double u   = effort[j] / lim->continuous[j];
+        w->cool[j] = lim->keep[j] * w->cool[j] + (1 - lim->keep[j]) * (1 - u * u);
+    }
+}
+
+void filter_time(const struct filter_limits *lim, struct filter_window *w, const double *in_force, double gap_s)
+{
+    w->late_s += gap_s - lim->tick_s;
+    for (int n = 0; n < LATE_TICKS && w->late_s >= lim->tick_s; n++) {
+        w->late_s -= lim->tick_s;
+        heat(lim, w, in_force);
+    }
+    w->late_s = w->late_s >= lim->tick_s ? 0 : w->late_s;
+}
+
 void filter_sent(const struct filter_limits *lim, struct filter_window *w, const double *sent)
 {
     if (w->ticks > 0 && w->ticks * lim->tick_s >= WINDOW_S / (WINDOW_PARTS - 1)) {
@@ -141,10 +177,10 @@ void filter_sent(const struct filter_limits *lim, struct filter_window *w, const
 
         *least = w->ticks == 0 || sent[j] < *least ? sent[j] : *least;
         *most  = w->ticks == 0 || sent[j] > *most ? sent[j] : *most;
-        if (lim->continuous[j] < (double)INFINITY) {
-            double u   = sent[j] / lim->continuous[j];
-            w->cool[j] = lim->keep[j] * w->cool[j] + (1 - lim->keep[j]) * (1 - u * u);
-        }
     }
     w->ticks++;
+    if (w->late_s <= -lim->tick_s) /* ticks came early, and this one is one too many */
+        w->late_s += lim->tick_s;
+    else
+        heat(lim, w, sent);
 }

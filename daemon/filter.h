@@ -43,22 +43,22 @@ enum filter_stage {
     STAGE_NONFINITE,
     STAGE_ENVELOPE,
     STAGE_ABSOLUTE,
-    STAGE_THERMAL,
     STAGE_RATE,
     STAGE_WINDOW,
     STAGE_POWER,
     STAGE_DAMP,
+    STAGE_THERMAL, /* after STAGE_ABSOLUTE in the filter; here, so that bits of recordings keep their meaning */
     FILTER_STAGES,
 };
 enum {
     FILTER_NONFINITE = 1 << STAGE_NONFINITE,
     FILTER_ENVELOPE  = 1 << STAGE_ENVELOPE,
     FILTER_ABSOLUTE  = 1 << STAGE_ABSOLUTE,
-    FILTER_THERMAL   = 1 << STAGE_THERMAL,
     FILTER_RATE      = 1 << STAGE_RATE,
     FILTER_WINDOW    = 1 << STAGE_WINDOW,
     FILTER_POWER     = 1 << STAGE_POWER,
     FILTER_DAMP      = 1 << STAGE_DAMP,
+    FILTER_THERMAL   = 1 << STAGE_THERMAL,
 };
 
 /* Per joint; brake, growth, power and continuous: infinity says that the joint has none. */
@@ -85,6 +85,7 @@ struct filter_window {
     int    part, ticks; /* under way; ticks in it so far                     */
     double least[WINDOW_PARTS][MAX_JOINTS], most[WINDOW_PARTS][MAX_JOINTS];
     double cool[MAX_JOINTS]; /* 1 - heat, of joints with `continuous`        */
+    double late_s;           /* that ticks came late, less what was made up for; below 0: early */
 };
 
 /* What the filter judges: nj each.  last: sent at the tick before, 0 where that was no torque. */
@@ -100,6 +101,14 @@ bool filter_can_stop(double distance, double v, double brake, double tick_s);
  * `window` must be of the last ticks: filter_sent() after every one of them. */
 uint32_t filter_effort(const struct filter_limits *lim, const struct filter_window *window,
                        const struct filter_input *in, double *out);
+
+/* The most that joint j gets now, N m or N: its limit, or less where it is hot. */
+double filter_most(const struct filter_limits *lim, const struct filter_window *window, int j);
+
+/* gap_s since the tick before, in which these efforts (nj, sent then) were in force: heat goes by time, not by ticks.  What is
+ * late or early adds up until it makes a tick; of a gap of more than a hundred ticks (nothing is in force for so long) no more
+ * counts.  At the beginning of every tick but the first. */
+void filter_time(const struct filter_limits *lim, struct filter_window *window, const double *in_force, double gap_s);
 
 /* This tick sent these efforts (zeros where it was no torque). */
 void filter_sent(const struct filter_limits *lim, struct filter_window *window, const double *sent);

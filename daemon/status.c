@@ -204,8 +204,10 @@ static const char *timeout_action_detail(const struct daemon *d, char *text, siz
 static const char *effort_detail(const struct daemon *d, char *text, size_t size)
 {
     for (int j = 0; j < d->config.nj; j++) {
-        if (!(d->config.joint[j].effort_error > 0) || (d->core.have_state && d->core.state.has_effort))
+        if (!(d->config.joint[j].effort_error > 0) || d->core.state.has_effort)
             continue;
+        if (!d->core.have_state)
+            return "no state has come that could have measured effort";
         snprintf(text, size, "robot.yaml has joints[%d].effort_error (%s), but the robot side measures no effort (JointState.effort)", j,
                  d->config.joint[j].name);
         return text;

@@ -430,6 +430,7 @@ TEST(an_interval_of_two_commands_must_have_an_effort_between_theirs)
         bool   held, ok;
     } row[] = { { 0, false, true },     { -209, false, true }, { 109, false, true },
                 { -211, false, false }, { 111, false, false }, { -50, true, false } };
+    int started = 4; /* of a row that was under way: such a wide band ends none */
 
     for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
         tracking(MODE_ADVANCED);
@@ -437,15 +438,49 @@ TEST(an_interval_of_two_commands_must_have_an_effort_between_theirs)
             tick(i % 2 ? -200 : 100);
             state.applied_held = row[k].held;
             state.effort[0]    = row[k].effort;
+            if (i == 2 && row[k].ok)
+                core.track.differ[0] = started;
         }
         EXPECT(mode_armed(core.mode) == row[k].ok);
-        EXPECT(core.count_judged >= 9 && core.track.differ[0] == 0);
+        EXPECT(core.count_judged >= 9 && core.track.differ[0] == (row[k].ok ? started : 0));
     }
     tracking(MODE_ADVANCED); /* the first torque command after none has none to go with */
     EXPECT(core.track.n == 1);
     state.applied_held = false;
     tick(100);
     EXPECT(core.count_judged == 0);
+}
+
+/* A robot side that had nothing in force begins again at 0 and grows no faster than it may: that is no weak motor. */
+TEST(after_a_moment_without_a_command_in_force_effort_may_take_the_time_it_needs_to_grow)
+{
+    int ticks;
+
+    tracking(MODE_ADVANCED);
+    core.limits.up[0] = 300 / 24.5; /* a whole second of 25 Hz */
+    for (int i = 0; i < 5; i++)
+        tick(100);
+    EXPECT(core.count_judged >= 4);
+    state.applied_command_seq = 0;
+    tick(100);
+    for (ticks = 0; ticks < 100 && mode_armed(core.mode); ticks++)
+        off_by(-100);
+    EXPECT(ticks == 24 + 10); /* then it is one */
+    EXPECT(stopped(STOP_TRACK_ERROR, FAULT_TRACK_ERROR) && blamed(0, 't'));
+}
+
+TEST(a_hot_motor_stands_at_the_limit_that_its_heat_leaves_it)
+{
+    plain();
+    config.gates.limit_dwell           = (struct gate_config){ .threshold = 0.5 };
+    config.joint[0].effort_continuous = 120;
+    config.joint[0].heat_s            = 1e6; /* hot from the start, and for as long as this takes */
+    armed(MODE_ADVANCED);
+    EXPECT(ticks_to_stop(300) == 13 && stopped(STOP_LIMIT_DWELL, FAULT_LIMIT_DWELL));
+    armed(MODE_ADVANCED);
+    EXPECT(ticks_to_stop(119) == 13);
+    armed(MODE_ADVANCED);
+    EXPECT(ticks_to_stop(118) == -1);
 }
 
 TEST(effort_that_is_not_measured_after_all_is_not_what_was_commanded)

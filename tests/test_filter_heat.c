@@ -106,6 +106,41 @@ TEST(in_the_last_fifth_of_the_heat_the_limit_falls_linearly)
     }
 }
 
+/* Seconds that a cold motor gives its peak for where ticks of 10 ms come gap_s apart. */
+static double peak_s(double gap_s)
+{
+    struct run r = { .lim = motor(0.01, 12, 6, 44, 1e6) };
+    double     s = 0;
+
+    r.w.cool[0] = 1;
+    while (s < 100 && tick(&r, 20) == 12 && r.bits == FILTER_ABSOLUTE) {
+        filter_time(&r.lim, &r.w, &r.last, gap_s);
+        s += gap_s;
+    }
+    return s;
+}
+
+TEST(heat_goes_by_time_where_ticks_come_late_or_early)
+{
+    static const double gap_s[] = { 0.01, 0.0101, 0.015, 0.02, 0.029, 0.0099, 0.005, 0.0021 };
+
+    for (size_t i = 0; i < sizeof gap_s / sizeof *gap_s; i++)
+        EXPECT_NEAR(peak_s(gap_s[i]), 9.82, 0.02 + 2 * gap_s[i]);
+}
+
+TEST(after_a_gap_without_end_a_motor_counts_as_hot_as_a_hundred_ticks_made_it_and_late_ticks_are_forgotten)
+{
+    struct run r = { .lim = motor(0.01, 12, 6, 44, 1e6) }, same = r;
+
+    r.w.cool[0] = same.w.cool[0] = 1;
+    r.last = same.last = 12;
+    filter_time(&r.lim, &r.w, &r.last, 1e9);
+    for (int i = 0; i < 100; i++)
+        filter_sent(&same.lim, &same.w, &same.last);
+    EXPECT_NEAR(r.w.cool[0], same.w.cool[0], 1e-12);
+    EXPECT(!(r.w.late_s < 0) && r.w.late_s < 0.01);
+}
+
 /* Limits such as config_load() lets pass: heat_s at least 5 (P^2 - 0.8) of the time in which effort can fall, or of a tick. */
 static struct run random_motor(struct rng *r)
 {

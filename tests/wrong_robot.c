@@ -73,6 +73,8 @@ static void describe(struct wrong_robot *r)
     for (int j = 0; j < NJ; j++) {
         if (r->wrong == NO_RATE)
             l.effort_rate[j] = (double)INFINITY;
+        if (r->wrong == NO_CLIP)
+            l.effort_max[j] = 1e3;
         if (r->wrong == NO_CUT_BACK)
             l.velocity_max[j] = (double)INFINITY;
     }
@@ -232,8 +234,6 @@ static void effort(struct wrong_robot *r, uint64_t now_ns, double *tau)
         if (r->wrong == KD_SIGN && live && motor && c.kd[j] != 0)
             tau[j] = -tau[j];
         if (r->wrong == UNACTUATED_DRIVEN && live && !motor)
-            tau[j] = c.torque[j];
-        if (r->wrong == NO_CLIP && live && motor && fabs(c.torque[j]) > v->limits.effort_max[j])
             tau[j] = c.torque[j];
         if (v->mode == RECEIVER_DAMP && ((r->wrong == DAMP_DRIVES && asked) || (r->wrong == TIMEOUT_DRIVES && !asked)))
             tau[j] = -tau[j];
