@@ -122,7 +122,7 @@ static int growth_ticks(const struct core *c)
 
         most = ticks > most ? ticks : most;
     }
-    return (int)ceil(fmin(most, GROWTH_TICKS_MAX));
+    return most < GROWTH_TICKS_MAX ? (int)most + 1 : GROWTH_TICKS_MAX;
 }
 
 /* States in a row in which joint j's effort was not one of commanded[from .. to], or between. */

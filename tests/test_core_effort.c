@@ -467,6 +467,11 @@ TEST(after_a_moment_without_a_command_in_force_effort_may_take_the_time_it_needs
         off_by(-100);
     EXPECT(ticks == 24 + 10); /* then it is one */
     EXPECT(stopped(STOP_TRACK_ERROR, FAULT_TRACK_ERROR) && blamed(0, 't'));
+    tracking(MODE_ADVANCED);
+    core.limits.up[0] = 1e-9; /* that is, never */
+    state.applied_command_seq = 0;
+    tick(100);
+    EXPECT(off_to_stop(-100) == -1 && core.track.growing > 900000);
 }
 
 TEST(a_hot_motor_stands_at_the_limit_that_its_heat_leaves_it)
