@@ -141,6 +141,38 @@ TEST(after_a_gap_without_end_a_motor_counts_as_hot_as_a_hundred_ticks_made_it_an
     EXPECT(!(r.w.late_s < 0) && r.w.late_s < 0.01);
 }
 
+/* In quarters of a second, which add up to the bit. */
+TEST(a_tick_too_many_is_one_at_exactly_a_tick_early_and_what_is_over_after_a_hundred_is_forgotten)
+{
+    struct run r = { .lim = motor(0.25, 12, 6, 100, 1e6) };
+
+    r.last = 12;
+    for (int i = 0; i < 2; i++)
+        filter_time(&r.lim, &r.w, &r.last, 0.125);
+    filter_sent(&r.lim, &r.w, &r.last);
+    EXPECT(!(r.w.cool[0] < 0) && !(r.w.cool[0] > 0) && !(r.w.late_s < 0));
+    filter_sent(&r.lim, &r.w, &r.last);
+    EXPECT(r.w.cool[0] < 0);
+    filter_time(&r.lim, &r.w, &r.last, 0.25 * 102);
+    EXPECT(!(r.w.late_s > 0));
+}
+
+TEST(what_a_joint_may_give_now_is_its_limit_or_what_its_heat_leaves_of_it)
+{
+    struct run r = { .lim = motor(0.01, 12, 6, 44, 1e6) };
+
+    EXPECT(filter_most(&r.lim, &r.w, 0) == 6);
+    r.w.cool[0] = 0.1;
+    EXPECT_NEAR(filter_most(&r.lim, &r.w, 0), 9, 1e-12);
+    r.w.cool[0] = 1;
+    EXPECT(filter_most(&r.lim, &r.w, 0) == 12);
+    r.w.cool[0]         = 0;
+    r.lim.continuous[0] = (double)INFINITY;
+    EXPECT(filter_most(&r.lim, &r.w, 0) == 12);
+    r.lim.effort[0] = 2 * FILTER_EFFORT_CEILING;
+    EXPECT(filter_most(&r.lim, &r.w, 0) == FILTER_EFFORT_CEILING);
+}
+
 /* Limits such as config_load() lets pass: heat_s at least 5 (P^2 - 0.8) of the time in which effort can fall, or of a tick. */
 static struct run random_motor(struct rng *r)
 {
