@@ -94,30 +94,41 @@ static int copy_run(const struct changed *c, const char *from, const char *to)
     return rc == EXIT_OK ? copy_file(c, a, b) : rc;
 }
 
-/* A stop that latches is an answer, too; so that it is known when the bench goes on later, its code stands in a file.  With a
- * code: writes it; without: reads it, "" where there was none. */
-static void stopped(const char *dir, long trial, const char *code, char stop[NAME_SIZE])
+/* A stop that latches is an answer, too.  Its code stands in a file, for a bench that goes on later. */
+static FILE *stop_file(const char *dir, long trial, const char *mode)
 {
-    char  path[PATH_SIZE + 32];
-    FILE *f;
+    char path[PATH_SIZE + 32];
 
     snprintf(path, sizeof path, "%s/stopped-%ld", dir, trial);
-    f = fopen(path, code ? "we" : "re");
-    if (f && code)
-        fputs(code, f);
-    else if (f && !fgets(stop, NAME_SIZE, f))
+    return fopen(path, mode);
+}
+
+static int stop_write(const struct changed *c, const char *dir, long trial, const char *code)
+{
+    FILE *f    = stop_file(dir, trial, "we");
+    bool  good = f && fputs(code, f) >= 0;
+
+    if ((f && fclose(f) != 0) || !good)
+        return say(c, EXIT_CANTCREATE, "cannot write why a trial stopped");
+    return EXIT_OK;
+}
+
+/* "" where it was not stopped. */
+static void stop_read(const char *dir, long trial, char stop[NAME_SIZE])
+{
+    FILE *f = stop_file(dir, trial, "re");
+
+    if (!f || !fgets(stop, NAME_SIZE, f))
         stop[0] = 0;
     if (f)
         fclose(f);
-    if (code)
-        snprintf(stop, NAME_SIZE, "%s", code);
 }
 
 /* One planned trial of a changed robot.  Each has a daemon of its own: two trips ground a model for as long as that runs. */
 static int fly(struct changed *c, const char *dir, const char *fault, const char *label, long seed, long trial)
 {
     struct session *s = malloc(sizeof *s);
-    char            config[PATH_SIZE + 64], stop[NAME_SIZE];
+    char            config[PATH_SIZE + 64];
 
     CHECK(s);
     snprintf(config, sizeof config, "%s/robot.yaml", dir);
@@ -128,10 +139,8 @@ static int fly(struct changed *c, const char *dir, const char *fault, const char
         enum session_end end = watch_session(s, &c->l.terminal, &(struct watch){ .label = label });
 
         rc = session_finish(s, end);
-        if (end == END_STOPPED) {
-            stopped(dir, trial, js_str(s->status, "stop.code", "?"), stop);
-            rc = EXIT_OK;
-        }
+        if (end == END_STOPPED)
+            rc = stop_write(c, dir, trial, js_str(s->status, "stop.code", "?"));
         session_free(s);
     }
     free(s);
@@ -159,14 +168,14 @@ static bool read_trial(struct change *k, const char *dir, long trial)
                               "trial = t.number AND text LIKE"
                               " '% tripped at step %' ORDER BY id LIMIT 1) FROM trials t WHERE kind = 'planned' AND "
                               "number = ?1 ORDER BY id DESC LIMIT 1";
-    char              store[PATH_SIZE + 32], gate[NAME_SIZE], stop[NAME_SIZE] = "";
+    char              store[PATH_SIZE + 32], gate[NAME_SIZE], stop[NAME_SIZE];
     sqlite3          *db   = NULL;
     sqlite3_stmt     *q    = NULL;
     bool              seen = false;
     double            step;
 
     snprintf(store, sizeof store, "%s/experience.db", dir);
-    stopped(dir, trial, NULL, stop);
+    stop_read(dir, trial, stop);
     if (k->n < TRIALS_SEEN && sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
         sqlite3_prepare_v2(db, sql, -1, &q, NULL) == SQLITE_OK && sqlite3_bind_int64(q, 1, trial) == SQLITE_OK &&
         sqlite3_step(q) == SQLITE_ROW) {

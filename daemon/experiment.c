@@ -173,8 +173,8 @@ static void finished(struct experiment *e, const struct notice *n)
 }
 
 /* Gates that take the plan away in trial after trial say that the model does not fit the robot, and little is learned of a
- * robot that is not let fly: a person should know.  Measured: docs/uncertainty.md. */
-static void stubborn(struct experiment *e, const struct notice *n)
+ * robot that is not let fly: a person should know (docs/uncertainty.md). */
+static void count_lost(struct experiment *e, const struct notice *n)
 {
     bool grounded = n->ok && !e->row.model_last; /* no plan flew at all */
 
@@ -211,7 +211,7 @@ static void end(struct experiment *e, const struct notice *n)
         finished(e, n);
     else
         journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
-    stubborn(e, n);
+    count_lost(e, n);
     e->open = false;
     update(e, &e->row, "ending a trial");
     remember(e, &e->row);
