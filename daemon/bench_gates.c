@@ -1,10 +1,10 @@
-/* bench_gates.c - limber bench gates: what the gates spread, residual, drift, limit_dwell and oscillation would have said of
- * recorded runs.
+/* bench_gates.c - limber bench gates: what the gates spread, residual, drift, limit_dwell, oscillation and energy would have
+ * said of recorded runs.
  *
  * Every planned step that a store kept is predicted again by the version of the model that planned it, with the planner's own
  * code, and scored as the core scores it (core_scores.h).  So a threshold can be chosen, and doubted, before it stops a
  * robot.  Where a gate did trip in the run, what followed was the baseline's and is not in here.  Efforts are watched as the
- * core does (core_effort.h), but as they were applied, once a planner step: what happened between, in steps that were not
+ * core does (core_effort.h), but as they were applied, once a planner step and with observed velocities only: what happened between, in steps that were not
  * stored or while no plan drove is not in here. */
 #include <dirent.h>
 #include <jansson.h>
@@ -24,9 +24,9 @@
 #include "models/store.h"
 #include "planner/planner.h"
 
-enum { RUNS_MAX = 100, KINDS = 5 };
-enum kind { SPREAD, RESIDUAL, DRIFT, DWELL, OSCILLATION };
-static const char *const NAMES[KINDS] = { "spread", "residual", "drift", "limit_dwell", "oscillation" };
+enum { RUNS_MAX = 100, KINDS = 6 };
+enum kind { SPREAD, RESIDUAL, DRIFT, DWELL, OSCILLATION, ENERGY };
+static const char *const NAMES[KINDS] = { "spread", "residual", "drift", "limit_dwell", "oscillation", "energy" };
 
 /* One trial under way, or over. */
 struct trial {
@@ -50,7 +50,8 @@ struct judge {
     struct filter_limits limits;  /* as far as core_effort.h needs them */
     struct filter_window window;  /* likewise */
     struct effort_watch  watch;
-    uint32_t             step;    /* the last one watched */
+    uint32_t             step;    /* the last one watched, with ... */
+    double               effort[MAX_JOINTS]; /* ... these */
     struct trial        trial;
     json_t             *trials;
     uint64_t            seen;           /* planned transitions */
@@ -93,7 +94,7 @@ static void trial_begin(struct judge *j, int64_t id)
 {
     const struct gate_config *cfg[KINDS] = { &j->config.gates.spread, &j->config.gates.residual,
                                              &j->config.gates.drift, &j->config.gates.limit_dwell,
-                                             &j->config.gates.oscillation };
+                                             &j->config.gates.oscillation, &j->config.gates.energy };
     struct trial             *t          = &j->trial;
 
     t->id    = id;
@@ -133,16 +134,24 @@ static void value_add(struct trial *trial, enum kind k, uint32_t step, double va
 static void efforts_add(struct judge *j, const struct transition *t)
 {
     const struct robot_config *cfg                = &j->config;
-    double                     effort[MAX_JOINTS] = { 0 }, step_s = cfg->plan_every / cfg->control_hz;
+    double effort[MAX_JOINTS] = { 0 }, velocity[MAX_JOINTS] = { 0 }, step_s = cfg->plan_every / cfg->control_hz;
 
-    if (t->step != j->step + 1) /* nothing is known of what was between */
+    if (t->step != j->step + 1) { /* nothing is known of what was between */
         memset(&j->watch, 0, sizeof j->watch);
+        memset(j->effort, 0, sizeof j->effort);
+    }
     j->step = t->step;
     for (int i = 0; i < cfg->na; i++)
         effort[cfg->action[i].joint] = cfg->action[i].scale * (double)t->a[i];
-    struct effort_worst w = effort_watch(&j->watch, &j->limits, &j->window, effort, step_s, true);
+    for (int i = 0; i < cfg->nx; i++)
+        if (cfg->observation[i].measure == MEASURE_VELOCITY || cfg->observation[i].measure == MEASURE_AVERAGE_VELOCITY)
+            velocity[cfg->observation[i].joint] = (double)t->x[i];
+    struct effort_tick  now = { .in_force = j->effort, .effort = effort, .velocity = velocity };
+    struct effort_worst w   = effort_watch(&j->watch, &j->limits, &j->window, &now, step_s, true);
+    memcpy(j->effort, effort, sizeof j->effort);
     value_add(&j->trial, DWELL, t->step, w.dwell_s);
     value_add(&j->trial, OSCILLATION, t->step, w.reversals);
+    value_add(&j->trial, ENERGY, t->step, w.work);
 }
 
 static void trial_add(struct judge *j, const struct transition *t, const struct expectation *p)
@@ -334,7 +343,7 @@ static void print_run(const json_t *r, bool trials)
 
     if (trials)
         printf("trial  steps  spread: p50, max, threshold, steps beyond   residual (likewise)               drift          "
-               "                   limit_dwell: max, s          oscillation: max, 1/s\n");
+               "                   limit_dwell: max, s          oscillation: max, 1/s        energy: max, J\n");
     for (size_t i = 0; trials && i < json_array_size(list); i++)
         print_trial(json_array_get(list, i));
     printf("%s: %zu trials, %ld steps", js_str(r, "run", ""), json_array_size(list), js_int(r, "steps"));
@@ -343,7 +352,7 @@ static void print_run(const json_t *r, bool trials)
                js_int(js_at(r, NAMES[k]), "trials_beyond"), js_num(js_at(r, NAMES[k]), "nearest"));
     for (int k = DWELL; k < KINDS; k++)
         printf("; %s: beyond in %ld, at most %.3g %s", NAMES[k], js_int(js_at(r, NAMES[k]), "trials_beyond"),
-               js_num(js_at(r, NAMES[k]), "max"), k == DWELL ? "s" : "a second");
+               js_num(js_at(r, NAMES[k]), "max"), k == DWELL ? "s" : k == ENERGY ? "J" : "a second");
     printf("\n");
     if (js_int(r, "without_model"))
         printf("    %ld steps not judged: the files of their models are gone\n", js_int(r, "without_model"));
@@ -384,7 +393,7 @@ int bench_gates(int argc, char **argv)
     };
     const struct usage usage = {
         .line  = "bench gates --run DIR [--config FILE] [--json]",
-        .text  = "What the gates spread, residual, drift, limit_dwell and oscillation would have said of recorded planned\n"
+        .text  = "What the gates spread, residual, drift, limit_dwell, oscillation and energy would have said of recorded planned\n"
                  "trials, with the thresholds of robot.yaml; those that are `auto` or off there by what was usual before (docs/uncertainty.md).",
         .flags = flags
     };

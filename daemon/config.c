@@ -149,7 +149,8 @@ static int gates(struct document *d, const struct yaml_robot *y, struct robot_co
         late_gate(d, "gates.baseline", &c->gates.baseline) < 0 ||
         late_gate(d, "gates.interventions", &c->gates.interventions) < 0 ||
         late_gate(d, "gates.limit_dwell", &c->gates.limit_dwell) < 0 ||
-        late_gate(d, "gates.oscillation", &c->gates.oscillation) < 0)
+        late_gate(d, "gates.oscillation", &c->gates.oscillation) < 0 ||
+        late_gate(d, "gates.energy", &c->gates.energy) < 0)
         return -1;
     return gate(d, "gates.position", true, &c->gates.position);
 }

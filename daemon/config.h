@@ -144,6 +144,7 @@ struct robot_config {
         struct gate_config interventions;   /* ticks a second in which the filter changes a plan's effort */
         struct gate_config limit_dwell;     /* s that an effort may stand at its limit                  */
         struct gate_config oscillation;     /* times a second that it may go from side to side          */
+        struct gate_config energy;          /* J that all efforts may put in within about a second      */
         struct gate_config recoverable;     /* joints can brake where the plan leads; no threshold      */
         struct gate_config baseline;        /* ticks of effort_rate from the plan's effort to the baseline's */
         int                min_transitions; /* spread and residual only count until then              */

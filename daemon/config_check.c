@@ -114,6 +114,7 @@ static const struct number_rule rules[] = {
     { "gates.interventions",           "control ticks a second",         0,      10000 },
     { "gates.limit_dwell",             "s",                           1e-3,       3600 },
     { "gates.oscillation",             "reversals a second",           0.1,      10000 },
+    { "gates.energy",                  "J",                           1e-6,        1e9 },
     { "gates.min_transitions",         "transitions",                    1,        1e6 },
     { "gates.promote_s",               "s",                            0.1,        600 },
     { "timeouts.state_stale_s",        "s",                           1e-3,          1 },

@@ -206,6 +206,7 @@ static const cyaml_schema_field_t gates_fields[] = {
     CYAML_FIELD_IGNORE("interventions", MAY),
     CYAML_FIELD_IGNORE("limit_dwell", MAY),
     CYAML_FIELD_IGNORE("oscillation", MAY),
+    CYAML_FIELD_IGNORE("energy", MAY),
     INT(MAY, gates, min_transitions),
     FLOAT(MAY, gates, promote_s),
     CYAML_FIELD_END,

@@ -49,6 +49,9 @@ struct stop_text core_stop_text(enum stop_code c)
         [STOP_OSCILLATION]    = { "oscillation", "a joint's effort went from one side to the other more often than gates.oscillation",
                                   "limber why names the joint: look at the baseline's gains and the task's costs, or raise "
                                   "gates.oscillation, then limber reset" },
+        [STOP_ENERGY]         = { "energy", "efforts put more energy into the robot within about a second than gates.energy",
+                                  "limber why names the joint that got most: look at the task's costs and the baseline's gains, "
+                                  "or raise gates.energy, then limber reset" },
     };
     return text[c];
 }
@@ -349,6 +352,7 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_TRACK_ERROR, EVENT_STOP, STOP_TRACK_ERROR },
         { FAULT_LIMIT_DWELL, EVENT_STOP, STOP_LIMIT_DWELL },
         { FAULT_OSCILLATION, EVENT_STOP, STOP_OSCILLATION },
+        { FAULT_ENERGY, EVENT_STOP, STOP_ENERGY },
     };
 
     if (!mode_armed(c->mode) && c->mode != MODE_STOPPING)

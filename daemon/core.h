@@ -46,8 +46,9 @@ enum fault_bit {
     FAULT_TRACK_ERROR     = 1 << 24, /* measured effort other than commanded for ten states: stop */
     FAULT_LIMIT_DWELL     = 1 << 25, /* a joint's effort has stood at its limit for too long: stop */
     FAULT_OSCILLATION     = 1 << 26, /* a joint's effort goes from side to side too often: stop */
+    FAULT_ENERGY          = 1 << 27, /* efforts have put too much energy into the robot: stop   */
 };
-enum { FAULT_COUNT = 27 }; /* names: fault_names.h */
+enum { FAULT_COUNT = 28 }; /* names: fault_names.h */
 
 /* Why the robot was stopped; text in core_stop_text. */
 enum stop_code {
@@ -69,6 +70,7 @@ enum stop_code {
     STOP_TRACK_ERROR,
     STOP_LIMIT_DWELL,
     STOP_OSCILLATION,
+    STOP_ENERGY,
     STOP_CODES,
 };
 
@@ -119,6 +121,7 @@ enum gate {
     GATE_INTERVENTIONS, /* the filter seldom has to change what the plan wants, ticks per second */
     GATE_LIMIT_DWELL, /* no effort stands at its limit for longer, s             */
     GATE_OSCILLATION, /* nor goes from one side to the other more often, per second */
+    GATE_ENERGY,    /* nor do all together put more energy in within about a second, J */
     GATE_COUNT,
 };
 const char *gate_name(enum gate g);
@@ -189,9 +192,10 @@ struct notice {
 struct core_blame {
     int    joint;        /* -1: none of a joint, an extra measurement      */
     char   what;         /* 'q' position, 'v' velocity, 'e' applied effort, 'm' measured effort, 'x' extra: rejected; 't'
-                            effort other than commanded, 'd' it stands at its limit, 'o' it reverses; 0: nothing      */
+                            effort other than commanded, 'd' it stands at its limit, 'o' it reverses, 'w' all did
+                            too much work, this joint most; 0: nothing                                              */
     double value, limit; /* limit: how far it may be from zero; 'q': from where it was, or its end; 't': commanded;
-                            'd', 'o': the gate's threshold                                                          */
+                            'd', 'o', 'w': the gate's threshold                                                       */
 };
 
 /* One record a tick: telemetry, black box, replay input. */

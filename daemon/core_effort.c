@@ -12,6 +12,8 @@
  *     limit_dwell   within 1 % of its limit (what its heat leaves of it), on the same side, for longer than gates.limit_dwell
  *     oscillation   from beyond half its limit on one side to beyond half on the other more often than gates.oscillation a
  *                   second: first-order mean over about one; not in EXPLORE, whose efforts are meant to be random
+ *     energy        all joints together drove the robot on by more than gates.energy J in about a second: first-order sum of
+ *                   what effort in force x velocity is above 0; what braking takes out is not given back
  *
  * Time that no tick saw counts: the robot side kept the last effort.  The effort that would exceed a gate is not sent. */
 #include "daemon/core_effort.h"
@@ -42,26 +44,44 @@ static double dwell(struct effort_watch *w, int j, int end, double gap_s)
     return stood_s;
 }
 
+/* What is left after gap_s of something that fades within about a second. */
+static double fade(double gap_s)
+{
+    return gap_s < 1 ? 1 - gap_s : 0;
+}
+
 static double reversals(struct effort_watch *w, int j, int side, double gap_s, bool count)
 {
     bool reversed = side * w->side[j] < 0;
 
-    w->reversals[j] = count ? w->reversals[j] * (gap_s < 1 ? 1 - gap_s : 0) + reversed : 0;
+    w->reversals[j] = count ? w->reversals[j] * fade(gap_s) + reversed : 0;
     w->side[j]      = side ? side : w->side[j];
     return w->reversals[j];
 }
 
+/* Bounds the kinetic and potential energy that can be built up, where the filter's `power` bounds how fast. */
+static double work(struct effort_watch *w, int j, double power, double gap_s)
+{
+    w->work[j] = w->work[j] * fade(gap_s) + (power > 0 ? power * gap_s : 0);
+    return w->work[j];
+}
+
 struct effort_worst effort_watch(struct effort_watch *w, const struct filter_limits *lim,
-                                 const struct filter_window *window, const double *effort, double gap_s, bool count)
+                                 const struct filter_window *window, const struct effort_tick *now, double gap_s,
+                                 bool count)
 {
     struct effort_worst worst = { 0 };
+    double              most  = 0;
 
     for (int j = 0; j < lim->nj; j++) {
         if (!lim->actuated[j])
             continue;
         double limit   = filter_most(lim, window, j);
-        double stood_s = dwell(w, j, side_of(effort[j], AT_LIMIT * limit), gap_s);
-        double often   = reversals(w, j, side_of(effort[j], BEYOND * limit), gap_s, count);
+        double stood_s = dwell(w, j, side_of(now->effort[j], AT_LIMIT * limit), gap_s);
+        double often   = reversals(w, j, side_of(now->effort[j], BEYOND * limit), gap_s, count);
+        double done    = work(w, j, now->in_force[j] * now->velocity[j], gap_s);
+
+        worst.work += done;
 
         if (stood_s > worst.dwell_s) {
             worst.dwell_s     = stood_s;
@@ -70,6 +90,10 @@ struct effort_worst effort_watch(struct effort_watch *w, const struct filter_lim
         if (often > worst.reversals) {
             worst.reversals       = often;
             worst.reversals_joint = j;
+        }
+        if (done > most) {
+            most             = done;
+            worst.work_joint = j;
         }
     }
     return worst;
@@ -90,12 +114,14 @@ static uint32_t judge(struct core *c, enum gate g, uint32_t bit, int joint, char
 
 uint32_t core_effort_sending(struct core *c, const double *effort, double gap_s)
 {
-    struct effort_worst w = effort_watch(&c->watch, &c->limits, &c->window, effort, gap_s, c->mode != MODE_EXPLORE);
+    struct effort_tick  now = { .in_force = c->sent, .effort = effort, .velocity = c->state.velocity };
+    struct effort_worst w   = effort_watch(&c->watch, &c->limits, &c->window, &now, gap_s, c->mode != MODE_EXPLORE);
 
-    uint32_t fault = judge(c, GATE_OSCILLATION, FAULT_OSCILLATION, w.reversals_joint, 'o', w.reversals);
+    /* What is judged last is the stop's name, and blamed. */
+    uint32_t fault = judge(c, GATE_ENERGY, FAULT_ENERGY, w.work_joint, 'w', w.work);
 
-    return fault |
-           judge(c, GATE_LIMIT_DWELL, FAULT_LIMIT_DWELL, w.dwell_joint, 'd', w.dwell_s); /* which is the stop's name */
+    fault |= judge(c, GATE_OSCILLATION, FAULT_OSCILLATION, w.reversals_joint, 'o', w.reversals);
+    return fault | judge(c, GATE_LIMIT_DWELL, FAULT_LIMIT_DWELL, w.dwell_joint, 'd', w.dwell_s);
 }
 
 /* ---- F7 ---- */

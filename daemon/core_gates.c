@@ -21,7 +21,7 @@ const char *gate_name(enum gate g)
 {
     static const char *const name[GATE_COUNT] = { "model",    "plan_age", "plan_finite", "shadow",      "spread",
                                                   "residual", "position", "drift",       "recoverable", "baseline",
-                                                  "interventions", "limit_dwell", "oscillation" };
+                                                  "interventions", "limit_dwell", "oscillation", "energy" };
     return name[g];
 }
 
@@ -29,7 +29,7 @@ const char *gate_unit(enum gate g)
 {
     static const char *const unit[GATE_COUNT] = {
         "",       "planner steps", "",          "plans", "target std", "target std", "share of range", "usual errors",
-        "joints", "control ticks", "per second", "s", "per second"
+        "joints", "control ticks", "per second", "s", "per second", "J"
     };
     return unit[g];
 }
@@ -75,6 +75,8 @@ void core_gates_init(struct core *c)
                                                                 .threshold = cfg->gates.limit_dwell.threshold };
     c->gate[GATE_OSCILLATION]             = (struct core_gate){ .ok = true, .off = cfg->gates.oscillation.off,
                                                                 .threshold = cfg->gates.oscillation.threshold };
+    c->gate[GATE_ENERGY]                  = (struct core_gate){ .ok = true, .off = cfg->gates.energy.off,
+                                                                .threshold = cfg->gates.energy.threshold };
     for (int j = 0; j < cfg->nj; j++)
         c->obs_position[j] = c->obs_velocity[j] = -1;
     for (int i = 0; i < cfg->nx; i++) {

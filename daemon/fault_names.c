@@ -33,6 +33,7 @@ const struct fault_text fault_texts[] = {
     { "track_error", "a joint's measured effort is not the commanded one" },
     { "limit_dwell", "a joint's effort has stood at its limit for too long" },
     { "oscillation", "a joint's effort goes from one side to the other too often" },
+    { "energy", "efforts have put too much energy into the robot" },
 };
 static_assert(sizeof fault_texts / sizeof *fault_texts == FAULT_COUNT, "every bit has a name");
 const int fault_text_count = sizeof fault_texts / sizeof *fault_texts;

@@ -292,6 +292,7 @@ static const struct gate_config *gate_config_of(const struct daemon *d, enum gat
     case GATE_INTERVENTIONS: return &d->config.gates.interventions;
     case GATE_LIMIT_DWELL: return &d->config.gates.limit_dwell;
     case GATE_OSCILLATION: return &d->config.gates.oscillation;
+    case GATE_ENERGY: return &d->config.gates.energy;
     default: return NULL;
     }
 }

@@ -49,7 +49,7 @@ static json_t *blame_json(const struct tick_record *r)
         char        what;
         const char *name;
     } of[] = { { 'q', "position" }, { 'v', "velocity" }, { 'e', "applied_effort" }, { 'm', "effort" }, { 'x', "extra" },
-          { 't', "effort" }, { 'd', "dwell_s" }, { 'o', "reversals" } };
+          { 't', "effort" }, { 'd', "dwell_s" }, { 'o', "reversals" }, { 'w', "energy" } };
     const char *name = "extra";
 
     for (unsigned i = 0; i < sizeof of / sizeof *of; i++)
@@ -74,7 +74,7 @@ json_t *stops_tick_json(const struct tick_record *r, uint64_t stop_ns)
                            (double)r->compute_ns * 1e-3);
 
     if (r->blame.what) /* a joint's effort, or a state that was rejected */
-        json_object_set_new(o, strchr("tdo", r->blame.what) ? "blamed" : "rejected", blame_json(r));
+        json_object_set_new(o, strchr("tdow", r->blame.what) ? "blamed" : "rejected", blame_json(r));
     return o;
 }
 

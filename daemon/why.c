@@ -227,6 +227,8 @@ static void blamed_words(const json_t *joints, const json_t *tick, char *out, si
         snprintf(out, n, "%s's for %.3g s, at most %.3g", name, value, limit);
     else if (!strcmp(what, "reversals"))
         snprintf(out, n, "%s's %.3g times a second, at most %.3g", name, value, limit);
+    else if (!strcmp(what, "energy"))
+        snprintf(out, n, "%.3g J, at most %.3g; most through %s", value, limit, name);
 }
 
 /* ---- the first sign ---- */
@@ -246,6 +248,7 @@ static const struct {
     { "track_error", { "track_error" } },
     { "limit_dwell", { "limit_dwell" } },
     { "oscillation", { "oscillation" } },
+    { "energy", { "energy" } },
 };
 
 static const char *sign_in(const char *code, const json_t *tick)

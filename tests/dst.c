@@ -72,6 +72,7 @@ void dst_config(struct robot_config *c)
     c->gates.interventions.off     = true;
     c->gates.limit_dwell.off       = true;
     c->gates.oscillation.off       = true;
+    c->gates.energy.off            = true;
     c->gates.residual.off          = true;
     c->gates.position.threshold    = 0.1;
     c->gates.drift.off             = true;

@@ -19,6 +19,7 @@ struct dst_faults {
     double plan_lost, plan_nan, plan_wild;      /* planner: nothing, NaN, out of bounds  */
     double plan_late, spread_nan;               /* one or two steps late; spread no number */
     double plan_limit, plan_reverse;            /* for some ticks: all it can, one way; all it can, to and fro */
+    double plan_pump;                           /* for some ticks: all it can, the way that the cart goes      */
     double motor_weak;                          /* gives, and measures, a share of its effort; for some ticks  */
     double plant_heavy;                         /* three times the mass and friction, until the next reset */
     double tick_late;                           /* the core is not run for up to six ticks */

@@ -130,6 +130,26 @@ static void check_reactions(struct world *w)
         violated(w, "a plan drives with %llu late ticks of a hundred (M2)", (unsigned long long)late);
 }
 
+/* What commands did to the cart by what was measured: e times the gate's threshold within a second is more than its sum that
+ * fades over about one lets pass (F9). */
+static void check_work(struct world *w, bool torque)
+{
+    const struct robot_config *cfg  = w->o->config;
+    uint64_t                   gap  = w->g_work[0].ns ? w->now_ns - w->g_work[0].ns : 0;
+    double                     done = fmax(0, w->g_command * w->core.state.velocity[0]) * (double)gap * 1e-9, sum = done;
+
+    for (int i = 0; i < DST_WORKS && w->now_ns - w->g_work[i].ns < NS_PER_S; i++)
+        sum += w->g_work[i].joule;
+    if (mode_armed(w->core.mode) && !cfg->gates.energy.off && sum > 2.8 * cfg->gates.energy.threshold)
+        violated(w, "armed after %.4g J within a second (F9)", sum);
+    memmove(w->g_work + 1, w->g_work, sizeof w->g_work - sizeof w->g_work[0]);
+    w->g_work[0].ns    = w->now_ns;
+    w->g_work[0].joule = done;
+    w->g_command       = torque ? w->out.command.torque[0] : 0;
+    if (!torque)
+        memset(w->g_work, 0, sizeof w->g_work);
+}
+
 /* What is commanded: for how long at one end of the limit, and how often to and fro (F9). */
 static void check_watch(struct world *w, bool torque)
 {
@@ -229,6 +249,7 @@ void check_command(struct world *w, const struct core_input *in)
     if (w->g_weak >= 10 && mode_armed(w->core.mode))
         violated(w, "armed after %d states with another effort than commanded (F7)", w->g_weak);
     check_watch(w, torque);
+    check_work(w, torque);
     for (int j = 0; j < 2; j++)
         check_heat(w, j, torque ? c->torque[j] : 0);
     check_reactions(w);

@@ -37,6 +37,7 @@ const struct dst_verb dst_verbs[] = {
     VERB(spread_nan, 0.01, FAULT_UNCERTAIN),
     VERB(plan_limit, 0.005, FAULT_LIMIT_DWELL),
     VERB(plan_reverse, 0.005, FAULT_OSCILLATION),
+    VERB(plan_pump, 0.005, FAULT_ENERGY),
     VERB(motor_weak, 0.01, FAULT_TRACK_ERROR),
     VERB(plant_heavy, 0.002, FAULT_DRIFT),
     VERB(tick_late, 0.02, FAULT_TICK_LATE),
@@ -70,6 +71,7 @@ void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_resu
     c.gates.interventions = (struct gate_config){ .threshold = 10 };
     c.gates.limit_dwell   = (struct gate_config){ .threshold = 0.5 };
     c.gates.oscillation   = (struct gate_config){ .threshold = 5 };
+    c.gates.energy        = (struct gate_config){ .threshold = 600 };
     c.joint[0].effort_error = 10;
     for (int i = 0; i < dst_verb_count(); i++)
         if (verbs >> i & 1)

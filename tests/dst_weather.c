@@ -106,7 +106,7 @@ struct plan dst_plan(const struct plan_request *req)
                           .final         = true };
 }
 
-/* For up to three seconds nothing but all it can, one way or to and fro. */
+/* For up to three seconds nothing but all it can: one way, to and fro, or the way it goes. */
 static void hostile_plan(struct world *w, struct plan *plan)
 {
     const struct dst_faults *f = &w->o->faults;
@@ -115,8 +115,11 @@ static void hostile_plan(struct world *w, struct plan *plan)
         w->limit_until = w->tick + 1 + rng_below(&w->rng, 75);
     if (w->tick >= w->reverse_until && happens(w, f->plan_reverse))
         w->reverse_until = w->tick + 1 + rng_below(&w->rng, 75);
-    float most = w->tick < w->reverse_until && w->tick & 1 ? -3 : 3;
-    for (int h = 0; h < plan->horizon && (w->tick < w->limit_until || w->tick < w->reverse_until); h++)
+    if (w->tick >= w->pump_until && happens(w, f->plan_pump))
+        w->pump_until = w->tick + 1 + rng_below(&w->rng, 75);
+    bool  pumps = w->tick < w->pump_until, reverses = w->tick < w->reverse_until;
+    float most  = (pumps && w->plant.v[0] < 0) || (reverses && w->tick & 1) ? -3 : 3;
+    for (int h = 0; h < plan->horizon && (pumps || reverses || w->tick < w->limit_until); h++)
         plan->action[h][0] = most;
 }
 

@@ -13,7 +13,7 @@ enum { NX = 4, HISTORY = 8, GROWTHS = 64 };
 
 /* A mean over about a second is beyond gates.oscillation, 5, after so many reversals within one: each counts for a third or
  * more. */
-enum { DST_REVERSALS = 16 };
+enum { DST_REVERSALS = 16, DST_WORKS = 64 };
 
 /* Cart and pole, hanging at theta = 0. */
 struct plant {
@@ -48,7 +48,7 @@ struct world {
     struct planner           *planner;
     void                     *block;
     struct plan               plan, late_plan;
-    uint64_t                  limit_until, reverse_until; /* the planner is not itself */
+    uint64_t                  limit_until, reverse_until, pump_until; /* the planner is not itself */
     uint64_t                  late_until; /* late_plan comes then, 0: there is none */
     uint64_t                  late_asked; /* when it was asked for             */
     bool                      have_plan;
@@ -82,6 +82,11 @@ struct world {
     uint64_t           g_end_ns;     /* ... since then                                     */
     int                g_side;       /* beyond half the limit last                         */
     uint64_t           g_reversal_ns[DST_REVERSALS]; /* the newest, newest first           */
+    struct {
+        uint64_t ns;
+        double   joule;
+    } g_work[DST_WORKS];             /* that commands did, by what was measured: newest first */
+    double             g_command;    /* effort of the last one                             */
     uint64_t           g_unfit;      /* model that may not fly, 0: none   */
     uint64_t           g_counts;     /* sum of all counters before        */
     enum mode          g_mode;       /* before this tick                  */

@@ -31,17 +31,20 @@ static int told(const char *store, const char *gate, int64_t trial)
     return step;
 }
 
-/* The longest that the slider's effort stood at one end of its 300 N, and how often it went from beyond half of them to beyond
- * half on the other side, in a trial's stored planned steps of 40 ms: recomputed here. */
-static void leant(const char *store, int64_t trial, double *dwell_s, int *reversals)
+/* The longest that the slider's effort stood at one end of its 300 N, how often it went from beyond half of them to beyond half
+ * on the other side, and the most that it did by way of work within about a second, in a trial's stored planned steps of 40 ms:
+ * recomputed here. */
+static void leant(const char *store, int64_t trial, double *dwell_s, int *reversals, double *joule)
 {
-    static const char sql[] = "SELECT step, \"a.slider\" FROM transitions WHERE trial_id = ?1 AND model_version > 0 ORDER BY step";
+    static const char sql[] = "SELECT step, \"a.slider\", \"slider.velocity\" FROM transitions WHERE trial_id = ?1 AND model_version > 0 ORDER BY step";
     sqlite3          *db    = NULL;
     sqlite3_stmt     *rows  = NULL;
     int               run = 0, end = 0, side = 0, before = -1;
+    double            work = 0, force = 0;
 
     *dwell_s   = 0;
     *reversals = 0;
+    *joule     = 0;
     EXPECT(sqlite3_open_v2(store, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
            sqlite3_prepare_v2(db, sql, -1, &rows, NULL) == SQLITE_OK);
     sqlite3_bind_int64(rows, 1, trial);
@@ -51,13 +54,16 @@ static void leant(const char *store, int64_t trial, double *dwell_s, int *revers
         int    now = share >= 0.99 ? 1 : share <= -0.99 ? -1 : 0, beyond = share >= 0.5 ? 1 : share <= -0.5 ? -1 : 0;
 
         if (step != before + 1)
-            run = end = side = 0;
+            run = end = side = 0, work = force = 0;
         before   = step;
         *dwell_s = run * 0.04 > *dwell_s ? run * 0.04 : *dwell_s; /* until this step */
         run      = now == 0 ? 0 : now == end ? run + 1 : 1;
         end      = now;
         *reversals += beyond * side < 0;
         side = beyond ? beyond : side;
+        work = 0.96 * work + fmax(0, force * sqlite3_column_double(rows, 2)) * 0.04;
+        force  = 100 * a;
+        *joule = fmax(*joule, work);
     }
     sqlite3_finalize(rows);
     sqlite3_close(db);
@@ -83,7 +89,7 @@ TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
     struct fixture           f;
     char                     command[600], text[60000], store[300];
     int                      tripped = 0, kept = 0, reversals;
-    double                   dwell_s;
+    double                   dwell_s, joule;
 
     fixture_init(&f, edits);
     EXPECT(fixture_daemon(&f, NULL) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
@@ -100,8 +106,10 @@ TEST(the_gates_of_a_recorded_run_trip_where_those_of_the_daemon_did)
         const json_t *trial = json_array_get(trials, i);
         double        often = js_num(trial, "oscillation.max");
 
-        leant(store, js_int(trial, "trial_id"), &dwell_s, &reversals);
+        leant(store, js_int(trial, "trial_id"), &dwell_s, &reversals, &joule);
         EXPECT_NEAR(js_num(trial, "limit_dwell.max"), dwell_s, 1e-9);
+        EXPECT(joule > 1);
+        EXPECT_NEAR(js_num(trial, "energy.max"), joule, 1e-6 * joule);
         EXPECT(often <= reversals && (often >= 1) == (reversals > 0));
         for (int k = 0; k < 2; k++) {
             static const char *const name[] = { "spread", "residual" };

@@ -80,7 +80,7 @@ TEST(the_cartpole_file_says_what_the_paper_says)
     EXPECT(c.trainer.reward_weight == 0 && c.trainer.spectral_norm == 0);
     EXPECT(c.gates.spread.calibrated && !c.gates.spread.off && c.gates.plan_age.threshold == 2 && !c.gates.position.off);
     EXPECT(c.gates.residual.calibrated && c.gates.drift.threshold == 5 && c.gates.interventions.threshold == 1);
-    EXPECT(c.gates.limit_dwell.threshold == 0.8 && c.gates.oscillation.threshold == 15);
+    EXPECT(c.gates.limit_dwell.threshold == 0.8 && c.gates.oscillation.threshold == 15 && c.gates.energy.threshold == 1000);
     EXPECT_STR(c.gates.recoverable.off_reason, "the rail ends softly, and the swing-up needs all of it");
     EXPECT(c.exploration.kind == EXPLORE_UNIFORM && c.baseline == BASELINE_ZERO);
     EXPECT(c.trials.count == 15 && c.trials.steps == 200 && c.trials.next == NEXT_AUTO && c.trials.seed == 1);
@@ -171,7 +171,7 @@ TEST(stages_and_gates_that_nobody_gave_numbers_for_are_off_and_say_why)
     EXPECT_STR(c.filter.window.off_reason, "joints[].effort_growth is not given");
     EXPECT_STR(c.gates.recoverable.off_reason, "joints[].brake is not given");
     EXPECT(c.gates.drift.off && c.gates.baseline.off && c.gates.interventions.off);
-    EXPECT(c.gates.limit_dwell.off && c.gates.oscillation.off && !(c.joint[0].effort_error > 0));
+    EXPECT(c.gates.limit_dwell.off && c.gates.oscillation.off && c.gates.energy.off && !(c.joint[0].effort_error > 0));
     EXPECT_STR(c.gates.limit_dwell.off_reason, "gates.limit_dwell is not given");
     EXPECT_STR(c.gates.drift.off_reason, "gates.drift is not given");
     EXPECT(c.joint[0].effort_rate_down == c.joint[0].effort_rate);
@@ -267,7 +267,7 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(!c.filter.envelope.off && !c.filter.thermal.off && !c.filter.window.off && !c.filter.power.off);
     EXPECT(c.joint[0].effort_continuous == 15 && c.joint[0].heat_s == 60 && c.joint[1].effort_continuous == 0);
     EXPECT(c.joint[0].effort_rate_down == 4000 && c.joint[0].effort_growth == 20 && c.joint[0].power == 60);
-    EXPECT(c.joint[0].effort_error == 3 && c.gates.limit_dwell.off && c.gates.oscillation.threshold == 7.5);
+    EXPECT(c.joint[0].effort_error == 3 && c.gates.limit_dwell.off && c.gates.oscillation.threshold == 7.5 && c.gates.energy.threshold == 900);
     EXPECT_STR(c.gates.limit_dwell.off_reason, "it may lean");
     EXPECT(c.joint[0].brake == 15 && c.joint[1].effort_rate_down == 600 && c.joint[0].ngravity == 2);
     EXPECT(c.joint[0].gravity[0].effort == 9 && c.joint[0].gravity[0].n == 1 && c.joint[0].gravity[0].joint[0] == 0);
@@ -596,6 +596,7 @@ static const struct edit robots[] = {
     { "effort: 300",           "effort_error: 300\n    effort: 300", "    effort_error", "joints[0].effort_error: value \"300\":", "less than effort (300): a motor that gives nothing at all would pass" },
     { "velocity: 80",          "velocity: 80\n    effort_error: 5", "    effort_error", "joints[1].effort_error: value \"5\":", "only on actuated joints" },
     { "oscillation: 15 ",      "oscillation: 0 ",        "  oscillation", "gates.oscillation: value \"0\":", "reversals a second from 0.1" },
+    { "energy: 1000 ",         "energy: 0 ",             "  energy", "gates.energy: value \"0\":", "in J from 1e-06" },
     { "limit_dwell: 0.8 ",     "limit_dwell: 0 ",        "  limit_dwell", "gates.limit_dwell: value \"0\":", "in s from 0.001" },
     { "limit_dwell: 0.8 ",     "limit_dwell: {off: \"\"} ", "  limit_dwell", "gates.limit_dwell.off: value \"\":", "expected the reason" },
     { "gates:",                "filter: {window: {off: \"\"}}\ngates:", "filter:", "filter.window.off: value \"\":", "expected the reason" },

@@ -1,5 +1,5 @@
 /* test_core_effort.c - F7 and F9 by the tick: measured effort that is not the commanded one; effort that stands at its limit,
- * or goes from side to side.  The effort of every tick is chosen, in every mode that sends any. */
+ * goes from side to side, or does too much work.  The effort of every tick is chosen, in every mode that sends any. */
 #include <math.h>
 #include <string.h>
 
@@ -315,11 +315,96 @@ TEST(time_without_ticks_fades_reversals_like_time_with_them)
     EXPECT(!(core.watch.reversals[0] > 0));
 }
 
+/* ---- F9: energy ---- */
+
+/* Joints move at these velocities from now on; nothing was sent so far. */
+static void moving(enum mode mode, double threshold, double v0, double v1)
+{
+    plain();
+    config.gates.energy = (struct gate_config){ .threshold = threshold };
+    armed(mode);
+    state.velocity[0] = v0;
+    state.velocity[1] = v1;
+    tick(0);
+}
+
+/* Forty ticks of this effort, and no stop: fifty with these numbers would be a stuck sensor. */
+static bool may_last(double tau)
+{
+    for (int i = 0; i < 40; i++)
+        tick(tau);
+    return mode_armed(core.mode);
+}
+
+/* What a constant power has done after n ticks, J. */
+static double done_after(double power, int n)
+{
+    double sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum = sum * (1 - core.tick_s) + power * core.tick_s;
+    return sum;
+}
+
+TEST(efforts_that_do_too_much_work_are_a_stop_in_every_mode_and_the_one_too_many_is_not_sent)
+{
+    for (int m = 0; m < MODES; m++) {
+        for (int sign = -1; sign <= 1; sign += 2) {
+            moving(modes[m], 200, sign * 1.5, 0); /* 300 W: 12 J a tick, less what fades */
+            EXPECT(ticks_to_stop(sign * 200) == 27);
+            EXPECT(done_after(300, 26) <= 200 && done_after(300, 27) > 200);
+            EXPECT(stopped(STOP_ENERGY, FAULT_ENERGY) && blamed(0, 'w'));
+            EXPECT_NEAR(out.record.blame.value, done_after(300, 27), 1e-9);
+            EXPECT(out.record.blame.limit == 200 && core.count_fault[27] == 1);
+            tick(0);
+            EXPECT(core.gate[GATE_ENERGY].ok && !(core.watch.work[0] > 0));
+        }
+    }
+}
+
+TEST(a_power_whose_sum_stays_within_the_gate_may_last_and_braking_neither_counts_nor_gives_back)
+{
+    moving(MODE_ADVANCED, done_after(300, 39) + 1e-9, 1.5, 0);
+    EXPECT(may_last(200)); /* 480 J, of which so much is left */
+    moving(MODE_ADVANCED, done_after(300, 39) - 1e-9, 1.5, 0);
+    EXPECT(!may_last(200) && core.stop == STOP_ENERGY);
+    moving(MODE_ADVANCED, 1e-6, -1.5, 0);
+    EXPECT(may_last(200));
+    moving(MODE_ADVANCED, 1e6, 1.5, 0);
+    tick(200);
+    tick(-200); /* 200 was in force until now */
+    EXPECT_NEAR(core.watch.work[0], 12, 1e-9);
+    tick(-200);
+    EXPECT_NEAR(core.watch.work[0], 12 * 0.96, 1e-9);
+}
+
+TEST(the_work_of_all_joints_counts_together_and_the_one_that_did_most_is_named)
+{
+    moving(MODE_ADVANCED, 100, 0.4, 5);
+    for (int i = 0; mode_armed(core.mode) && i < 50; i++)
+        tick_after(core.tick_s, 200, 60, OP_NONE); /* 80 W and 300 W */
+    EXPECT(stopped(STOP_ENERGY, FAULT_ENERGY) && blamed(1, 'w'));
+    EXPECT_NEAR(out.record.blame.value, done_after(380, 8), 1e-9);
+    EXPECT(done_after(380, 7) <= 100 && done_after(380, 8) > 100);
+}
+
+TEST(time_without_ticks_counts_as_work_of_the_effort_that_was_in_force)
+{
+    moving(MODE_ADVANCED, 1e6, 1.5, 0);
+    tick(200);
+    tick_after(0.1, 0, 0, OP_NONE);
+    EXPECT_NEAR(core.watch.work[0], 30, 1e-6);
+    moving(MODE_ADVANCED, 29.9, 1.5, 0);
+    tick(200);
+    tick_after(0.1, 0, 0, OP_NONE);
+    EXPECT(stopped(STOP_ENERGY, FAULT_ENERGY));
+}
+
 TEST(gates_of_effort_that_are_off_stop_nothing_and_both_at_once_are_told_by_the_first)
 {
     plain();
     armed(MODE_ADVANCED);
-    EXPECT(core.gate[GATE_LIMIT_DWELL].off && core.gate[GATE_OSCILLATION].off);
+    EXPECT(core.gate[GATE_LIMIT_DWELL].off && core.gate[GATE_OSCILLATION].off && core.gate[GATE_ENERGY].off);
     EXPECT(ticks_to_stop(300) == -1 && reversing_to_stop(300, 1) == -1);
     EXPECT(core.count_fault[25] == 0 && core.count_fault[26] == 0);
 

@@ -239,8 +239,8 @@ static void wrong_baseline(const char *stop, const char *text, const char *const
     fixture_end(&f);
 }
 
-/* A posture beyond the end of the rail; a damping gain that the rate cannot have. */
-TEST(a_baseline_that_leans_on_the_limit_or_thrashes_is_stopped_by_name)
+/* A posture beyond the end of the rail; a damping gain that the rate cannot have; a spring to the other end of the rail. */
+TEST(a_baseline_that_leans_on_the_limit_thrashes_or_drives_too_hard_is_stopped_by_name)
 {
     static const char *const leans[]    = { "next: auto",   "next: operator",
                                             "{kind: zero}", "{kind: posture}",
@@ -253,9 +253,16 @@ TEST(a_baseline_that_leans_on_the_limit_or_thrashes_is_stopped_by_name)
                                             "effort: 300",  "effort: 300\n    baseline_kp: 1\n    baseline_kd: 3000",
                                             "oscillation: 15", "oscillation: 4",
                                             NULL };
+    static const char *const drives[]   = { "next: auto",   "next: operator",
+                                            "{kind: zero}", "{kind: posture}",
+                                            "effort: 300",  "effort: 300\n    baseline_kp: 3000\n    baseline_kd: 1\n"
+                                                            "    baseline_position: 2",
+                                            "energy: 1000", "energy: 50",
+                                            NULL };
 
     wrong_baseline("limit_dwell", "at its limit for too long: slider's for 0.2", leans);
     wrong_baseline("oscillation", "to the other too often: slider's 4.", thrashes);
+    wrong_baseline("energy", "at most 50; most through slider", drives);
 }
 
 TEST(the_simulated_robots_emergency_stop_is_pressed_by_a_signal_and_released_by_another)

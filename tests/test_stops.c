@@ -110,7 +110,7 @@ TEST(a_joint_beyond_its_limit_and_one_whose_state_cannot_be_are_named_with_value
     stops_close(&s);
 }
 
-TEST(a_joint_whose_effort_is_not_as_commanded_stands_at_its_limit_or_thrashes_is_named_with_values)
+TEST(a_joint_whose_effort_is_not_as_commanded_stands_at_its_limit_thrashes_or_is_pumped_is_named_with_values)
 {
     static const struct {
         uint32_t          bit;
@@ -122,6 +122,7 @@ TEST(a_joint_whose_effort_is_not_as_commanded_stands_at_its_limit_or_thrashes_is
         { FAULT_TRACK_ERROR, STOP_TRACK_ERROR, { 0, 't', (double)NAN, 300 }, "slider's was nan, commanded was 300" },
         { FAULT_LIMIT_DWELL, STOP_LIMIT_DWELL, { 0, 'd', 0.52, 0.5 }, "slider's for 0.52 s, at most 0.5" },
         { FAULT_OSCILLATION, STOP_OSCILLATION, { 0, 'o', 5.43, 5 }, "slider's 5.43 times a second, at most 5" },
+        { FAULT_ENERGY, STOP_ENERGY, { 0, 'w', 431.2, 400 }, "431 J, at most 400; most through slider" },
     };
     struct journal j = { .trial = -1 };
     struct stops   s;
