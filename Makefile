@@ -95,7 +95,7 @@ $B/limber-trainer: $B/models/limber_trainer.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(SYSLIBS)
 $B/limber-bridge: $B/firmware-bridge/limber_bridge.o $B/liblimber.a
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
-$B/tests/run: $(TESTS:%.c=$B/%.o) $B/tests/limberd.o $B/liblimber.a | $B/tests/failing.so
+$B/tests/run: $(TESTS:%.c=$B/%.o) $B/tests/limberd.o $B/liblimber.a | $B/tests/failing.so $B/tests/clock.so
 	$(CC) $(LINK) -o $@ $^ $(MUJOCO) $(SYSLIBS)
 
 # Loaded into limberd by tests: a real-time thread that does what it must not.
@@ -108,6 +108,11 @@ $B/tests/run: | $B/tests/intruder.so
 $B/tests/failing.so: tests/shim/failing.c tests/shim/record.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -g -I. -fPIC -shared -fno-builtin -o $@ $< -ldl
+
+# Likewise: a wall clock that is set, a clock that is coarse.
+$B/tests/clock.so: tests/shim/clock.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -fPIC -shared -fno-builtin -o $@ $< -ldl
 
 # The operator's verbs belong to limberd's main file: for the fuzz target, without its main.
 $B/tests/limberd.o: daemon/limberd.c | $B/proto/limber.pb-c.h

@@ -63,7 +63,7 @@ const char *prearm_name(enum prearm p)
         "inside",   "slow",          "not_latched",    "timing_clean",
         "sensors",  "baseline",      "effort_measured", "gravity",
         "timeout_action", "realtime", "memory_locked", "store_writable",
-        "model_or_exploration", "syscalls", "numeric_env"
+        "model_or_exploration", "syscalls", "numeric_env", "clock"
     };
     return name[p];
 }

@@ -103,6 +103,7 @@ enum prearm {
     PREARM_LEARNER,        /* a model is loaded, or exploration is configured          */
     PREARM_SYSCALLS,       /* system calls restricted (likewise), and none refused     */
     PREARM_NUMERIC,        /* rounding, denormals, decimal point as the loop expects   */
+    PREARM_CLOCK,          /* the clock that ticks are due by is fine enough (a simulated robot may do without) */
     PREARM_COUNT,
 };
 const char *prearm_name(enum prearm p);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "daemon/experiment.h"
+#include "daemon/host_watch.h"
 #include "daemon/http_server.h"
 #include "daemon/loops.h"
 #include "daemon/realtime.h"
@@ -102,6 +103,7 @@ struct daemon {
     uint64_t            watchdog_ticks;
     uint64_t            stop_asked_ns; /* 0: running              */
     struct hangups      hangups;
+    struct host_watch   watch;
     bool                threads_ended; /* nobody is left to answer operations */
     double              stop_unix_s;   /* of the last stop        */
 };
@@ -109,7 +111,7 @@ struct daemon {
 /* status.c: the document of docs/status.md; the caller frees it.  NULL: no memory. */
 char *status_json(const struct daemon *d);
 
-/* metrics.c: GET /metrics; the caller frees it. */
+/* metrics.c: GET /metrics; the caller frees it.  NULL: no memory. */
 char *metrics_text(const struct daemon *d);
 
 /* operate.c: the control socket. */

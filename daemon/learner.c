@@ -264,6 +264,8 @@ static void on_closed(uv_handle_t *h)
     struct learner *l = h->data;
 
     if (--l->open_handles == 0 && !l->closing && l->state != LEARNER_DEAD) {
+        memmove(l->restart_s, l->restart_s + 1, sizeof l->restart_s - sizeof l->restart_s[0]);
+        l->restart_s[2] = (double)clock_now_ns() * 1e-9;
         spawn(l);
         if (l->process_up && l->want_training)
             send_order(l);
@@ -272,15 +274,15 @@ static void on_closed(uv_handle_t *h)
 
 static void on_exit_trainer(uv_process_t *p, int64_t status, int sig)
 {
-    struct learner *l     = p->data;
-    double          now_s = (double)clock_now_ns() * 1e-9;
+    struct learner *l    = p->data;
+    bool            dead = (double)clock_now_ns() * 1e-9 - l->restart_s[0] < 60; /* three since */
 
     l->process_up = false;
     if (!l->closing) {
         l->want_training = l->want_training || l->state == LEARNER_TRAINING;
         journal_say(l->journal, "trainer", "ended by itself (status %lld, signal %d)%s", (long long)status, sig,
-                    now_s - l->spawn_s[0] < 60 ? "; three restarts in a minute, learning is off" : "; restarting");
-        l->state = now_s - l->spawn_s[0] < 60 ? LEARNER_DEAD : LEARNER_IDLE;
+                    dead ? "; three restarts in a minute, learning is off" : "; restarting");
+        l->state = dead ? LEARNER_DEAD : LEARNER_IDLE;
     }
     uv_close((uv_handle_t *)&l->process, on_closed);
     uv_close((uv_handle_t *)&l->to, on_closed);
@@ -375,9 +377,7 @@ static void spawn(struct learner *l)
     l->process.data = l->to.data = l->from.data = l;
     l->open_handles                             = 3;
     l->inbox_used                               = 0;
-    memmove(l->spawn_s, l->spawn_s + 1, sizeof l->spawn_s - sizeof l->spawn_s[0]);
-    l->spawn_s[2] = (double)clock_now_ns() * 1e-9;
-    int bad       = uv_spawn(l->loop, &l->process, &options);
+    int bad = uv_spawn(l->loop, &l->process, &options);
     if (bad) {
         journal_say(l->journal, "trainer", "cannot be started: %s: %s", l->trainer_path, uv_strerror(bad));
         l->state = LEARNER_DEAD;
@@ -587,7 +587,7 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
 
     l->last_rmse = (double)NAN;
     for (int i = 0; i < 3; i++)
-        l->spawn_s[i] = (double)-INFINITY; /* not zero: the machine may have booted just now */
+        l->restart_s[i] = (double)-INFINITY; /* not zero: the machine may have booted just now */
     if (strlen(l->models) + sizeof "/model-18446744073709551615.model" > sizeof l->order.base_file) {
         snprintf(why, why_size, "%s: too long a path; choose a shorter run directory", l->models);
         return -1;

@@ -60,7 +60,7 @@ struct learner {
     struct trainer_order  order;
     uint8_t               inbox[sizeof(struct trainer_report)];
     size_t                inbox_used;
-    double                spawn_s[3];
+    double                restart_s[3];             /* newest last */
     uint64_t              heard_ns;                 /* order sent or report read last */
 };
 

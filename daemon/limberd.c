@@ -528,7 +528,7 @@ static uint32_t host_prearm(const struct daemon *d)
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
            (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |
            (uint32_t)(!atomic_load(&d->shared->refused) && (sim || threads_restricted(d))) << PREARM_SYSCALLS |
-           (uint32_t)threads_numeric(d) << PREARM_NUMERIC;
+           (uint32_t)threads_numeric(d) << PREARM_NUMERIC | (uint32_t)(sim || d->realtime.clock_fine) << PREARM_CLOCK;
 }
 
 static void drain(struct daemon *d)
@@ -557,6 +557,7 @@ static void on_drain(uv_timer_t *t)
 {
     struct daemon *d = t->data;
 
+    host_watch_look(&d->watch, &d->journal, DRAIN_MS * NS_PER_MS);
     drain(d);
     if (d->stop_asked_ns && ((!mode_armed(d->core.mode) && d->core.mode != MODE_STOPPING) ||
                              clock_now_ns() - d->stop_asked_ns > SHUTDOWN_NS))
@@ -571,7 +572,7 @@ static void on_notify(uv_timer_t *t)
     uint64_t       ticks = atomic_load(&d->shared->ticks);
     bool           waits = atomic_load(&d->shared->lockstep) && daemon_silent_ns(d) < LOCKSTEP_WAIT_NS;
 
-    if (ticks != d->watchdog_ticks || waits || d->config.control_hz < 1000.0 / NOTIFY_MS)
+    if (ticks != d->watchdog_ticks || waits)
         sd_notifyf(0, "WATCHDOG=1\nSTATUS=%s, %s, trial %u, model %llu", mode_name(d->core.mode),
                    d->link_up ? "robot connected" : "no robot", d->experiment.row.number,
                    (unsigned long long)d->learner.incumbent.version);

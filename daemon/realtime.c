@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/rt/numeric.h"
@@ -19,6 +20,7 @@
 
 /* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
 enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
+enum { CLOCK_FINE_NS = 100000 };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
 {
@@ -30,6 +32,17 @@ __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const
     va_end(args);
 }
 
+/* Without high-resolution timers a sleep ends at the next jiffy, 1 to 10 ms late. */
+static void look_at_clock(struct realtime *r)
+{
+    struct timespec fine;
+
+    r->clock_fine = clock_getres(CLOCK_MONOTONIC, &fine) == 0 && fine.tv_sec == 0 && fine.tv_nsec <= CLOCK_FINE_NS;
+    if (!r->clock_fine)
+        warn(r, "the clock that ticks are due by has steps of %.3g ms: boot without highres=off and nohz=off, with a kernel "
+                "that has CONFIG_HIGH_RES_TIMERS=y", (double)fine.tv_sec * 1e3 + (double)fine.tv_nsec * 1e-6);
+}
+
 void realtime_start(struct realtime *r)
 {
     pthread_attr_t attr;
@@ -37,6 +50,7 @@ void realtime_start(struct realtime *r)
     memset(r, 0, sizeof *r);
     r->latency_fd = -1;
     r->scheduling = true;
+    look_at_clock(r);
 
     /* Libraries' threads would lock 8 MiB of stack each. */
     pthread_attr_init(&attr);

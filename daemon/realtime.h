@@ -13,6 +13,7 @@ enum { WARNING_SIZE = 240, WARNINGS_MAX = 8 };
 
 struct realtime {
     bool memory_locked;
+    bool clock_fine;                            /* sleeps end within 0.1 ms of their time, as far as the clock goes */
     bool scheduling;                            /* every thread got its priority and core */
     int  nwarning;
     char warning[WARNINGS_MAX][WARNING_SIZE];

@@ -262,6 +262,10 @@ static const char *prearm_detail(const struct daemon *d, enum prearm p, char *te
         return threads_numeric(d) ? "rounds to nearest, denormals are zero, decimal point"
                                   : "a library changed rounding, denormals or LC_NUMERIC; start limberd again without what "
                                     "was loaded into it (LD_PRELOAD), in locale C";
+    case PREARM_CLOCK:
+        return d->realtime.clock_fine ? "ticks can be kept to 0.1 ms"
+               : sim                  ? "coarse; a simulated robot may do without"
+                                      : "coarse; see realtime.warnings";
     case PREARM_COUNT: break;
     }
     return "";
@@ -379,6 +383,14 @@ static json_t *warnings_json(const struct daemon *d)
     return list;
 }
 
+static json_t *main_json(const struct daemon *d)
+{
+    const struct host_watch *w = &d->watch;
+
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "stalls", count(w->stalls), "stall_ms_max", number((double)w->stall_ns * 1e-6),
+                     "clock_steps", count(w->clock_steps), "clock_step_s", number(w->clock_step_s), "fd_low", count(w->fd_low));
+}
+
 char *status_json(const struct daemon *d)
 {
     const struct core *c = &d->core;
@@ -403,6 +415,7 @@ char *status_json(const struct daemon *d)
     json_object_set_new(o, "before", json_string(d->stops.before));
     json_object_set_new(o, "recording", json_integer(d->stops.last)); /* limber why N */
     json_object_set_new(o, "hangups", count(d->hangups.count));
+    json_object_set_new(o, "main", main_json(d));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(o);
     return text;

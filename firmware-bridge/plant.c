@@ -130,12 +130,16 @@ bool plant_run(struct plant *p)
 
     CHECK(p->substeps > 0);
     nothing_applied(p);
+    p->silent_ns = 0;
     for (int i = 0; i < p->substeps; i++) {
         uint64_t now_ns = p->start_ns + p->period_ns * (uint64_t)i / (uint64_t)p->substeps;
 
         deliver(p, now_ns);
         sim_measure(p->sim, q, dq);
+        bool live = r->mode == RECEIVER_LIVE;
         receiver_effort(r, q, dq, now_ns, tau);
+        if (live && r->mode != RECEIVER_LIVE)
+            p->silent_ns = now_ns - r->heard_ns;
         if (i == 0)
             first = in_force(r);
         held = held && r->mode == RECEIVER_LIVE && in_force(r) == first && r->command.state_seq == p->state_seq;

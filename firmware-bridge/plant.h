@@ -32,6 +32,7 @@ struct plant {
     bool     applied_held;
     double   applied_effort[MAX_JOINTS];  /* what the receiver wanted   */
     double   measured_effort[MAX_JOINTS]; /* what the motors gave       */
+    uint64_t silent_ns;                   /* since the last command, when its running out ended LIVE; 0: it did not */
 
     uint32_t late_commands;   /* since the session began                          */
     int      diverged_states; /* states that will still carry ROBOT_FAULT_DIVERGED */

@@ -376,6 +376,8 @@ static void finish_interval(struct loop *l, uint64_t end_ns)
     if (!plant_run(&l->plant))
         complain(l, "%s; put back to the start pose", sim_trouble(l->sim));
     tell_disagreement(l);
+    if (l->plant.silent_ns)
+        say(l, "no command for %.1f ms: damps by itself", (double)l->plant.silent_ns * 1e-6);
     if (!l->reset_wanted)
         return;
     plant_reset(&l->plant, &l->reset);

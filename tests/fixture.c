@@ -131,7 +131,8 @@ bool fixture_daemon(struct fixture *f, const char *const *extra)
 bool fixture_bridge(struct fixture *f, const char *const *extra)
 {
     char        endpoint[300], model[300];
-    const char *fixed[] = { "sim", "--robot", "cartpole", "--model", model, "--endpoint", endpoint, "--quiet", NULL };
+    const char *fixed[] = { "sim", "--robot", "cartpole", "--model", model, "--endpoint", endpoint,
+                            f->bridge_talks ? NULL : "--quiet", NULL };
 
     snprintf(endpoint, sizeof endpoint, "ipc://%s/robot.sock", f->dir);
     snprintf(model, sizeof model, "%s/model.xml", test_dir());
@@ -189,6 +190,37 @@ double fixture_number(struct fixture *f, const char *path)
 
     json_decref(s);
     return x;
+}
+
+static bool has_event(const json_t *status, const char *kind, const char *part, char *text, size_t n)
+{
+    const json_t *events = js_at(status, "events");
+
+    for (size_t i = json_array_size(events); i-- > 0;) {
+        const json_t *e = json_array_get(events, i);
+
+        if (strcmp(js_str(e, "kind", ""), kind) != 0 || !strstr(js_str(e, "text", ""), part))
+            continue;
+        if (text)
+            snprintf(text, n, "%s", js_str(e, "text", ""));
+        return true;
+    }
+    return false;
+}
+
+bool fixture_event(struct fixture *f, const char *kind, const char *part, double seconds, char *text, size_t n)
+{
+    double until = now_s() + patience(seconds);
+
+    for (;;) {
+        json_t *s     = fixture_status(f);
+        bool    there = s && has_event(s, kind, part, text, n);
+
+        json_decref(s);
+        if (there || now_s() > until)
+            return there;
+        pause_ms(30);
+    }
 }
 
 bool fixture_post(struct fixture *f, const char *verb, const char *body, char *text, size_t n)

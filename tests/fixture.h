@@ -13,6 +13,7 @@ struct fixture {
     char         dir[200];      /* run directory, short enough for socket names */
     char         config[256];   /* robot.yaml                                   */
     const char *const *wrapper; /* put before limberd's command line, NULL: nothing */
+    bool         bridge_talks;  /* without --quiet                              */
     struct child daemon, bridge;
 };
 
@@ -28,6 +29,9 @@ void fixture_end(struct fixture *f);
 json_t *fixture_status(struct fixture *f);
 bool    fixture_wait(struct fixture *f, const char *path, const char *value, double seconds);
 double  fixture_number(struct fixture *f, const char *path);
+
+/* The newest event of this kind that says `part`, within so many seconds; its whole text goes to text (may be NULL). */
+bool fixture_event(struct fixture *f, const char *kind, const char *part, double seconds, char *text, size_t n);
 
 /* POST; true if ok.  The daemon's sentence goes to text (may be NULL). */
 bool fixture_post(struct fixture *f, const char *verb, const char *body, char *text, size_t n);

@@ -1,4 +1,4 @@
-/* limberd as a process: learning in lockstep, restarts, kills, privileges, systemd's protocol. */
+/* limberd as a process: learning in lockstep, restarts, kills, privileges. */
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -828,41 +828,7 @@ TEST(status_shows_the_heat_of_motors_that_have_one_which_falls_from_1_while_noth
     fixture_end(&f);
 }
 
-/* ---- systemd's protocol, and who may run ---- */
-
-TEST(systemd_hears_ready_and_a_watchdog_that_follows_the_control_thread)
-{
-    struct fixture     f;
-    struct sockaddr_un a  = { .sun_family = AF_UNIX };
-    int                fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), ready = 0, fed = 0;
-    struct timeval     patience = { .tv_sec = 2 };
-    char               text[600];
-
-    fixture_init(&f, quick);
-    snprintf(a.sun_path, sizeof a.sun_path, "%s/notify", test_dir());
-    EXPECT(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setenv("NOTIFY_SOCKET", a.sun_path, 1);
-    bool up = fixture_daemon(&f, NULL);
-    unsetenv("NOTIFY_SOCKET");
-    EXPECT(up);
-    for (int i = 0; up && i < 8; i++) {
-        ssize_t n = recv(fd, text, sizeof text - 1, 0);
-        text[n > 0 ? n : 0] = 0;
-        ready += strstr(text, "READY=1") != NULL;
-        fed += strstr(text, "WATCHDOG=1") != NULL;
-    }
-    EXPECT(ready == 1 && fed >= 6);
-
-    /* A stopped process feeds nobody; that is what the watchdog is for. */
-    kill(f.daemon.pid, SIGSTOP);
-    while (recv(fd, text, sizeof text, MSG_DONTWAIT) > 0)
-        ;
-    EXPECT(recv(fd, text, sizeof text, 0) < 0);
-    kill(f.daemon.pid, SIGCONT);
-    close(fd);
-    fixture_end(&f);
-}
+/* ---- what is shown, and who may run ---- */
 
 TEST(metrics_count_page_faults_and_switches_of_every_real_time_thread_from_arming_on)
 {

@@ -4,8 +4,10 @@
  *     FAIL_WHAT=malloc|open|read|write|sync|rename|mmap|socket|thread|stat    which kind
  *     FAIL_AT=K                 the K-th call (1 ...) after start fails with ENOMEM, ENOSPC, EIO, ... 0: none
  *     FAIL_FOREVER=1            and all that follow
+ *     FAIL_BY=hang|spin|eat|die the K-th call does not fail but never returns; likewise, busily; takes all memory that
+ *                               there is, and fails; ends the process with status 7
  *     FAIL_LOG=FILE             a line for each call that fails (up to 500): modules of the callers, innermost first;
- *                               at an orderly end a line "calls N"
+ *                               at a crash a line "crash " and the modules likewise; at an orderly end "calls N"
  *     failing_from_here         the same from inside, for a program that looks whether it is there
  *     RECORD_DIR=DIR RECORD=FILE   every write, truncation, sync, rename and removal of files below DIR, as records that
  *                               tests/test_power.c replays
@@ -17,6 +19,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,6 +45,7 @@ static const char *const names[KINDS] = { "malloc", "open",   "read",   "write",
 static bool         on, forever;
 static int          what = -1, log_fd = -1, record_fd = -1;
 static int          write_error = ENOSPC;
+static const char  *by;
 static long         at;
 static _Atomic long calls, failed;
 static char         record_dir[400];
@@ -62,7 +66,7 @@ static void tell_callers(void)
     int     n = backtrace(frame, 24);
     Dl_info info;
 
-    for (int i = 2; i < n; i++) {
+    for (int i = 1; i < n; i++) {
         if (!dladdr(frame[i], &info) || !info.dli_fname)
             continue;
         const char *slash = strrchr(info.dli_fname, '/');
@@ -70,6 +74,33 @@ static void tell_callers(void)
         tell(" ");
     }
     tell("\n");
+}
+
+/* Where it crashed; then it does so for good. */
+static void on_crash(int signum)
+{
+    (void)signum;
+    on = false;
+    tell("crash ");
+    tell_callers();
+}
+
+/* As FAIL_BY says. */
+static void misbehave(void)
+{
+    char line[60];
+    long mib = 0;
+
+    if (!strcmp(by, "die"))
+        _exit(7);
+    while (!strcmp(by, "hang"))
+        pause();
+    while (!strcmp(by, "spin"))
+        atomic_load(&calls);
+    while (!strcmp(by, "eat") && __libc_malloc(1 << 24))
+        mib += 16;
+    snprintf(line, sizeof line, "ate %ld MiB\n", mib);
+    tell(line);
 }
 
 /* This call is one that must fail. */
@@ -84,6 +115,8 @@ static bool fails(enum kind k)
     if (atomic_fetch_add(&failed, 1) < 500) {
         on = false; /* what follows allocates */
         tell_callers();
+        if (by)
+            misbehave();
         on = true;
     }
     return true;
@@ -113,6 +146,9 @@ __attribute__((constructor)) static void begin(void)
     const char *record = getenv("RECORD"), *dir = getenv("RECORD_DIR");
     void       *frame[4];
 
+    static const int       crashes[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    const struct sigaction crash     = { .sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND };
+
     main_thread = pthread_self();
     backtrace(frame, 4); /* loads what it needs now */
     if (program && strcmp(program, program_invocation_short_name) != 0)
@@ -126,6 +162,10 @@ __attribute__((constructor)) static void begin(void)
         record_fd = (int)syscall(SYS_openat, AT_FDCWD, record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         snprintf(record_dir, sizeof record_dir, "%s", dir);
     }
+    by = getenv("FAIL_BY");
+    if (log)
+        for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+            sigaction(crashes[i], &crash, NULL);
     on = true;
 }
 
