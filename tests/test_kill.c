@@ -1,5 +1,5 @@
 /* Real processes killed at random moments (seeded), again and again on the same store: the robot side damps within its
- * timeout, the store opens and holds what was committed, the daemon comes back disarmed, and no half model is ever used. */
+ * timeout, by its own clock and record, the store opens and holds what was committed, the daemon comes back disarmed, and no half model is ever used. */
 #include <dirent.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -177,6 +177,80 @@ TEST(daemon_bridge_and_trainer_killed_at_random_moments_leave_everything_in_orde
     EXPECT(ok);
     fixture_end(&f);
     EXPECT(committed(&f) > 0);
+}
+
+/* ---- what the robot side does meanwhile ---- */
+
+static const double TIMEOUT_MS = 120, PERIOD_MS = 40; /* limber-bridge's default; 25 Hz */
+
+/* The times without a command after which it damped, as the robot side's own record has them: how many, and the longest. */
+static int damped(const struct fixture *f, double *longest_ms)
+{
+    char   line[400];
+    double ms;
+    int    n   = 0;
+    FILE  *log = fopen(f->bridge.log, "re");
+
+    *longest_ms = 0;
+    while (log && fgets(line, sizeof line, log)) {
+        const char *at = strstr(line, "no command for ");
+
+        if (at && strstr(at, "damps by itself") && sscanf(at, "no command for %lf", &ms) == 1) {
+            *longest_ms = ms > *longest_ms ? ms : *longest_ms;
+            n++;
+        }
+    }
+    if (log)
+        fclose(log);
+    return n;
+}
+
+/* It keeps time where it may, as a robot does: a simulator that is late by itself says nothing about robots. */
+static const char *const keeps_time[] = { "--rt", NULL };
+
+/* One kill of an armed daemon.  False: it was not armed any more, by a stall of this machine. */
+static bool one_kill(struct fixture *f, uint64_t after_us)
+{
+    double before_ms, ms;
+
+    usleep((useconds_t)after_us);
+    int before = damped(f, &before_ms);
+    json_t *s  = fixture_status(f);
+    bool armed = s && (!strcmp(js_str(s, "mode", ""), "EXPLORE") || !strcmp(js_str(s, "mode", ""), "ADVANCED") ||
+                       !strcmp(js_str(s, "mode", ""), "BASELINE"));
+    json_decref(s);
+    kill(f->daemon.pid, SIGKILL);
+    usleep((useconds_t)((TIMEOUT_MS + 4 * PERIOD_MS) * 1e3));
+    int n = damped(f, &ms);
+    if (!armed)
+        return false;
+    EXPECT(n == before + 1);
+    EXPECT(ms >= TIMEOUT_MS && ms <= TIMEOUT_MS + PERIOD_MS);
+    return true;
+}
+
+TEST(a_robot_side_whose_daemon_is_killed_while_armed_damps_within_its_timeout_and_a_period)
+{
+    struct fixture f;
+    struct rng     r;
+    char           why[600];
+    double         ms;
+    int            rounds = test_rounds(8, 1000), kills = 0;
+
+    rng_seed(&r, 11);
+    fixture_init(&f, quick);
+    EXPECT(config_load(f.config, &config, why, sizeof why) == 0);
+    f.bridge_talks = true;
+    bool ok        = fixture_daemon(&f, NULL) && fixture_bridge(&f, keeps_time);
+    for (int i = 0; ok && i < rounds && !test_failures; i++) {
+        ok = fixture_arm(&f, 60);
+        kills += ok && one_kill(&f, rng_below(&r, 1000000));
+        ok = ok && restarted_disarmed(&f);
+    }
+    EXPECT(ok && kills >= rounds / 2);
+    damped(&f, &ms);
+    printf("    %d kills, at most %.1f ms without a command before it damped\n", kills, ms);
+    fixture_end(&f);
 }
 
 /* Its second start is a fork of a process with real-time threads, unlike the first. */
