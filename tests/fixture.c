@@ -145,6 +145,41 @@ void fixture_end(struct fixture *f)
     child_stop(&f->daemon, 0, 3);
 }
 
+pid_t fixture_trainer(const struct fixture *f)
+{
+    char command[100], line[40] = "";
+
+    snprintf(command, sizeof command, "pgrep -P %d -x limber-trainer", (int)f->daemon.pid);
+    FILE *p = popen(command, "re");
+    if (p && !fgets(line, sizeof line, p))
+        line[0] = 0;
+    if (p)
+        pclose(p);
+    return (pid_t)atoi(line);
+}
+
+static void set_or_unset(const char *name, const char *value)
+{
+    if (value)
+        setenv(name, value, 1);
+    else
+        unsetenv(name);
+}
+
+void fixture_failing(const char *program, const char *what, const char *at, const char *by)
+{
+    char shim[600], log[300];
+
+    snprintf(shim, sizeof shim, "%s/tests/failing.so", test_build_dir());
+    snprintf(log, sizeof log, "%s/shim.log", test_dir());
+    set_or_unset("LD_PRELOAD", program ? shim : NULL);
+    set_or_unset("FAIL_LOG", program ? log : NULL);
+    set_or_unset("FAIL_PROGRAM", program);
+    set_or_unset("FAIL_WHAT", what);
+    set_or_unset("FAIL_AT", at);
+    set_or_unset("FAIL_BY", by);
+}
+
 json_t *fixture_status(struct fixture *f)
 {
     struct http_answer a = { 0 };

@@ -77,19 +77,6 @@ static int half_models(const struct fixture *f)
     return bad;
 }
 
-static pid_t child_of(pid_t parent, const char *name)
-{
-    char command[100], line[40] = "";
-
-    snprintf(command, sizeof command, "pgrep -P %d -x %s", (int)parent, name);
-    FILE *p = popen(command, "r");
-    if (p && !fgets(line, sizeof line, p))
-        line[0] = 0;
-    if (p)
-        pclose(p);
-    return (pid_t)atoi(line);
-}
-
 static bool restarted_disarmed(struct fixture *f)
 {
     child_stop(&f->daemon, 0, 1);
@@ -135,7 +122,7 @@ static bool kill_bridge(struct fixture *f)
 
 static bool kill_trainer(struct fixture *f)
 {
-    pid_t trainer = child_of(f->daemon.pid, "limber-trainer");
+    pid_t trainer = fixture_trainer(f);
 
     if (trainer > 0)
         kill(trainer, SIGKILL);
@@ -260,15 +247,15 @@ TEST(a_trainer_that_is_killed_is_started_again_and_makes_the_model)
 
     fixture_init(&f, quick);
     EXPECT(fixture_daemon(&f, NULL));
-    pid_t first = child_of(f.daemon.pid, "limber-trainer"), second = 0;
+    pid_t first = fixture_trainer(&f), second = 0;
     EXPECT(first > 0);
     kill(first, SIGKILL);
     for (int i = 0; i < 100 && (second <= 0 || second == first); i++) {
         usleep(50000);
-        second = child_of(f.daemon.pid, "limber-trainer");
+        second = fixture_trainer(&f);
     }
     usleep(500000);
-    EXPECT(second > 0 && second != first && child_of(f.daemon.pid, "limber-trainer") == second);
+    EXPECT(second > 0 && second != first && fixture_trainer(&f) == second);
     static const char *const lockstep[] = { "--lockstep", "--seed", "3", NULL };
     EXPECT(fixture_bridge(&f, lockstep) && fixture_arm(&f, 20));
     EXPECT(fixture_wait(&f, "model.version", "1", 30));
