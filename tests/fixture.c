@@ -171,7 +171,7 @@ void fixture_failing(const char *program, const char *what, const char *at, cons
     char shim[600], log[300];
 
     snprintf(shim, sizeof shim, "%s/tests/failing.so", test_build_dir());
-    snprintf(log, sizeof log, "%s/shim.log", test_dir());
+    snprintf(log, sizeof log, "%s/run/shim.log", test_dir());
     set_or_unset("LD_PRELOAD", program ? shim : NULL);
     set_or_unset("FAIL_LOG", program ? log : NULL);
     set_or_unset("FAIL_PROGRAM", program);

@@ -27,7 +27,7 @@ void fixture_end(struct fixture *f);
 pid_t fixture_trainer(const struct fixture *f);           /* the daemon's, 0: none         */
 
 /* From here on (NULL: no longer) programs of this name have tests/shim/failing.c loaded, and what it is to do in FAIL_WHAT,
- * FAIL_AT, FAIL_BY; it logs to test_dir()/shim.log. */
+ * FAIL_AT, FAIL_BY; it logs to shim.log in the run directory, where a trainer may write. */
 void fixture_failing(const char *program, const char *what, const char *at, const char *by);
 
 /* The status document (json_decref), and waiting until a path in it has a value ("mode", "ADVANCED"). */

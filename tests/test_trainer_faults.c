@@ -153,7 +153,7 @@ TEST(a_trainer_that_eats_memory_ends_at_its_limit_with_an_event_and_control_goes
         return;
     EXPECT(fixture_event(&f, "trainer", "", 30, NULL, 0)); /* a training that failed, or a trainer that ended */
     control_goes_on(&f);
-    snprintf(log, sizeof log, "%s/shim.log", test_dir());
+    snprintf(log, sizeof log, "%s/shim.log", f.dir);
     FILE *shim = fopen(log, "re");
     while (shim && fgets(line, sizeof line, shim))
         if (sscanf(line, "ate %ld MiB", &mib) == 1)

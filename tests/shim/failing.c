@@ -4,10 +4,12 @@
  *     FAIL_WHAT=malloc|open|read|write|sync|rename|mmap|socket|thread|stat    which kind
  *     FAIL_AT=K                 the K-th call (1 ...) after start fails with ENOMEM, ENOSPC, EIO, ... 0: none
  *     FAIL_FOREVER=1            and all that follow
+ *     FAIL_OWN=1                only calls of the program's own code are counted, and fail; not those of libraries
  *     FAIL_BY=hang|spin|eat|die the K-th call does not fail but never returns; likewise, busily; takes all memory that
  *                               there is, and fails; ends the process with status 7
- *     FAIL_LOG=FILE             a line for each call that fails (up to 500): modules of the callers, innermost first;
- *                               at a crash a line "crash " and the modules likewise; at an orderly end "calls N"
+ *     FAIL_LOG=FILE             a line for each call that fails (up to 5000): modules of the callers, innermost first;
+ *                               at a crash a line "crash abort " or "crash fault " and
+ *                               the modules likewise; at an orderly end "calls N"
  *     failing_from_here         the same from inside, for a program that looks whether it is there
  *     RECORD_DIR=DIR RECORD=FILE   every write, truncation, sync, rename and removal of files below DIR, as records that
  *                               tests/test_power.c replays
@@ -18,6 +20,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,6 +49,7 @@ static bool         on, forever;
 static int          what = -1, log_fd = -1, record_fd = -1;
 static int          write_error = ENOSPC;
 static const char  *by;
+static uintptr_t    own_from, own_to; /* the program's own code; 0: whoever calls */
 static long         at;
 static _Atomic long calls, failed;
 static char         record_dir[400];
@@ -79,9 +83,8 @@ static void tell_callers(void)
 /* Where it crashed; then it does so for good. */
 static void on_crash(int signum)
 {
-    (void)signum;
     on = false;
-    tell("crash ");
+    tell(signum == SIGABRT ? "crash abort " : "crash fault ");
     tell_callers();
 }
 
@@ -103,16 +106,29 @@ static void misbehave(void)
     tell(line);
 }
 
-/* This call is one that must fail. */
-static bool fails(enum kind k)
+/* The first object is the program itself. */
+static int find_own(struct dl_phdr_info *info, size_t size, void *unused)
 {
-    if (!on || (int)k != what)
+    (void)size, (void)unused;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && info->dlpi_phdr[i].p_flags & PF_X) {
+            own_from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            own_to   = own_from + info->dlpi_phdr[i].p_memsz;
+        }
+    return 1;
+}
+
+/* This call is one that must fail. */
+#define fails(kind) fails_to((kind), (uintptr_t)__builtin_return_address(0))
+static bool fails_to(enum kind k, uintptr_t caller)
+{
+    if (!on || (int)k != what || (own_to && (caller < own_from || caller >= own_to)))
         return false;
     long n = atomic_fetch_add(&calls, 1) + 1;
 
     if (!at || n < at || (n > at && !forever))
         return false;
-    if (atomic_fetch_add(&failed, 1) < 500) {
+    if (atomic_fetch_add(&failed, 1) < 5000) {
         on = false; /* what follows allocates */
         tell_callers();
         if (by)
@@ -163,6 +179,8 @@ __attribute__((constructor)) static void begin(void)
         snprintf(record_dir, sizeof record_dir, "%s", dir);
     }
     by = getenv("FAIL_BY");
+    if (getenv("FAIL_OWN"))
+        dl_iterate_phdr(find_own, NULL);
     if (log)
         for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
             sigaction(crashes[i], &crash, NULL);
