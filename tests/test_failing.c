@@ -227,7 +227,7 @@ static void every_kth(bool (*life)(struct fixture *), const char *const *edits, 
         long dense = (long)i * (all < 400 ? all : 400) / (count / 2 + 1), first = later ? all / 6 : 0;
         long k     = !later && i < count / 2 ? 1 + dense : 1 + first + (long)rng_below(&r, (uint32_t)(all - first));
 
-        judge(&f, life, what, every ? 1 + i / 2 : k, every ? i % 2 : rng_below(&r, 2), &libraries);
+        judge(&f, life, what, every ? 1 + i / 2 : k, every ? i % 2 > 0 : rng_below(&r, 2) > 0, &libraries);
     }
     preload(false, NULL);
     printf("    %s: %ld calls, %d tried, %d ends by a library's own decision\n", what, all, count, libraries);
