@@ -224,8 +224,8 @@ static int listen_on(const char *path, unsigned mode, char *why, size_t why_size
         return -1;
     }
     snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     unlink(path); /* ours: the run directory's lock is held */
+    int    fd   = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     mode_t mask = umask(0777 & ~mode);
     int    bad  = fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(fd, CLIENTS_MAX) != 0;
     umask(mask);
