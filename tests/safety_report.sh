@@ -44,6 +44,8 @@ tests "faults of link and robot on real processes" test_faults
 tests "killed at random moments" test_kill
 tests "power lost after any write" test_power
 tests "k-th call failing, disk full" test_failing
+tests "host: clock, descriptors, memory, trainer, watchdog" test_host_faults test_trainer_faults test_watchdog
+tests "each pre-arm check refuses, and passes once mended" test_prearm_refused
 tests "model files: bit flips, cuts, other robots" test_model_file
 tests "real-time threads: system calls, signals, symbols" test_syscalls test_signals rt_symbols
 tests "keys, roles, sockets, fences, hardening, unit" test_auth test_keys test_access test_sandbox test_exposure test_hardening test_systemd test_trainer_protocol

@@ -243,6 +243,15 @@ TEST(when_the_kth_malloc_fails_limberd_ends_cleanly_or_goes_on)
 static const char *const trial[] = { "steps: 200", "steps: 25", "recipe: steps", "recipe: steps\n  epochs: 5\n  min_steps: 100",
                                      "count: 15", "count: 1", NULL };
 
+/* GET /metrics, whatever the answer: what it makes in memory is to fail, too. */
+static void read_metrics(const struct fixture *f)
+{
+    char command[400], text[2];
+
+    snprintf(command, sizeof command, "curl -s -m 1 --unix-socket %s/status.sock http://limber/metrics", f->dir);
+    test_command(command, text, sizeof text);
+}
+
 /* Armed, the exploration trial and one with its model, in lockstep; then the end as in live(). */
 static bool flies(struct fixture *f)
 {
@@ -256,6 +265,7 @@ static bool flies(struct fixture *f)
     for (bool done = false; bridge && !done && !child_ended(c) && clock_now_ns() < until; usleep(200000)) {
         armed = armed || fixture_post(f, "/arm", "{\"yes\": true}", NULL, 0);
         json_t *s = armed ? fixture_status(f) : NULL;
+        read_metrics(f);
         /* To the end, or as far as it comes: a trainer may be off, the store may hold nothing. */
         done = s && (js_true(s, "trials.finished") || js_true(s, "latched") || !strcmp(js_str(s, "model.trainer", ""), "dead"));
         json_decref(s);
