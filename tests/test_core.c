@@ -234,7 +234,7 @@ TEST(an_emergency_stop_faults_and_stays)
 
 TEST(bad_plans_cost_the_plan_its_place_not_the_robot_its_safety)
 {
-    struct dst_faults f = { .plan_nan = 0.005, .plan_wild = 0.005, .plan_lost = 0.05 };
+    struct dst_faults f = { .plan_nan = 0.005, .plan_wild = 0.005, .plan_lost = 0.05, .reset = 0.05, .arm = 0.05 };
     struct dst_result r = run((struct dst_options){ .seed = 9, .ticks = 20000, .operator_arms = true, .faults = f });
 
     EXPECT(r.violations == 0);
