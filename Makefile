@@ -114,6 +114,12 @@ $B/tests/clock.so: tests/shim/clock.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -g -fPIC -shared -fno-builtin -o $@ $< -ldl
 
+# Preloaded by tests: the machine was suspended.
+$B/tests/asleep.so: tests/shim/asleep.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -fPIC -shared -o $@ $< -ldl
+$B/tests/run: | $B/tests/asleep.so
+
 # The operator's verbs belong to limberd's main file: for the fuzz target, without its main.
 $B/tests/limberd.o: daemon/limberd.c | $B/proto/limber.pb-c.h
 	@mkdir -p $(@D)

@@ -43,6 +43,7 @@ struct joint_config {
     bool            actuated;
     double          position_min, position_max; /* rad or m; infinite for continuous joints            */
     double          velocity;                   /* rad/s or m/s, > 0: beyond it a state is implausible */
+    double          resolution;                 /* rad or m, steps in which its position sensor counts */
     double          effort;                     /* N m or N, > 0 if actuated, else 0                   */
     double          effort_rate;                /* N m/s or N/s, > 0 if actuated: away from zero       */
     double          effort_rate_down;           /* the same towards zero, at least effort_rate         */

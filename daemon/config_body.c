@@ -165,6 +165,8 @@ static int joints(struct document *d, const struct yaml_robot *y, struct robot_c
         if (joint_position(d, from, (int)i, to) < 0 || joint_effort(d, from, (int)i, to) < 0 ||
             joint_heat(d, from, (int)i, 1 / c->control_hz, to) < 0)
             return -1;
+        to->resolution = or_float(from->resolution,
+                                  (to->type == JOINT_PRISMATIC ? to->position_max - to->position_min : 2 * M_PI) / 4096);
         c->nj++;
     }
     return 0;

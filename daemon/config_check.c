@@ -30,6 +30,7 @@ static const struct number_rule rules[] = {
     { "joints[].position[]",           "rad (m if prismatic)",       -1000,       1000 },
     { "observation[].range[]",         "",               -1e6,        1e6 },
     { "joints[].velocity",             "rad/s (m/s if prismatic)",    1e-3,       1000 },
+    { "joints[].resolution",           "rad (m if prismatic)",        1e-12,          1 },
     { "joints[].effort",               "N m (N if prismatic)",        1e-6, FILTER_EFFORT_CEILING },
     { "joints[].effort_rate",          "N m/s (N/s if prismatic)",    1e-6,        1e8 },
     { "joints[].effort_rate_down",     "N m/s (N/s if prismatic)",    1e-6,        1e8 },

@@ -25,7 +25,7 @@ struct yaml_joint {
     double  *position; /* low, high */
     unsigned position_count;
     double  *velocity, *effort, *effort_rate, *effort_rate_down, *effort_growth, *power, *effort_error, *brake, *baseline_kp, *baseline_kd,
-        *baseline_position, *effort_continuous, *heat_s;
+        *baseline_position, *effort_continuous, *heat_s, *resolution;
     struct yaml_gravity *gravity;
     unsigned             gravity_count;
 };

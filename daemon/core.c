@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "daemon/core_parts.h"
+#include "daemon/rt/clock.h"
 
-enum { LATE_MAX = 3 };                 /* of a hundred ticks                              */
+enum { LATE_MAX = 3,                   /* of a hundred ticks                              */
+       TELL_S   = 10 };                /* between two notices of the same fault bit       */
 static const double LATE_TICKS    = 1.5;  /* between the beginnings of two: the second is late */
 static const double POSTURE_SPEED = 0.05; /* of the velocity limit                         */
 
@@ -31,7 +33,7 @@ struct stop_text core_stop_text(enum stop_code c)
                                   "find out why it restarted, then limber reset and arm again" },
         [STOP_EFFORT]         = { "effort", "the baseline controller's effort was not a number",
                                   "check gains and joint states; report this, it should not happen" },
-        [STOP_GATES]          = { "gates", "five gate trips within ten seconds",
+        [STOP_GATES]          = { "gates", "five gate trips within a minute",
                                   "the model does not fit the robot: look at limber status, gates; retrain, then limber reset" },
         [STOP_STALL]          = { "host_stall", "this machine did not run the control thread for too long",
                                   "look at the machine's load and limber doctor, then limber reset" },
@@ -85,30 +87,41 @@ static bool latches(enum stop_code why)
     return why != STOP_DISARM && why != STOP_SHUTDOWN;
 }
 
+/* An operator's wish: what is sent ramps down. */
+static bool ramps(enum stop_code why)
+{
+    return why == STOP_OPERATOR || !latches(why);
+}
+
+static void stop_begins(struct core *c, enum stop_code why)
+{
+    c->stop         = why;
+    c->stop_tick    = c->tick;
+    c->stop_ns      = c->now_ns;
+    c->stop_trial   = c->trial;
+    c->stop_step    = c->step;
+    c->stop_latches = latches(why);
+}
+
 /* An event for the mode table; `why` is kept where it leads to a stop or a fault. */
 void core_mode(struct core *c, struct core_output *out, enum mode_event e, enum stop_code why)
 {
     enum mode from = c->mode, to = mode_next(from, e);
 
-    /* A reason that latches outranks the disarm that is under way. */
-    if (from == MODE_STOPPING && e == EVENT_STOP && !c->stop_latches && latches(why)) {
-        c->stop         = why;
-        c->stop_latches = true;
-    }
-    if (to == from)
+    /* A reason that latches outranks the disarm that is under way, and trouble ends any ramp. */
+    bool worse = from == MODE_STOPPING && e == EVENT_STOP &&
+                 ((latches(why) && !c->stop_latches) || (!ramps(why) && ramps(c->stop)));
+
+    if (to == from && !worse)
         return;
     c->mode = to;
-    if (to == MODE_STOPPING || to == MODE_FAULT) {
-        c->stop         = why;
-        c->stop_tick    = c->tick;
-        c->stop_ns      = c->now_ns;
-        c->stop_trial   = c->trial;
-        c->stop_step    = c->step;
-        c->stop_latches = latches(why);
-        c->stopping_ns  = c->now_ns;
+    if (to == MODE_STOPPING || to == MODE_FAULT)
+        stop_begins(c, why);
+    if (to != from && (to == MODE_STOPPING || to == MODE_FAULT)) {
+        c->stopping_ns = c->now_ns;
         memcpy(c->stop_effort, c->sent, sizeof c->stop_effort);
     }
-    if (to == MODE_FAULT || from == MODE_STOPPING)
+    if (to == MODE_FAULT || (from == MODE_STOPPING && to != from))
         c->latched = c->stop_latches;
     if (from == MODE_FAULT)
         c->latched = false;
@@ -388,17 +401,32 @@ static uint32_t lateness(struct core *c, const struct core_input *in, double gap
     return (late ? FAULT_TICK_LATE : 0) | (n >= LATE_MAX ? FAULT_TICKS_LATE : 0);
 }
 
-/* Every fault is counted; one that stops nothing by itself is told when it comes up. */
+/* Every fault is counted.  What stops nothing by itself is told when it comes up, but not again and again: the rest of it
+ * waits for the next notice. */
 static void faults_count(struct core *c, uint32_t fault, struct core_output *out)
 {
-    const uint32_t tell = FAULT_SENSOR_STUCK | FAULT_TICKS_LATE;
+    const uint32_t always = FAULT_SENSOR_STUCK | FAULT_TICKS_LATE;
+    const uint32_t moving = FAULT_STATE_MISSING | FAULT_STATE_NONFINITE | FAULT_STATE_RANGE | FAULT_STATE_JUMP |
+                            FAULT_PLAN_LATE | FAULT_PLAN_BAD | FAULT_TICK_LATE;
+    const uint32_t tell = always | (mode_armed(c->mode) || c->mode == MODE_STOPPING ? moving : 0);
 
     for (int i = 0; i < FAULT_COUNT; i++) {
-        c->count_fault[i] += fault >> i & 1;
-        if (fault & ~c->told & tell & 1u << i)
-            core_notice(c, out, NOTICE_FAULT)->fault = i;
+        bool set = fault >> i & 1;
+
+        c->count_fault[i] += set;
+        c->untold[i] = tell >> i & 1 ? c->untold[i] + set : 0;
+        if (!c->untold[i] || !set || c->standing >> i & 1 ||
+            (c->told_ns[i] && c->now_ns - c->told_ns[i] < TELL_S * NS_PER_S))
+            continue;
+        struct notice *n = core_notice(c, out, NOTICE_FAULT);
+        n->fault         = i;
+        n->count         = c->untold[i];
+        n->trial         = c->trial;
+        n->step          = c->step;
+        c->untold[i]     = 0;
+        c->told_ns[i]    = c->now_ns;
     }
-    c->told = fault & tell;
+    c->standing = fault;
 }
 
 static void stopping_end(struct core *c, uint32_t fault, struct core_output *out)
@@ -486,7 +514,7 @@ static enum command_mode command_mode_of(const struct core *c, uint32_t fault)
         /* Only an operator's stop ramps down: on trouble the last effort may be what makes it worse, and no ramp is
          * computed from an old state.  The robot side brakes on its own sensors. */
         return fault & (FAULT_STATE_STALE | FAULT_STATE_REJECTED) || stopping_s >= c->config->timeouts.stop_ramp_s ||
-                       (c->stop != STOP_OPERATOR && c->stop != STOP_DISARM && c->stop != STOP_SHUTDOWN)
+                       !ramps(c->stop)
                    ? COMMAND_DAMP
                    : COMMAND_TORQUE;
     case MODE_FAULT: return COMMAND_DAMP;
@@ -563,7 +591,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
         filter_time(&c->limits, &c->window, c->sent, gap_s);
     uint32_t fault = core_estimate(c, in);  /* joint state in            */
     core_prearm(c, in);
-    if (gap_s > c->config->timeouts.state_stale_s && !in->lockstep) /* the robot side has damped meanwhile */
+    if ((gap_s > c->config->timeouts.state_stale_s && !in->lockstep) || in->slept) /* the robot side has damped meanwhile */
         fault |= FAULT_STALL;
     if (in->syscall_refused)
         fault |= FAULT_SYSCALL;

@@ -32,7 +32,7 @@ enum fault_bit {
     FAULT_PLAN_LATE       = 1 << 10, /* the plan for this step did not come in time             */
     FAULT_PLAN_BAD        = 1 << 11, /* plan not finite or out of bounds                        */
     FAULT_EFFORT          = 1 << 12, /* the baseline's own effort was not finite: fault         */
-    FAULT_GATES           = 1 << 13, /* five gate trips within 10 s: fault                      */
+    FAULT_GATES           = 1 << 13, /* five gate trips within a minute: fault                  */
     FAULT_STALL           = 1 << 14, /* no tick for as long as makes a state stale: stop        */
     FAULT_SENSOR_STUCK    = 1 << 15, /* a joint's sensor stands still for ten ticks while another says that it moves */
     FAULT_SENSOR          = 1 << 16, /* for fifty: fault                                        */
@@ -166,7 +166,7 @@ enum notice_kind {
     NOTICE_TRIAL_END,   /* finished: all steps, or the task ended it; or aborted with a reason */
     NOTICE_GATE,        /* a gate tripped                                           */
     NOTICE_UNFIT,       /* this model tripped gates twice within a minute           */
-    NOTICE_FAULT,       /* a fault bit (`fault`) that stops nothing has come up     */
+    NOTICE_FAULT,       /* a fault bit (`fault`) that stops nothing by itself has come up; at most once in ten seconds */
 };
 
 struct notice {
@@ -177,7 +177,7 @@ struct notice {
     enum mode        from, to;
     enum stop_code   stop;
     enum gate        gate;
-    int              fault;  /* NOTICE_FAULT: its bit's index                                */
+    int              fault, count; /* NOTICE_FAULT: its bit's index; ticks with it since it was told last */
     int              trips;  /* NOTICE_TRIAL_END: of gates during the trial                  */
     struct score_sum score[SCORE_KINDS]; /* NOTICE_TRIAL_END: what the gates saw in it      */
     uint64_t         model;  /* NOTICE_UNFIT                                                 */
@@ -220,6 +220,8 @@ struct core_input {
     uint64_t                  now_ns;
     const struct joint_state *state;      /* newest received, NULL: none ever                          */
     bool                      state_new;  /* not seen by an earlier tick                               */
+    double                    state_age_s; /* since it was received; 0 in lockstep                     */
+    bool                      slept;      /* the machine was suspended since the tick before           */
     bool                      lockstep;   /* granted to the state's session: delay 0, now is simulated time */
     const struct plan        *plan;       /* newest published, NULL: none; ignored without delay       */
     const struct plan *(*solve)(void *ctx, const struct plan_request *req); /* without delay           */
@@ -260,6 +262,7 @@ struct stuck_watch {
     int    position, velocity;  /* good states with the same position, the same velocity != 0 */
     double way;                 /* that the velocity says it went meanwhile, rad or m        */
     double start;               /* position when the velocity began to stand still           */
+    double hidden;              /* way that it says since the position changed last          */
 };
 
 enum { TRACK_KEPT = 3 };
@@ -375,11 +378,13 @@ struct core {
     uint64_t stopping_ns;
 
     /* counters */
-    uint64_t count_missing, count_nonfinite, count_range, count_jump, count_plan_late;
+    uint64_t count_missing, count_late, count_nonfinite, count_range, count_jump, count_plan_late;
     uint64_t count_judged;              /* states whose measured effort could be compared        */
     uint64_t count_filter[FILTER_STAGES]; /* ticks in which each stage changed something         */
     uint64_t count_fault[FAULT_COUNT];  /* ticks in which each bit was set                        */
-    uint32_t told;                      /* bits that a notice has been given of and that are still set */
+    uint32_t standing;                  /* bits of the tick before                                */
+    int      untold[FAULT_COUNT];       /* ticks in which each bit was set since a notice told of it */
+    uint64_t told_ns[FAULT_COUNT];
     uint32_t prearm;                    /* bit p: check p has held for a second                   */
     uint64_t prearm_since_ns[PREARM_COUNT]; /* 0: does not hold now                              */
 };

@@ -7,7 +7,7 @@
 
 enum {
     TRIPS_FAULT    = 5,
-    TRIPS_WINDOW_S = 10,
+    TRIPS_WINDOW_S = 60, /* a plan that trips whenever it may drive again comes back after 1, 2, 4, 8 s */
     NEED_MAX_S     = 10,
     CALM_S         = 10, /* good for so long: a trip counts half as much */
     UNFIT_S        = 60, /* a second trip against the same model within this: it should go */
@@ -285,10 +285,12 @@ static void model_trip(struct core *c, struct core_output *out)
 void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
 {
     double most_s = c->config->gates.promote_s > NEED_MAX_S ? c->config->gates.promote_s : NEED_MAX_S;
+    int    others = 0;
 
     for (int g = 0; g < GATE_COUNT; g++) {
         if (!tripped(c, (enum gate)g))
             continue;
+        others += g != GATE_SHADOW;
         c->gate[g].trips++;
         struct notice *n = core_notice(c, out, NOTICE_GATE);
         n->gate          = (enum gate)g;
@@ -297,6 +299,10 @@ void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
     }
     if (*fault & FAULT_PLAN_BAD || tripped(c, GATE_SPREAD) || tripped(c, GATE_RESIDUAL) || tripped(c, GATE_DRIFT))
         model_trip(c, out);
+    if (!others) { /* another model, which has to be watched first: nothing went wrong */
+        core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
+        return;
+    }
     c->trial_trips++;
     c->drift  = 0;
     c->calm_s = 0;

@@ -1,7 +1,7 @@
 /* core_sensors.c - S8 of the fault model: a sensor that stands still while another one says that its joint moves.
  *
  * Position: the same to the last bit in every state although the velocity, which exceeds 1 % of its limit throughout, says
- * that the joint goes on.  Velocity: the same to the last bit, not zero, although the positions say that the joint went
+ * that the joint goes on, by now by more than two steps of its sensor (joints[].resolution).  Velocity: the same to the last bit, not zero, although the positions say that the joint went
  * another way, by more than 5 % of its velocity limit.  A joint that stands still and says so twice looks like a healthy
  * one at rest; what moves by itself otherwise is for the gates residual and drift. */
 #include <math.h>
@@ -11,6 +11,7 @@
 
 enum { STUCK_TICKS = 10, STUCK_FAULT_TICKS = 50 };
 
+static const double HIDDEN_STEPS = 2; /* one may be due, one the sensor's noise */
 static const double MOVES    = 0.01; /* of the velocity limit: as in core_slow */
 static const double MISMATCH = 0.05; /* likewise; above what rounding of a measured velocity does */
 
@@ -21,7 +22,13 @@ static void watch(struct core *c, int j, const struct joint_state *before)
     double              slow = MOVES * c->config->joint[j].velocity;
     double              dt   = c->tick_s * (double)(c->state.seq - before->seq);
 
-    w->position = !(q < before->position[j]) && !(q > before->position[j]) && fabs(v) > slow ? w->position + 1 : 0;
+    if (q < before->position[j] || q > before->position[j] || !(fabs(v) > slow))
+        w->position = 0;
+    else
+        w->position++;
+    w->hidden = w->position ? w->hidden + fabs(v) * dt : 0;
+    if (w->position >= STUCK_TICKS && !(w->hidden > HIDDEN_STEPS * c->config->joint[j].resolution))
+        w->position = STUCK_TICKS - 1; /* may be on its way to the sensor's next step */
     if (v < before->velocity[j] || v > before->velocity[j] || !(fabs(v) > 0)) {
         w->velocity = 0;
         w->way      = 0;

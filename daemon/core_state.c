@@ -5,7 +5,7 @@
 #include "daemon/core_parts.h"
 #include "daemon/rt/clock.h"
 
-enum { REJECTED_STOP = 3, JUMP_TICKS_MAX = 16 };
+enum { REJECTED_STOP = 3, JUMP_TICKS_MAX = 16, STATE_LATE_TICKS = 2 };
 
 /* The model sees floats: what overflows one is as good as infinite. */
 static bool finite_float(double v)
@@ -197,8 +197,9 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
     if (!c->session)
         return fault;
 
-    if (!in->state_new) {
+    if (!in->state_new || in->state_age_s > STATE_LATE_TICKS * c->tick_s) { /* S2: too old to act on */
         fault |= FAULT_STATE_MISSING;
+        c->count_late += in->state_new;
     } else if ((bad = implausible(c, s))) {
         fault |= bad;
         core_blame_state(c, s, bad);
@@ -300,10 +301,12 @@ void core_prearm(struct core *c, const struct core_input *in)
         /* A simulated robot may do without: what a virtual machine's host takes away cannot be armed against. */
         [PREARM_TIMING] = in->timing_clean || c->config->hardware == HARDWARE_SIM,
     };
+    /* The main thread's word is some ticks old: what this tick knows counts. */
+    uint32_t host = in->syscall_refused ? in->host & ~(1u << PREARM_SYSCALLS) : in->host;
 
     c->prearm = 0;
     for (int p = 0; p < PREARM_COUNT; p++) {
-        bool holds = p < PREARM_CORE_COUNT ? ok[p] : in->host >> p & 1;
+        bool holds = p < PREARM_CORE_COUNT ? ok[p] : host >> p & 1;
 
         if (!holds)
             c->prearm_since_ns[p] = 0;

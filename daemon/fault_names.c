@@ -19,7 +19,7 @@ const struct fault_text fault_texts[] = {
     { "plan_late", "no plan came in time" },
     { "plan_bad", "the plan was not finite or out of bounds" },
     { "effort", "the baseline's effort was not finite" },
-    { "gates", "five gate trips within ten seconds" },
+    { "gates", "five gate trips within a minute" },
     { "stall", "the control thread did not run" },
     { "sensor_stuck", "a joint's sensor stands still while another says that it moves" },
     { "sensor", "a joint's sensor stood still for fifty ticks while another said that it moves" },

@@ -417,7 +417,8 @@ static void take_reports(struct daemon *d)
             else if (n->kind == NOTICE_UNFIT)
                 learner_unfit(&d->learner, n->model);
             else if (n->kind == NOTICE_FAULT)
-                journal_say(&d->journal, "fault", "%s%s", fault_texts[n->fault].name, mode_armed(d->core.mode) ? ": the baseline takes over" : "");
+                journal_say(&d->journal, "fault", "%s: %s (%d tick%s, step %u of trial %u)", fault_texts[n->fault].name,
+                            fault_texts[n->fault].words, n->count, n->count == 1 ? "" : "s", n->step, n->trial);
         }
         ring_pop(&s->report_ring);
     }

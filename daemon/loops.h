@@ -43,6 +43,8 @@ struct control_loop {
     uint64_t           woke_ns;
     uint64_t           last_now_ns, last_wall_ns;
     uint64_t           lockstep_offset_ns, lockstep_session;
+    uint64_t           asleep_ns;  /* that the machine has been suspended since it started  */
+    uint64_t           early_ns;   /* pace state: when another tick would come too early    */
 };
 void *control_loop_run(void *control_loop);
 

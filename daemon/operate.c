@@ -31,7 +31,11 @@ static uint64_t forward(struct daemon *d, struct http_request *r, enum operation
     }
     for (int i = 0; i < WAITERS && !w; i++)
         w = d->waiter[i].request ? NULL : &d->waiter[i];
-    uint64_t id = w ? daemon_operation(d, kind) : 0;
+    uint64_t id = w || kind == OP_STOP ? daemon_operation(d, kind) : 0;
+    if (id && !w) { /* a stop does not queue for a place to wait in */
+        answer(r, 202, true, "stop asked for; limber status tells the rest");
+        return 0;
+    }
     if (!id) {
         answer(r, 503, false, "too many operations are waiting; try again");
         return 0;
@@ -141,8 +145,7 @@ void operate_request(void *ctx, struct http_request *r, const char *method, cons
     static const struct {
         const char         *path;
         enum operation_kind kind;
-    } verb[] = { { "/arm", OP_ARM },     { "/disarm", OP_DISARM },         { "/stop", OP_STOP },
-                 { "/reset", OP_RESET }, { "/trial/stop", OP_TRIAL_STOP }, { "/trial/ready", OP_TRIAL_READY } };
+    } verb[] = { { "/arm", OP_ARM }, { "/reset", OP_RESET }, { "/trial/stop", OP_TRIAL_STOP }, { "/trial/ready", OP_TRIAL_READY } };
     struct daemon *d = ctx;
     const char    *forbidden;
     json_error_t   error;
@@ -157,6 +160,8 @@ void operate_request(void *ctx, struct http_request *r, const char *method, cons
         free(json);
     } else if (strcmp(method, "POST") != 0) {
         answer(r, 405, false, "operator verbs are POST requests");
+    } else if (strcmp(path, "/stop") == 0 || strcmp(path, "/disarm") == 0) { /* whatever else was sent with it */
+        forward(d, r, strcmp(path, "/stop") == 0 ? OP_STOP : OP_DISARM);
     } else if (!json_is_object(o)) {
         answer(r, 400, false, "the body must be a JSON object");
     } else if (strcmp(path, "/arm") == 0 && (forbidden = arm_forbidden(d, o))) {

@@ -326,12 +326,6 @@ void stops_settle(struct stops *s, const struct core *core)
 {
     const struct stops_box *b = s->box;
 
-    /* A worse reason than the one it began with, while stopping: that is a stop of its own. */
-    if (!s->pending && core->stop != s->stop.stop && core->stop_tick == s->stop.tick && core->mode == MODE_STOPPING) {
-        s->stop.stop   = core->stop;
-        s->stop.now_ns = core->now_ns;
-        s->pending     = true;
-    }
     if (!s->pending)
         return;
     bool have_tick = b && b->count && b->tick[(b->count - 1) % b->size].tick >= s->stop.tick;

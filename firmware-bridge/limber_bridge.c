@@ -69,7 +69,6 @@ static const char help[] =
 struct arguments {
     struct sim_options      sim;
     struct sim_loop_options loop;
-    struct faulty          *faulty;
 };
 
 __attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
@@ -133,15 +132,11 @@ static const struct option flags[] = {
 
 static bool take_fault(struct arguments *a)
 {
-    char why[200];
+    static struct faulty faulty;
+    char                 why[200];
 
-    if (!a->faulty)
-        a->loop.faulty = a->faulty = calloc(1, sizeof *a->faulty);
-    if (!a->faulty) {
-        usage("no memory");
-        return false;
-    }
-    if (faulty_add(a->faulty, optarg, why, sizeof why))
+    a->loop.faulty = &faulty;
+    if (faulty_add(&faulty, optarg, why, sizeof why))
         return true;
     usage("%s", why);
     return false;
@@ -244,6 +239,5 @@ int main(int argc, char **argv)
     a.loop.fault_seed = a.sim.seed;
     code              = sim_loop(&a.loop, sim);
     sim_close(sim);
-    free(a.faulty);
     return code;
 }

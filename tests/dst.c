@@ -286,7 +286,8 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
         if (w->refused && w->tick >= w->born_again)
             born_again(w);
         in.syscall_refused = w->refused;
-        in.host            = w->refused ? ~(1u << PREARM_SYSCALLS) : UINT32_MAX;
+        /* the main thread sees it some ticks later than the control thread */
+        in.host            = w->refused && w->tick >= w->refused_tick + 2 ? ~(1u << PREARM_SYSCALLS) : UINT32_MAX;
         weather_clock(w);
         world_state(w);
         in.now_ns    = w->now_ns + 1;

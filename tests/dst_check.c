@@ -244,6 +244,11 @@ void check_command(struct world *w, const struct core_input *in)
         violated(w, "torque with a robot fault (I2)");
     if (torque && w->refused)
         violated(w, "torque although a system call was refused");
+    const uint32_t trouble = FAULT_STATE_STALE | FAULT_STATE_REJECTED | FAULT_STALL | FAULT_POSITION | FAULT_TRACK_ERROR;
+    w->g_trouble = (mode_armed(w->g_mode) || w->g_mode == MODE_STOPPING) && w->core.mode == MODE_STOPPING &&
+                   (w->g_trouble || w->out.record.faults & trouble);
+    if (torque && w->g_trouble)
+        violated(w, "a ramp goes on after trouble (%s)", core_stop_text(w->core.stop).name);
     for (int j = 0; torque && j < 2; j++)
         check_effort(w, j, c->torque[j]);
     if (w->g_weak >= 10 && mode_armed(w->core.mode))

@@ -245,6 +245,7 @@ void weather_host(struct world *w)
 {
     if (w->refused || !happens(w, w->o->faults.syscall_refused))
         return;
-    w->refused    = true;
+    w->refused      = true;
+    w->refused_tick = w->tick;
     w->born_again = w->tick + 1 + rng_below(&w->rng, 50);
 }

@@ -39,8 +39,8 @@ struct world {
     bool                      state_new;
     uint64_t                  silent_until;
     bool                      estop;
-    bool                      refused;    /* a system call, ever since limberd was started ... */
-    uint64_t                  born_again; /* ... which it is at this tick                      */
+    bool                      refused;    /* a system call, ever since limberd was started     */
+    uint64_t                  refused_tick, born_again; /* since when; when limberd is started again */
     uint64_t                  applied_seq;
     double                    applied[2], given[2]; /* as the robot side believes, as its motors gave it */
     struct core               core;
@@ -75,6 +75,7 @@ struct world {
     uint64_t           g_plan_tick;    /* when the newest plan that came was asked for */
     uint64_t           g_command_tick; /* when a valid, new command last reached the motors */
     uint64_t           g_command_seq;
+    bool               g_trouble;      /* while stopping: an operator's ramp is over          */
     uint64_t           g_healthy;    /* ticks flown on the plant that was learned */
     uint64_t           g_heavy_tick; /* good states since the plant changed while a plan drove */
     int                g_weak;       /* states in a row with another effort than commanded */

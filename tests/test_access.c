@@ -150,6 +150,7 @@ TEST(a_client_that_sends_a_byte_now_and_then_is_cut_off)
 TEST(rude_clients_on_the_status_socket_leave_the_operator_alone_and_lose_their_places)
 {
     struct fixture f;
+    const char    *ask = "GET /status HTTP/1.1\r\nHost: x\r\n\r\n";
     int            fd[MANY];
     char           text[300];
     bool           in = false;
@@ -160,8 +161,7 @@ TEST(rude_clients_on_the_status_socket_leave_the_operator_alone_and_lose_their_p
     for (int i = 0; i < MANY; i++) {
         fd[i] = connect_to(socket_of(&f, "status.sock"));
         if (fd[i] >= 0 && i % 2) /* slow readers: a megabyte of answers asked for, none read */
-            for (int n = 0; n < 200 && send(fd[i], "GET /status HTTP/1.1\r\nHost: x\r\n\r\n", 36, MSG_NOSIGNAL) > 0;
-                 n++)
+            for (int n = 0; n < 200 && send(fd[i], ask, strlen(ask), MSG_NOSIGNAL) > 0; n++)
                 ;
         else if (fd[i] >= 0)
             send(fd[i], rude[i / 2 % RUDE], strlen(rude[i / 2 % RUDE]), MSG_NOSIGNAL);

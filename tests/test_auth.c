@@ -467,7 +467,7 @@ TEST(limberd_and_the_simulated_robot_talk_over_tcp_and_a_stranger_is_an_event)
     snprintf(telemetry, sizeof telemetry, "tcp://127.0.0.1:%d", free_port());
     snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: %s\ntelemetry: %s\ncores: {",
              robot, telemetry);
-    const char *const edits[] = { "cores: {", curve, NULL };
+    const char *const edits[] = { "cores: {", curve, "steps: 200", "steps: 50", NULL };
     fixture_init(&f, edits);
     make_keys();
     EXPECT(fixture_daemon(&f, NULL));
@@ -527,7 +527,7 @@ static void start_on_tcp(struct fixture *f, char *endpoint, size_t size)
 
     snprintf(endpoint, size, "tcp://127.0.0.1:%d", free_port());
     snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: %s\ncores: {", endpoint);
-    const char *const edits[] = { "cores: {", curve, NULL };
+    const char *const edits[] = { "cores: {", curve, "steps: 200", "steps: 50", NULL };
     fixture_init(f, edits);
     make_keys();
     EXPECT(fixture_daemon(f, NULL));
@@ -591,7 +591,7 @@ TEST(limber_run_and_limber_sim_use_the_simulators_own_key_and_say_what_to_type_w
 
     snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: tcp://*:%d\ncores: {",
              free_port());
-    const char *const edits[] = { "cores: {", curve, NULL };
+    const char *const edits[] = { "cores: {", curve, "steps: 200", "steps: 50", NULL };
     fixture_init(&f, edits);
     make_keys();
     snprintf(config, sizeof config, "--config %s", f.config);
@@ -624,7 +624,7 @@ TEST(limberd_does_not_start_on_tcp_with_a_key_that_others_can_read)
 
     snprintf(curve, sizeof curve, "curve: {key: daemon.key, clients: clients}\nendpoint: tcp://127.0.0.1:%d\ncores: {",
              free_port());
-    const char *const edits[] = { "cores: {", curve, NULL };
+    const char *const edits[] = { "cores: {", curve, "steps: 200", "steps: 50", NULL };
     fixture_init(&f, edits);
     make_keys();
     chmod(in_dir("daemon.key"), 0644);

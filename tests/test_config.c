@@ -596,6 +596,7 @@ static const struct edit robots[] = {
     { "effort: 300",           "effort_error: 300\n    effort: 300", "    effort_error", "joints[0].effort_error: value \"300\":", "less than effort (300): a motor that gives nothing at all would pass" },
     { "velocity: 80",          "velocity: 80\n    effort_error: 5", "    effort_error", "joints[1].effort_error: value \"5\":", "only on actuated joints" },
     { "oscillation: 15 ",      "oscillation: 0 ",        "  oscillation", "gates.oscillation: value \"0\":", "reversals a second from 0.1" },
+    { "velocity: 40",          "resolution: 0\n    velocity: 40", "    resolution", "joints[0].resolution: value \"0\":", "rad (m if prismatic) from 1e-12" },
     { "energy: 1000 ",         "energy: 0 ",             "  energy", "gates.energy: value \"0\":", "in J from 1e-06" },
     { "limit_dwell: 0.8 ",     "limit_dwell: 0 ",        "  limit_dwell", "gates.limit_dwell: value \"0\":", "in s from 0.001" },
     { "limit_dwell: 0.8 ",     "limit_dwell: {off: \"\"} ", "  limit_dwell", "gates.limit_dwell.off: value \"\":", "expected the reason" },

@@ -234,7 +234,7 @@ TEST(an_emergency_stop_faults_and_stays)
 
 TEST(bad_plans_cost_the_plan_its_place_not_the_robot_its_safety)
 {
-    struct dst_faults f = { .plan_nan = 0.005, .plan_wild = 0.005, .plan_lost = 0.05 };
+    struct dst_faults f = { .plan_nan = 0.005, .plan_wild = 0.005, .plan_lost = 0.05, .reset = 0.05, .arm = 0.05 };
     struct dst_result r = run((struct dst_options){ .seed = 9, .ticks = 20000, .operator_arms = true, .faults = f });
 
     EXPECT(r.violations == 0);
@@ -432,6 +432,28 @@ TEST(a_position_that_stands_still_under_a_velocity_ends_exploration_and_then_is_
     EXPECT(stuck_for(&w, 10) == MODE_BASELINE);
     EXPECT(stuck_for(&w, 49) == MODE_BASELINE);
     EXPECT(stuck_for(&w, 50) == MODE_FAULT && w.core.stop == STOP_SENSOR);
+}
+
+/* What an encoder says of a slow joint is the same for many states; what its velocity comes from is finer. */
+TEST(a_slow_joint_between_two_steps_of_its_encoder_is_not_stuck_and_a_stuck_one_is_three_steps_later)
+{
+    static struct watch w;
+    double              v = 0.5, x = 0;
+    int                 most = 0, i;
+
+    watch_begin(&w, &config, 1);
+    config.joint[0].resolution = 0.9; /* 45 states a step at 0.02 m each: 1.25 % of 40 m/s */
+    for (i = 0; i < 400; i++, x += v * 0.04) {
+        w.s.velocity[0] = v + 0.001 * (i % 2);
+        watch_tick(&w, 0.9 * floor(x / 0.9), 0, 0);
+        most = w.core.stuck_ticks > most ? w.core.stuck_ticks : most;
+    }
+    EXPECT(most < 10);
+    for (i = 0; i < 400 && w.core.stuck_ticks < 10; i++) {
+        w.s.velocity[0] = v + 0.001 * (i % 2);
+        watch_tick(&w, 0.9 * floor(x / 0.9), 0, 0);
+    }
+    EXPECT(i > 45 && i <= 2 * 45 + 2);
 }
 
 TEST(a_velocity_that_stands_still_is_stuck_only_where_the_positions_say_otherwise)

@@ -1,5 +1,6 @@
 /* test_core_edges.c - what the model (tests/spin) found about resets, and branches of the core that the simulation does not
  * come by: every operation in the wrong moment, and stops of rare causes. */
+#include <math.h>
 #include <string.h>
 
 #include "daemon/core_parts.h"
@@ -198,6 +199,146 @@ TEST(the_first_reason_to_stop_stays_unless_a_later_one_latches)
     EXPECT(b.core.stop == STOP_POSITION && b.core.stop_latches);
     core_mode(&b.core, &b.out, EVENT_STOP, STOP_OPERATOR);
     EXPECT(b.core.stop == STOP_POSITION);
+}
+
+/* Torque of an operator's ramp is for a robot that does what it should. */
+TEST(trouble_ends_an_operators_ramp_in_that_tick_for_good_and_is_told)
+{
+    static const enum operation_kind ops[] = { OP_STOP, OP_DISARM, OP_SHUTDOWN };
+
+    for (int i = 0; i < 3; i++) {
+        for (int what = 0; what < 3; what++) {
+            static struct bench b;
+
+            armed(&b);
+            tick(&b, ops[i]);
+            EXPECT(b.core.mode == MODE_STOPPING && b.out.command.mode == COMMAND_TORQUE);
+            uint64_t since = b.core.stopping_ns;
+            b.in.slept     = what == 0;
+            b.in.now_ns += what == 1 ? (uint64_t)(b.config.timeouts.state_stale_s * 1e9) : 0;
+            b.state.ready_count += what == 2; /* an announced jump, so that only the limit speaks */
+            b.state.position[0] = what == 2 ? b.config.joint[0].position_max + 1.5 : 0;
+            tick(&b, OP_NONE);
+            EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == (what == 2 ? STOP_POSITION : STOP_STALL));
+            EXPECT(b.core.stop_latches && b.core.stop_tick == b.core.tick && b.core.stopping_ns == since);
+            EXPECT(b.out.command.mode == COMMAND_DAMP && !(fabs(b.core.sent[0]) > 0));
+            bool told = false;
+            for (int k = 0; k < b.out.nnotice; k++)
+                told |= b.out.notice[k].kind == NOTICE_MODE && b.out.notice[k].to == MODE_STOPPING &&
+                        b.out.notice[k].stop == b.core.stop;
+            EXPECT(told);
+            b.in.slept          = false;
+            b.state.position[0] = 0;
+            b.state.ready_count += what == 2;
+            for (int k = 0; k < 3; k++) { /* and the operator's wish does not bring it back */
+                tick(&b, OP_STOP);
+                EXPECT(b.out.command.mode == COMMAND_DAMP && b.core.stop != STOP_OPERATOR);
+            }
+            for (int k = 0; k < 30; k++)
+                tick(&b, OP_NONE);
+            EXPECT(b.core.mode == MODE_DISARMED && b.core.latched);
+        }
+    }
+}
+
+TEST(a_ramp_that_lost_its_states_does_not_go_on_when_they_come_back)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.config.timeouts.stop_ramp_s = 0.4;
+    tick(&b, OP_STOP);
+    b.in.state_new = false;
+    for (int k = 0; b.core.stop == STOP_OPERATOR && k < 10; k++) {
+        b.in.now_ns += b.core.tick_ns;
+        b.in.op.kind = OP_NONE;
+        core_step(&b.core, &b.in, &b.out);
+    }
+    EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == STOP_STATE_STALE);
+    tick(&b, OP_NONE);
+    EXPECT(b.core.good && b.out.command.mode == COMMAND_DAMP);
+}
+
+TEST(a_machine_that_was_suspended_is_a_stall_although_its_clock_stood_still)
+{
+    for (int lockstep = 0; lockstep < 2; lockstep++) {
+        static struct bench b;
+
+        armed_as(&b, lockstep);
+        b.in.slept = true;
+        tick(&b, OP_NONE);
+        EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == STOP_STALL && b.out.command.mode == COMMAND_DAMP);
+    }
+}
+
+TEST(a_state_that_waited_for_more_than_two_ticks_is_none_but_its_emergency_stop_counts)
+{
+    static struct bench b;
+
+    armed(&b);
+    b.in.state_age_s = 2 * b.core.tick_s;
+    tick(&b, OP_NONE);
+    EXPECT(b.core.good && b.core.count_late == 0);
+    b.in.state_age_s = 2.01 * b.core.tick_s;
+    tick(&b, OP_NONE);
+    EXPECT(!b.core.good && b.core.count_late == 1 && b.out.record.faults & FAULT_STATE_MISSING);
+    b.state.estop = true;
+    tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_FAULT && b.core.stop == STOP_ESTOP);
+
+    armed(&b);
+    b.in.state_age_s = 1;
+    for (int i = 0; i < 3; i++)
+        tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_STOPPING && b.core.stop == STOP_STATE_STALE && b.core.count_late == 3);
+}
+
+/* The main thread's word on the check may be some ticks old. */
+TEST(nobody_arms_in_the_tick_that_first_sees_a_refused_system_call)
+{
+    static struct bench b;
+
+    armed(&b);
+    tick(&b, OP_DISARM);
+    for (int i = 0; i < 4 * (int)b.config.control_hz; i++)
+        tick(&b, OP_NONE);
+    EXPECT(b.core.mode == MODE_DISARMED);
+    b.in.syscall_refused = true;
+    answers(&b, OP_ARM, false, "syscalls");
+    EXPECT(b.core.mode == MODE_DISARMED && b.out.command.mode == COMMAND_IDLE);
+}
+
+static int told_of(const struct bench *b, uint32_t bit)
+{
+    for (int i = 0; i < b->out.nnotice; i++)
+        if (b->out.notice[i].kind == NOTICE_FAULT && 1u << b->out.notice[i].fault == bit)
+            return b->out.notice[i].count;
+    return 0;
+}
+
+TEST(a_fault_that_stops_nothing_is_told_when_it_comes_up_and_the_rest_of_it_ten_seconds_later)
+{
+    static struct bench b;
+    int                 told = 0, ticks = 0;
+
+    armed(&b);
+    for (int i = 0; i < 11 * (int)b.config.control_hz; i++) {
+        b.in.state_age_s = i % 5 == 0 ? 1 : 0;
+        tick(&b, OP_NONE);
+        if (told_of(&b, FAULT_STATE_MISSING)) {
+            ticks += told_of(&b, FAULT_STATE_MISSING);
+            told++;
+        }
+    }
+    EXPECT(b.core.mode == MODE_BASELINE);
+    EXPECT(told == 2 && ticks == 51); /* the first, and fifty in ten seconds of 25 Hz */
+
+    tick(&b, OP_DISARM);
+    for (int i = 0; i < 20 * (int)b.config.control_hz; i++) { /* nobody is armed, nobody is told */
+        b.in.state_age_s = i % 5 == 0 ? 1 : 0;
+        tick(&b, OP_NONE);
+        EXPECT(i < 15 || !told_of(&b, FAULT_STATE_MISSING));
+    }
 }
 
 TEST(a_system_call_that_was_refused_is_a_fault)

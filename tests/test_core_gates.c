@@ -394,9 +394,9 @@ static bool trips_at(double s)
     return fault & FAULT_GATES;
 }
 
-TEST(five_trips_within_ten_seconds_are_a_fault_and_five_within_eleven_are_not)
+TEST(five_trips_within_a_minute_are_a_fault_and_five_within_sixty_two_seconds_are_not)
 {
-    static const double slow[] = { 0, 2.6, 5.2, 7.8, 10.4, 13, 15.6 }, fast[] = { 20, 21, 22 };
+    static const double slow[] = { 0, 15.5, 31, 46.5, 62, 77.5, 93 }, fast[] = { 120, 130, 137.4 };
 
     dst_config(&config);
     driving();
@@ -404,7 +404,38 @@ TEST(five_trips_within_ten_seconds_are_a_fault_and_five_within_eleven_are_not)
         EXPECT(!trips_at(slow[i]));
     for (int i = 0; i < 2; i++)
         EXPECT(!trips_at(fast[i]));
-    EXPECT(trips_at(fast[2])); /* with those at 13 and 15.6 */
+    EXPECT(trips_at(fast[2])); /* with those at 77.5 and 93 */
+}
+
+/* As often as what trust costs allows: it doubles, and the robot waits for it. */
+TEST(a_plan_that_trips_whenever_it_may_drive_again_is_a_fault_in_the_end)
+{
+    double s = 0;
+    int    trips = 1;
+
+    dst_config(&config);
+    config.gates.promote_s = 0.5;
+    driving();
+    for (; !trips_at(s) && trips < 20; trips++)
+        s += core.need_s + 0.04;
+    EXPECT(trips == 5);
+}
+
+/* A model that was handed over has to be watched first, whoever is to blame for the moment. */
+TEST(another_model_while_its_forerunner_drives_costs_its_place_and_nothing_else)
+{
+    uint32_t fault = 0;
+
+    dst_config(&config);
+    driving();
+    double need_s    = core.need_s;
+    in.model_version = 2;
+    out.nnotice      = 0;
+    core_gates_judge(&core, &in, 0, &fault);
+    EXPECT(!core.gate[GATE_SHADOW].ok && !core_gates_ok(&core));
+    core_gates_trip(&core, &out, &fault);
+    EXPECT(core.mode == MODE_BASELINE && !(core.need_s > need_s) && core.trial_trips == 0 && core.trips == 0 && !fault);
+    in.model_version = 1;
 }
 
 TEST(a_model_is_called_unfit_once_and_another_one_anew)

@@ -143,8 +143,6 @@ TEST(a_write_beyond_an_array_on_the_stack_is_caught)
 {
     EXPECT(dies_of(overflow_stack) == SIGABRT);
 }
-#endif
-
 /* A frame larger than the guard page: without probes the child would write into what lies beneath its stack. */
 static __attribute__((noinline)) int leap(size_t n)
 {
@@ -168,3 +166,4 @@ TEST(a_stack_that_grows_too_far_ends_the_program)
 {
     EXPECT(dies_of(overflow_depth) == SIGSEGV);
 }
+#endif

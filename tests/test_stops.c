@@ -166,14 +166,12 @@ TEST(a_worse_reason_while_stopping_is_a_recording_of_its_own)
 {
     struct journal j = { .trial = -1 };
     struct stops   s;
-    struct core    c = { .tick = 11, .stop = STOP_POSITION, .stop_tick = 10, .mode = MODE_STOPPING, .now_ns = 11 * 20000000 };
 
     stops_open(&s, rail(), test_dir(), &j);
     tick(&s, 10, 0, 0);
     stop(&s, 10, STOP_DISARM);
     tick(&s, 11, FAULT_POSITION, 2.5);
-    stops_settle(&s, &c);
-    stops_settle(&s, &c);
+    stop(&s, 11, STOP_POSITION);
     EXPECT(s.last == 2);
     json_t *r = told(2);
     EXPECT_STR(js_str(r, "code", ""), "position_limit");

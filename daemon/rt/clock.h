@@ -16,6 +16,17 @@ static inline uint64_t clock_now_ns(void)
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
+/* That the machine has been suspended since it started: CLOCK_MONOTONIC stands still then (clock_gettime(2)).  Too little where
+ * the thread had to wait between two looks at the clock, never too much. */
+static inline uint64_t clock_asleep_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    uint64_t boot = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec, now = clock_now_ns();
+    return boot > now ? boot - now : 0;
+}
+
 static inline struct timespec clock_timespec(uint64_t ns)
 {
     return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };

@@ -22,8 +22,8 @@
 #define FT 2    /* ticks a command is valid and a state may be answered (command_timeout_ms)  */
 #define LT 3    /* ticks of silence after which the receiver latches                          */
 #endif
-#define RAMP 1  /* ticks of the ramp of an operator's stop                                    */
-#define CAP 2   /* ticks after which stopping ends anyhow                                     */
+#define RAMP 2  /* ticks of the ramp of an operator's stop                                    */
+#define CAP 3   /* ticks after which stopping ends anyhow                                     */
 #define REJ 2   /* implausible states in a row that stop the robot                            */
 #define TRIPS 2 /* gate trips that are too many                                               */
 #define TOP 2   /* DAEMON: the absolute limit; the rate limit is 1 a tick                     */
@@ -83,7 +83,7 @@ bool g_torque;
 
 /* ghosts */
 byte g_age = DT, g_noval = LT, g_stopping, g_trips, g_since;
-bool g_arm, g_session, g_estop, g_lat, g_new, g_silenced;
+bool g_arm, g_session, g_estop, g_lat, g_hard, g_new, g_silenced;
 
 /* within a tick; 0 between ticks */
 byte phys, st, op, link, dp, fp, to, tk, ta, ts, k, s, r, a;
@@ -137,7 +137,7 @@ inline happens(event, NEXT, lat, operators)
 inline stop(lat, operators)
 {
     if
-    :: d == STOPPING && lat && !stop_latches -> stop_latches = 1; ramp = operators
+    :: d == STOPPING && ((lat && !stop_latches) || (!(operators) && ramp)) -> stop_latches = 1; ramp = operators; noticed = 1
     :: else
     fi;
     happens(EV_STOP, AFTER_STOP(d), lat, operators)
@@ -407,7 +407,7 @@ inline physics()
     :: often(phys = 0)
     :: phys = CRASH; d = BOOT; age = DT; rej = 0; trips = 0; timer = 0; dsess = NONE; latched = 0; stop_latches = 0;
        ramp = 0; seen_estop = 0; seen_fault = 0; seen_latch = 0; trial = 0; agreed = 0;
-       g_age = DT; g_arm = 0; g_lat = 0; g_stopping = 0; g_trips = 0
+       g_age = DT; g_arm = 0; g_lat = 0; g_hard = 0; g_stopping = 0; g_trips = 0
     :: phys = WELCOME; agreed = 1; g_session = 0; dsess = (dsess == CURRENT -> OLD : dsess); hs = (hk != 0 -> OLD : 0);
        since = FT; g_since = FT; g_silenced = 0; becomes(R_AFTER_IDLE(f), 0);
 #ifdef CHAOS
@@ -480,6 +480,7 @@ inline daemon_is_safe()
     :: else
     fi;
     g_stopping = (d == STOPPING -> g_stopping + 1 : 0);
+    g_hard = (armed(dp) || dp == STOPPING) && (g_hard || g_age >= DT || phys == OUTSIDE);
 #ifdef DAEMON
     g_trips = (op == RESET || op == LATER -> 0 : g_trips);
     if
@@ -501,6 +502,7 @@ inline daemon_is_safe()
     assert(!(d == ADVANCED && agreed && st == BAD));                                 /* S4 */
     assert(!(g_trips >= TRIPS && armed(d)));                                         /* too many gate trips */
     assert(!(armed(d) && !armed(dp) && !(dp == DISARMED && op == ARM && d == BASELINE))); /* I9 */
+    assert(!(d == STOPPING && g_hard && tk == C_TORQUE + 1));                        /* trouble ends any ramp */
     assert(g_stopping <= CAP + 1);                                                   /* I10: stopping ends */
     assert(!(d != dp && dp != BOOT && !noticed));                                    /* I11: every change is told */
     /* Nothing is for ever: with the cause gone and the link whole, a reset takes the daemon out of FAULT. */
