@@ -109,7 +109,7 @@ struct daemon {
 /* status.c: the document of docs/status.md; the caller frees it.  NULL: no memory. */
 char *status_json(const struct daemon *d);
 
-/* metrics.c: GET /metrics; the caller frees it. */
+/* metrics.c: GET /metrics; the caller frees it.  NULL: no memory. */
 char *metrics_text(const struct daemon *d);
 
 /* operate.c: the control socket. */
