@@ -51,8 +51,8 @@ struct disk {
     struct store    *store;
     struct ring      ring;
     struct rt_signal wake, progress;
-    _Atomic uint64_t done;       /* places in line, finished                     */
-    _Atomic uint64_t since_ns;   /* begun or finished something last; 0: idle    */
+    _Atomic uint64_t done;     /* places in line, finished                     */
+    _Atomic uint64_t since_ns; /* begun or finished something last; 0: idle    */
     _Atomic bool     ending, ended;
     bool             running;
     pthread_t        thread;
@@ -292,7 +292,7 @@ static void write_batch(struct disk *d, uint64_t until)
 {
     uint64_t slot;
     int64_t  trial_id = 0;
-    int      n = 0;
+    int      n        = 0;
     bool     open = false, broken = false;
 
     while (atomic_load(&d->ring.tail) != until && ring_peek(&d->ring, &slot) && d->entry[slot].kind != TASK) {

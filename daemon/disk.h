@@ -37,7 +37,10 @@ bool disk_transition(struct disk *d, int64_t trial_id, const struct transition *
 bool disk_model(struct disk *d, const struct model_row *m);
 bool disk_model_status(struct disk *d, uint64_t version, const char *status, const char *reason);
 
-enum disk_event_use { DISK_STORE = 1, DISK_PRINT = 2 }; /* to the store, to stderr: which may be a file, or a pipe that is full */
+enum disk_event_use {
+    DISK_STORE = 1,
+    DISK_PRINT = 2
+}; /* to the store, to stderr: which may be a file, or a pipe that is full */
 bool disk_event(struct disk *d, unsigned use, double unix_s, int64_t trial, const char *kind, const char *text);
 
 /* run(ctx, a copy of payload) on the thread, or at once where there is none yet; size at most DISK_TASK_BYTES.  *place, which

@@ -211,6 +211,7 @@ static void settle(struct experiment *e)
     e->journal->trial = -1;
     if (isfinite(e->reported))
         experiment_reported_return(e, &(struct trial_event){ .trial = n->trial, .has_return = true, .reported_return = e->reported });
+    e->ending_place = disk_line(e->journal->disk);
 }
 
 static void end(struct experiment *e, const struct notice *n)
@@ -302,7 +303,8 @@ void experiment_task(struct experiment *e)
 
 bool experiment_finished(const struct experiment *e)
 {
-    return e->next_number > (uint32_t)e->count && !e->open && !learner_busy(e->learner);
+    return e->next_number > (uint32_t)e->count && !e->open && !learner_busy(e->learner) &&
+           disk_done(e->journal->disk, e->ending_place);
 }
 
 const char *experiment_ask(struct experiment *e, enum trial_kind kind, int n)

@@ -22,7 +22,7 @@ struct experiment {
     bool               open;                 /* row is running, or on its way to the disk      */
     bool               stored;               /* the store takes its transitions                */
     bool               ending;               /* it has, and its rows are on their way          */
-    uint64_t           ending_place;         /* of the last of them                            */
+    uint64_t           ending_place;         /* of the last of them; then of how it ended      */
     struct notice      ended;                /* how                                            */
     double             reported;             /* the robot side's return meanwhile; NaN: none   */
     struct trial_data  data;                 /* its transitions                                */
@@ -69,7 +69,7 @@ bool experiment_under_way(const struct experiment *e);
 /* config->task is another one from here on; none is under way. */
 void experiment_task(struct experiment *e);
 
-/* All planned trials have been run. */
+/* All planned trials have been run, and all of them is in the store. */
 bool experiment_finished(const struct experiment *e);
 
 /* Operator: n more trials of this kind, now.  NULL or why not. */

@@ -14,10 +14,12 @@ bool perms_good(const char *path, const struct stat *st, uid_t us, char *why, si
     if (owned && !open)
         return true;
     snprintf(why, why_size,
-             "%s belongs to user %u, mode %03o: expected an owner who is user %u or root, and nobody else who may write to it "
+             "%s belongs to user %u, mode %03o: expected an owner who is user %u or root, and nobody else who may "
+             "write to it "
              "(store_perms); %s%s",
              path, (unsigned)st->st_uid, (unsigned)st->st_mode & 07777, (unsigned)us,
-             open ? "chmod go-w" : "see who wrote it", open ? " it if what is in it is yours" : ", then chown it or move it away");
+             open ? "chmod go-w" : "see who wrote it",
+             open ? " it if what is in it is yours" : ", then chown it or move it away");
     return false;
 }
 
