@@ -478,7 +478,7 @@ int session_finish(struct session *s, enum session_end end)
         tell(s, "/stop");
     }
     tell(s, "/shutdown");
-    child_stop(&s->daemon, 3, 2);
+    child_stop(&s->daemon, 3, 20); /* a slow disk has its time to take what was learned */
     child_stop(&s->sim, 0, 2);
     if (end == END_TROUBLE) {
         fprintf(stderr, "limber: the daemon's log, %s, ends:\n", s->daemon.log);

@@ -201,11 +201,19 @@ static int next_event(struct document *d, yaml_parser_t *p, yaml_event_t *e)
     return 0;
 }
 
+/* A task file is read while the robot is armed: without memory for it, it is refused. */
+static int no_memory(struct document *d)
+{
+    snprintf(d->why, d->why_size, "%s: no memory to read it; free some, then try again", d->file);
+    return -1;
+}
+
 static struct node *node_new(struct node *parent, enum node_kind kind, size_t line)
 {
     struct node *n = calloc(1, sizeof *n);
 
-    NEED(n);
+    if (!n)
+        return NULL;
     n->kind   = kind;
     n->line   = (int)line;
     n->parent = parent;
@@ -233,10 +241,7 @@ static void node_free(struct node *n)
 
 static char *copy(const yaml_event_t *e)
 {
-    char *s = strndup((const char *)e->data.scalar.value, e->data.scalar.length);
-
-    NEED(s);
-    return s;
+    return strndup((const char *)e->data.scalar.value, e->data.scalar.length);
 }
 
 static int check_event(struct document *d, const yaml_event_t *e)
@@ -298,9 +303,14 @@ static int parse_pair(struct document *d, yaml_parser_t *p, const yaml_event_t *
         return fail_line(d, line, "%s: given twice: expected it once; line %d has it already", key, first->line);
     }
     yaml_event_t value;
-    if (next_event(d, p, &value) < 0)
+    char        *key = copy(e);
+    if (!key)
+        return no_memory(d);
+    if (next_event(d, p, &value) < 0) {
+        free(key);
         return -1;
-    int rc = parse_value(d, p, &value, map, copy(e), line, depth);
+    }
+    int rc = parse_value(d, p, &value, map, key, line, depth);
     yaml_event_delete(&value);
     return rc;
 }
@@ -336,7 +346,11 @@ static int parse_value(struct document *d, yaml_parser_t *p, const yaml_event_t 
         return -1;
     }
     struct node *n = node_new(parent, kind, line);
-    n->key         = key;
+    if (!n) {
+        free(key);
+        return no_memory(d);
+    }
+    n->key = key;
     if (!parent)
         d->root = n;
     if (kind == NODE_MAP)
@@ -345,7 +359,7 @@ static int parse_value(struct document *d, yaml_parser_t *p, const yaml_event_t 
         return parse_list(d, p, n, depth + 1);
     n->text   = copy(e);
     n->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    return 0;
+    return n->text ? 0 : no_memory(d);
 }
 
 /* Stream start, document start, the value, document end, stream end. */
@@ -378,7 +392,10 @@ static int read_file(struct document *d)
         return -1;
     }
     d->text = malloc(FILE_SIZE_MAX + 1);
-    NEED(d->text);
+    if (!d->text) {
+        fclose(f);
+        return no_memory(d);
+    }
     d->size = fread(d->text, 1, FILE_SIZE_MAX + 1, f);
     int bad = ferror(f) ? errno : 0;
     fclose(f);
@@ -399,7 +416,8 @@ int document_parse(struct document *d, char *text, size_t size)
 
     d->text = text;
     d->size = size;
-    NEED(yaml_parser_initialize(&p));
+    if (!yaml_parser_initialize(&p))
+        return no_memory(d);
     yaml_parser_set_input_string(&p, (const unsigned char *)d->text, d->size);
     int rc = parse_document(d, &p);
     yaml_parser_delete(&p);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "daemon/config_parts.h"
-#include "daemon/rt/check.h"
 
 static int task_link(struct document *d, const struct robot_config *c, const struct yaml_link *y, int f, int l,
                      struct task_link *out)
@@ -312,7 +311,10 @@ int config_task(const char *path, const struct robot_config *c, struct task *t, 
 {
     /* In de_DE strtod() reads 0.5 as 0; task files mean the same everywhere. */
     locale_t plain = newlocale(LC_ALL_MASK, "C", NULL);
-    CHECK(plain);
+    if (!plain) {
+        snprintf(why, why_size, "%s: no memory to read it; free some, then try again", path);
+        return -1;
+    }
     locale_t before = uselocale(plain);
 
     why[0] = 0;

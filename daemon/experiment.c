@@ -15,16 +15,6 @@ static double now_s(void)
     return (double)clock_now_ns() * 1e-9;
 }
 
-/* What a failed commit took with it is no longer counted, and the rest of the trial not tried: its row may be gone. */
-void experiment_commit(struct experiment *e)
-{
-    if (journal_batch(e->journal) < 0 && e->open) {
-        e->row.steps -= e->uncommitted;
-        e->stored = false;
-    }
-    e->uncommitted = 0;
-}
-
 void experiment_wait(struct experiment *e)
 {
     if (learner_busy(e->learner))
@@ -67,13 +57,17 @@ static void remember(struct experiment *e, const struct trial_row *t)
 
 static bool take_row(void *ctx, const struct trial_row *t)
 {
-    remember(ctx, t);
+    struct experiment *e = ctx;
+
+    remember(e, t);
+    e->next_id = t->id >= e->next_id ? t->id + 1 : e->next_id;
     return true;
 }
 
 int experiment_start(struct experiment *e)
 {
     e->best    = (double)NAN;
+    e->next_id = 1;
     e->history = calloc(HISTORY_MAX, sizeof *e->history);
     NEED(e->history);
     int aborted = store_recover(e->store);
@@ -99,36 +93,41 @@ static void begin(struct experiment *e, const struct notice *n)
     e->row.started          = unix_now();
     trial_data_clear(&e->data);
     e->open           = true;
+    e->ending         = false;
     e->start_sent     = false;
+    e->reported       = (double)NAN;
     e->journal->trial = (int64_t)n->trial;
-    e->stored = store_trial_begin(e->store, &e->row) == 0;
-    if (!e->stored)
-        journal_store_failed(e->journal, "beginning a trial");
+    e->row.id         = e->next_id++;
+    e->stored         = disk_trial_begin(e->journal->disk, &e->row);
+    if (!e->stored) {
+        e->row.id = 0; /* there is no row */
+        journal_full(e->journal, "beginning a trial");
+    }
 }
 
 void experiment_transition(struct experiment *e, const struct transition *t)
 {
     if (!e->open || !e->stored || t->trial != e->row.number)
         return;
-    if (store_transition(e->store, e->row.id, t) < 0) {
-        journal_store_failed(e->journal, "storing a transition");
+    if (!disk_transition(e->journal->disk, e->row.id, t)) {
+        journal_full(e->journal, "storing a transition");
         e->stored = false;
         return;
     }
-    e->uncommitted++;
     e->row.ret += task_reward(&e->config->task, t->x, t->a, e->config->na, t->y);
     e->row.steps++;
     if (t->model_version) {
         e->row.model_first = e->row.model_first ? e->row.model_first : t->model_version;
         e->row.model_last  = t->model_version;
     }
-    trial_data_add(&e->data, &e->learner->dims, t);
+    if (!trial_data_add(&e->data, &e->learner->dims, t) && !e->unremembered++)
+        journal_say(e->journal, "memory", "none for a transition: models are judged on fewer until there is; it is in the store");
 }
 
 static void update(struct experiment *e, const struct trial_row *t, const char *what)
 {
-    if (t->id && store_trial_update(e->store, t) < 0)
-        journal_store_failed(e->journal, what);
+    if (t->id && !disk_trial_update(e->journal->disk, t))
+        journal_full(e->journal, what);
 }
 
 /* Random trials done. */
@@ -155,7 +154,6 @@ static void finished(struct experiment *e, const struct notice *n)
     bool random = strcmp(e->row.kind, "random") == 0;
     bool learn  = random ? randoms(e) + 1 >= e->config->trials.random : e->config->aggregate;
 
-    experiment_commit(e); /* the trainer reads committed rows */
     int missing = (int)n->step - e->row.steps;
 
     if (n->ended)
@@ -193,6 +191,29 @@ static void count_lost(struct experiment *e, const struct notice *n)
                     LOST_IN_A_ROW);
 }
 
+/* All of the trial is on disk, where the trainer reads it, or lost. */
+static void settle(struct experiment *e)
+{
+    const struct notice *n = &e->ended;
+
+    snprintf(e->row.status, sizeof e->row.status, "%s", n->ok ? "finished" : "aborted");
+    snprintf(e->row.reason, sizeof e->row.reason, "%s", n->text);
+    if (n->trips)
+        journal_say(e->journal, "gate", "%d gate trip%s in trial %u", n->trips, n->trips > 1 ? "s" : "", n->trial);
+    if (n->ok)
+        finished(e, n);
+    else
+        journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
+    count_lost(e, n);
+    e->open = e->ending = false;
+    update(e, &e->row, "ending a trial");
+    remember(e, &e->row);
+    e->journal->trial = -1;
+    if (isfinite(e->reported))
+        experiment_reported_return(e, &(struct trial_event){ .trial = n->trial, .has_return = true, .reported_return = e->reported });
+    e->ending_place = disk_line(e->journal->disk);
+}
+
 static void end(struct experiment *e, const struct notice *n)
 {
     if (!e->open) { /* aborted before it began */
@@ -203,19 +224,22 @@ static void end(struct experiment *e, const struct notice *n)
     e->row.ended      = unix_now();
     e->row.gate_trips = n->trips;
     memcpy(e->row.score, n->score, sizeof e->row.score);
-    snprintf(e->row.status, sizeof e->row.status, "%s", n->ok ? "finished" : "aborted");
-    snprintf(e->row.reason, sizeof e->row.reason, "%s", n->text);
-    if (n->trips)
-        journal_say(e->journal, "gate", "%d gate trip%s in trial %u", n->trips, n->trips > 1 ? "s" : "", n->trial);
-    if (n->ok)
-        finished(e, n);
-    else
-        journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
-    count_lost(e, n);
-    e->open = false;
-    update(e, &e->row, "ending a trial");
-    remember(e, &e->row);
-    e->journal->trial = -1;
+    e->ended        = *n;
+    e->ending       = true;
+    e->ending_place = disk_line(e->journal->disk);
+}
+
+void experiment_commit(struct experiment *e)
+{
+    bool all  = e->ending && disk_done(e->journal->disk, e->ending_place); /* before asking what is lost */
+    int  lost = journal_batch(e->journal, e->row.id);
+
+    if (lost && e->open) { /* is no longer counted, and the rest of the trial not tried: its row may be gone */
+        e->row.steps -= lost;
+        e->stored = false;
+    }
+    if (all)
+        settle(e);
 }
 
 static void answer(struct experiment *e, const struct notice *n)
@@ -249,6 +273,10 @@ void experiment_reported_return(struct experiment *e, const struct trial_event *
 {
     struct trial_row *t = NULL;
 
+    if (e->ending && event->has_return && event->trial == e->row.number) { /* of the trial that settle() ends */
+        e->reported = event->reported_return;
+        return;
+    }
     for (int i = e->nhistory - 1; i >= 0 && !t; i--)
         if (e->history[i].number == event->trial)
             t = &e->history[i];
@@ -275,7 +303,8 @@ void experiment_task(struct experiment *e)
 
 bool experiment_finished(const struct experiment *e)
 {
-    return e->next_number > (uint32_t)e->count && !e->open && !learner_busy(e->learner);
+    return e->next_number > (uint32_t)e->count && !e->open && !learner_busy(e->learner) &&
+           disk_done(e->journal->disk, e->ending_place);
 }
 
 const char *experiment_ask(struct experiment *e, enum trial_kind kind, int n)

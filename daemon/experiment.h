@@ -12,16 +12,21 @@ enum { HISTORY_MAX = 4096 };
 struct experiment {
     const struct robot_config *config;
     struct shared             *shared;
-    struct store              *store;
+    struct store              *store;        /* read by experiment_start() only                */
     struct journal            *journal;
     struct learner            *learner;
     int                        count;        /* planned trials wanted                          */
 
     struct trial_row   row;                  /* the running or last trial                      */
-    bool               open;                 /* row is running                                 */
+    int64_t            next_id;              /* of a row                                       */
+    bool               open;                 /* row is running, or on its way to the disk      */
     bool               stored;               /* the store takes its transitions                */
-    int                uncommitted;          /* of them in the open batch                      */
+    bool               ending;               /* it has, and its rows are on their way          */
+    uint64_t           ending_place;         /* of the last of them; then of how it ended      */
+    struct notice      ended;                /* how                                            */
+    double             reported;             /* the robot side's return meanwhile; NaN: none   */
     struct trial_data  data;                 /* its transitions                                */
+    uint64_t           unremembered;         /* transitions that there was no memory for       */
     struct trial_row  *history;              /* ended trials, oldest first (HISTORY_MAX)       */
     int                nhistory;
     double             best;                 /* of planned, finished, complete trials of this task; NaN: none */
@@ -48,7 +53,8 @@ void experiment_reported_return(struct experiment *e, const struct trial_event *
  * comparable. */
 int experiment_missing(const struct trial_row *t);
 
-/* Ends the store's batch and begins the next one. */
+/* Called often: what became of the rows, and has the new ones written.  A trial ends here, when all of it is on disk or
+ * known to be lost: only then is it learned from, and may the next one begin. */
 void experiment_commit(struct experiment *e);
 
 /* At start: no trial before a training ordered from the store's experience is done. */
@@ -57,13 +63,13 @@ void experiment_wait(struct experiment *e);
 /* Called often: asks for the next trial when it is time. */
 void experiment_advance(struct experiment *e, const struct core *core);
 
-/* A trial runs or has been asked of the core. */
+/* A trial runs, is on its way to the disk, or has been asked of the core. */
 bool experiment_under_way(const struct experiment *e);
 
 /* config->task is another one from here on; none is under way. */
 void experiment_task(struct experiment *e);
 
-/* All planned trials have been run. */
+/* All planned trials have been run, and all of them is in the store. */
 bool experiment_finished(const struct experiment *e);
 
 /* Operator: n more trials of this kind, now.  NULL or why not. */

@@ -15,6 +15,8 @@
 
 enum { SLOPE_STATES = 200 };
 
+static void order_if_due(struct learner *l);
+
 /* ---- transitions in columns ---- */
 
 void trial_data_clear(struct trial_data *d)
@@ -30,35 +32,41 @@ void trial_data_free(struct trial_data *d)
     memset(d, 0, sizeof *d);
 }
 
-static float *grow(float *p, int rows, int width)
+static bool grow(float **p, int rows, int width)
 {
-    p = realloc(p, sizeof *p * (size_t)rows * (size_t)width);
-    CHECK(p);
-    return p;
+    float *more = realloc(*p, sizeof **p * (size_t)rows * (size_t)width);
+
+    *p = more ? more : *p;
+    return more != NULL;
 }
 
-void trial_data_add(struct trial_data *d, const struct model_dims *dims, const struct transition *t)
+bool trial_data_add(struct trial_data *d, const struct model_dims *dims, const struct transition *t)
 {
+    int room = d->room ? 2 * d->room : 256;
+
     if (d->n == d->room) {
-        d->room = d->room ? 2 * d->room : 256;
-        d->x    = grow(d->x, d->room, dims->nx);
-        d->a    = grow(d->a, d->room, dims->na);
-        d->y    = grow(d->y, d->room, dims->nx);
+        if (!grow(&d->x, room, dims->nx) || !grow(&d->a, room, dims->na) || !grow(&d->y, room, dims->nx))
+            return false; /* those that grew may: the room is that of all three */
+        d->room = room;
     }
     memcpy(d->x + d->n * dims->nx, t->x, sizeof(float) * (size_t)dims->nx);
     memcpy(d->a + d->n * dims->na, t->a, sizeof(float) * (size_t)dims->na);
     memcpy(d->y + d->n * dims->nx, t->y, sizeof(float) * (size_t)dims->nx);
     d->n++;
+    return true;
 }
 
+/* What there is memory for. */
 static void trial_data_append(struct trial_data *d, const struct model_dims *dims, const struct trial_data *more)
 {
-    for (int i = 0; i < more->n; i++) {
+    bool room = true;
+
+    for (int i = 0; room && i < more->n; i++) {
         struct transition t;
         memcpy(t.x, more->x + i * dims->nx, sizeof(float) * (size_t)dims->nx);
         memcpy(t.a, more->a + i * dims->na, sizeof(float) * (size_t)dims->na);
         memcpy(t.y, more->y + i * dims->nx, sizeof(float) * (size_t)dims->nx);
-        trial_data_add(d, dims, &t);
+        room = trial_data_add(d, dims, &t);
     }
 }
 
@@ -150,8 +158,14 @@ static void record_model(struct learner *l, uint64_t version, const char *status
     snprintf(row.status, sizeof row.status, "%s", status);
     snprintf(row.reason, sizeof row.reason, "%s", reason);
     snprintf(row.file, sizeof row.file, "model-%llu.model", (unsigned long long)version);
-    if (store_model(l->store, &row) < 0)
-        journal_store_failed(l->journal, "recording a model");
+    if (!disk_model(l->journal->disk, &row))
+        journal_full(l->journal, "recording a model");
+}
+
+static void remove_file(void *unused, const void *path)
+{
+    (void)unused;
+    unlink(path);
 }
 
 static void candidate_refused(struct learner *l, const char *reason, const struct verdict *v)
@@ -160,82 +174,124 @@ static void candidate_refused(struct learner *l, const char *reason, const struc
     record_model(l, l->last_report.version, "refused", reason, v);
     snprintf(l->last, sizeof l->last, "version %llu refused: %s", (unsigned long long)l->last_report.version, reason);
     journal_say(l->journal, "model", "%s", l->last);
-    unlink(l->last_report.file);
+    disk_task(l->journal->disk, remove_file, NULL, l->last_report.file, strlen(l->last_report.file) + 1, NULL);
 }
 
-static void candidate_accepted(struct learner *l, struct ensemble *candidate, const struct verdict *v)
+static void candidate_accepted(struct learner *l, const struct verdict *v)
 {
-    char path[PATH_SIZE + 32];
+    struct ensemble *candidate = &l->adopting.candidate;
 
-    model_path(l, candidate->version, path, sizeof path);
-    if (rename(l->last_report.file, path) != 0) {
-        candidate_refused(l, strerror(errno), v);
-        ensemble_free(candidate);
-        return;
-    }
-    l->parent = l->incumbent.version;
-    if (l->incumbent.version)
-        ensemble_free(&l->incumbent);
+    ensemble_free(&l->older);
+    l->older     = l->incumbent;
     l->incumbent = *candidate;
+    memset(candidate, 0, sizeof *candidate);
     l->published++;
-    record_model(l, candidate->version, "published", v->reason, v);
+    record_model(l, l->incumbent.version, "published", v->reason, v);
     hand_over(l);
-    snprintf(l->last, sizeof l->last, "version %llu published: %s", (unsigned long long)candidate->version, v->reason);
+    snprintf(l->last, sizeof l->last, "version %llu published: %s", (unsigned long long)l->incumbent.version, v->reason);
     journal_say(l->journal, "model", "%s", l->last);
 }
 
-/* The trainer says it is done: load, check, judge on the newest trials, publish or refuse. */
-static void judge_report(struct learner *l)
+/* On the disk's thread, as all that waits for files. */
+static void load_candidate(void *learner, const void *unused)
 {
-    struct ensemble   candidate = { 0 };
-    struct verdict    v;
-    char              why[240];
+    struct learner *l = learner;
 
-    l->train_s_total += l->last_report.train_s;
-    l->trainings++;
-    if (model_file_load(l->last_report.file, l->config->robot, &l->dims, &candidate, why, sizeof why) != 0) {
-        candidate_refused(l, why, NULL);
-        return;
-    }
-    candidate.version = l->last_report.version;
+    (void)unused;
+    l->adopting.bad = model_file_load_version(l->last_report.file, l->last_report.version, l->us, l->config->robot, &l->dims,
+                                              &l->adopting.candidate, l->adopting.why, sizeof l->adopting.why);
+}
+
+static void name_candidate(void *learner, const void *path)
+{
+    struct learner *l = learner;
+
+    l->adopting.bad = rename(l->last_report.file, path);
+    if (l->adopting.bad)
+        snprintf(l->adopting.why, sizeof l->adopting.why, "%s", strerror(errno));
+}
+
+/* Puts the next step of an adoption in line. */
+static bool adopt(struct learner *l, enum adopting step)
+{
+    char path[PATH_SIZE + 32];
+    bool put;
+
+    model_path(l, l->last_report.version, path, sizeof path);
+    if (step == ADOPT_LOAD)
+        put = disk_task(l->journal->disk, load_candidate, l, NULL, 0, &l->adopting.place);
+    else
+        put = disk_task(l->journal->disk, name_candidate, l, path, strlen(path) + 1, &l->adopting.place);
+    l->adopting.step = put ? step : ADOPT_NONE;
+    return put;
+}
+
+/* It is loaded and whole: is it good?  On the newest trials. */
+static void judge(struct learner *l)
+{
+    struct verdict   *v    = &l->adopting.verdict;
     struct trial_data all  = newest_trials(l);
     struct train_data data = { .n = all.n, .x = all.x, .a = all.a, .y = all.y };
-    judge_candidate(&candidate, l->incumbent.version ? &l->incumbent : NULL, &data, &v);
+
+    judge_candidate(&l->adopting.candidate, l->incumbent.version ? &l->incumbent : NULL, &data, v);
     trial_data_free(&all);
-    if (v.accept) {
-        candidate_accepted(l, &candidate, &v);
-    } else {
-        candidate_refused(l, v.reason, &v);
-        ensemble_free(&candidate);
+    if (!v->accept)
+        candidate_refused(l, v->reason, v);
+    else if (!adopt(l, ADOPT_NAME))
+        candidate_refused(l, "the disk is too slow: no place in line for its name", v);
+}
+
+/* What the disk's thread has done of it. */
+static void adoption_goes_on(struct learner *l)
+{
+    enum adopting step = l->adopting.step;
+
+    if (!step || !disk_done(l->journal->disk, l->adopting.place))
+        return;
+    l->adopting.step = ADOPT_NONE;
+    if (l->adopting.bad)
+        candidate_refused(l, l->adopting.why, step == ADOPT_NAME ? &l->adopting.verdict : NULL);
+    else if (step == ADOPT_LOAD)
+        judge(l);
+    else
+        candidate_accepted(l, &l->adopting.verdict);
+    if (l->adopting.step)
+        return;
+    ensemble_free(&l->adopting.candidate); /* where it was refused */
+    l->state = l->state == LEARNER_TRAINING ? LEARNER_IDLE : l->state;
+    order_if_due(l);
+}
+
+/* The trainer says it is done. */
+static void judge_report(struct learner *l)
+{
+    l->train_s_total += l->last_report.train_s;
+    l->trainings++;
+    if (!adopt(l, ADOPT_LOAD)) {
+        candidate_refused(l, "the disk is too slow: no place in line for loading it", NULL);
+        l->state = LEARNER_IDLE;
     }
 }
 
+/* Needs no file: the model before is kept in memory. */
 static void roll_back(struct learner *l, const char *reason)
 {
-    struct ensemble older = { 0 };
-    char            path[PATH_SIZE + 32], why[240];
-    uint64_t        bad = l->incumbent.version;
+    uint64_t bad = l->incumbent.version;
 
-    if (!l->parent) {
+    if (!l->older.version) {
         journal_say(l->journal, "model", "version %llu should be rolled back (%s), but there is no older model",
                     (unsigned long long)bad, reason);
         return;
     }
-    model_path(l, l->parent, path, sizeof path);
-    if (model_file_load(path, l->config->robot, &l->dims, &older, why, sizeof why) != 0) {
-        journal_say(l->journal, "model", "version %llu cannot be rolled back: %s", (unsigned long long)bad, why);
-        return;
-    }
-    if (store_model_status(l->store, bad, "rolled_back", reason) < 0)
-        journal_store_failed(l->journal, "recording a roll-back");
-    older.version = l->parent;
+    if (!disk_model_status(l->journal->disk, bad, "rolled_back", reason))
+        journal_full(l->journal, "recording a roll-back");
     ensemble_free(&l->incumbent);
-    l->incumbent = older;
-    l->parent    = 0; /* the older model's own parent is not tried: one step back only */
+    l->incumbent = l->older;
+    memset(&l->older, 0, sizeof l->older); /* the older model's own parent is not tried: one step back only */
     l->rolled_back++;
     hand_over(l);
     snprintf(l->last, sizeof l->last, "version %llu rolled back to %llu: %s", (unsigned long long)bad,
-             (unsigned long long)older.version, reason);
+             (unsigned long long)l->incumbent.version, reason);
     journal_say(l->journal, "model", "%s", l->last);
 }
 
@@ -257,7 +313,6 @@ void learner_unfit(struct learner *l, uint64_t version)
 /* ---- the trainer process ---- */
 
 static void spawn(struct learner *l);
-static void send_order(struct learner *l);
 
 static void on_closed(uv_handle_t *h)
 {
@@ -267,8 +322,7 @@ static void on_closed(uv_handle_t *h)
         memmove(l->restart_s, l->restart_s + 1, sizeof l->restart_s - sizeof l->restart_s[0]);
         l->restart_s[2] = (double)clock_now_ns() * 1e-9;
         spawn(l);
-        if (l->process_up && l->want_training)
-            send_order(l);
+        order_if_due(l);
     }
 }
 
@@ -279,7 +333,8 @@ static void on_exit_trainer(uv_process_t *p, int64_t status, int sig)
 
     l->process_up = false;
     if (!l->closing) {
-        l->want_training = l->want_training || l->state == LEARNER_TRAINING;
+        bool cut_off     = l->state == LEARNER_TRAINING && !l->adopting.step;
+        l->want_training = l->want_training || cut_off;
         journal_say(l->journal, "trainer", "ended by itself (status %lld, signal %d)%s", (long long)status, sig,
                     dead ? "; three restarts in a minute, learning is off" : "; restarting");
         l->state = dead ? LEARNER_DEAD : LEARNER_IDLE;
@@ -301,6 +356,8 @@ static void on_report(struct learner *l)
 {
     struct trainer_report *r = &l->last_report;
 
+    if (l->adopting.step) /* that of the candidate, which the disk's thread reads; nothing more is due */
+        return;
     memcpy(r, l->inbox, sizeof *r);
     l->heard_ns       = clock_now_ns();
     const char *fault = "its magic or size is another";
@@ -315,18 +372,14 @@ static void on_report(struct learner *l)
         return;
     switch (r->stage) {
     case TRAINER_PROGRESS: l->progress = r->done; break;
-    case TRAINER_DONE:
-        l->state = LEARNER_IDLE;
-        judge_report(l);
-        break;
+    case TRAINER_DONE: judge_report(l); break;
     case TRAINER_FAILED:
         l->state = LEARNER_IDLE;
         snprintf(l->last, sizeof l->last, "version %llu was not made: %s", (unsigned long long)r->version, r->why);
         journal_say(l->journal, "trainer", "%s", l->last);
         break;
     }
-    if (l->state == LEARNER_IDLE && l->want_training) /* a trial ended meanwhile */
-        send_order(l);
+    order_if_due(l);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -417,9 +470,17 @@ static void send_order(struct learner *l)
     write_struct(l, o, sizeof *o);
 }
 
+/* What was asked for while the trainer was away or busy, or its candidate not yet judged. */
+static void order_if_due(struct learner *l)
+{
+    if (l->want_training && l->state == LEARNER_IDLE && l->process_up && !l->adopting.step)
+        send_order(l);
+}
+
 void learner_tick(struct learner *l)
 {
-    if (l->state != LEARNER_TRAINING || !l->process_up || clock_now_ns() - l->heard_ns < SILENT_NS)
+    adoption_goes_on(l);
+    if (l->adopting.step || l->state != LEARNER_TRAINING || !l->process_up || clock_now_ns() - l->heard_ns < SILENT_NS)
         return;
     journal_say(l->journal, "trainer", "has trained for a minute without a report; it is ended");
     l->heard_ns = clock_now_ns();
@@ -428,7 +489,7 @@ void learner_tick(struct learner *l)
 
 bool learner_busy(const struct learner *l)
 {
-    return l->state == LEARNER_TRAINING || (l->want_training && l->state != LEARNER_DEAD);
+    return l->state == LEARNER_TRAINING || l->adopting.step || (l->want_training && l->state != LEARNER_DEAD);
 }
 
 /* ---- trials ---- */
@@ -481,10 +542,8 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
     if (!learn)
         return;
     l->ordered_trial_id = row->id;
-    if (l->state == LEARNER_IDLE && l->process_up)
-        send_order(l);
-    else if (l->state != LEARNER_DEAD)
-        l->want_training = true;
+    l->want_training = l->want_training || l->state != LEARNER_DEAD;
+    order_if_due(l);
 }
 
 /* ---- start and stop ---- */
@@ -544,20 +603,30 @@ static bool take_trial_row(void *arg, const struct trial_row *t)
     return true;
 }
 
+static bool load(const struct learner *l, uint64_t version, struct ensemble *e, char *why, size_t why_size)
+{
+    char path[PATH_SIZE + 32];
+
+    model_path(l, version, path, sizeof path);
+    if (model_file_load_version(path, version, l->us, l->config->robot, &l->dims, e, why, why_size) == 0)
+        return true;
+    memset(e, 0, sizeof *e);
+    return false;
+}
+
+/* And the one that it would be rolled back to. */
 static void load_incumbent(struct learner *l, const struct model_row *newest)
 {
-    char path[PATH_SIZE + 32], why[240];
+    char why[240];
 
     if (!newest->version)
         return;
-    model_path(l, newest->version, path, sizeof path);
-    if (model_file_load(path, l->config->robot, &l->dims, &l->incumbent, why, sizeof why) != 0) {
+    if (!load(l, newest->version, &l->incumbent, why, sizeof why)) {
         journal_say(l->journal, "model", "version %llu is not used: %s", (unsigned long long)newest->version, why);
-        memset(&l->incumbent, 0, sizeof l->incumbent);
         return;
     }
-    l->incumbent.version = newest->version;
-    l->parent            = newest->parent;
+    if (newest->parent && !load(l, newest->parent, &l->older, why, sizeof why))
+        journal_say(l->journal, "model", "version %llu cannot be rolled back: %s", (unsigned long long)newest->version, why);
     hand_over(l);
     snprintf(l->last, sizeof l->last, "version %llu loaded from the store", (unsigned long long)newest->version);
     journal_say(l->journal, "model", "%s", l->last);
@@ -586,6 +655,7 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
     struct recent_ctx ctx    = { .l = l };
 
     l->last_rmse = (double)NAN;
+    l->us        = geteuid();
     for (int i = 0; i < 3; i++)
         l->restart_s[i] = (double)-INFINITY; /* not zero: the machine may have booted just now */
     if (strlen(l->models) + sizeof "/model-18446744073709551615.model" > sizeof l->order.base_file) {

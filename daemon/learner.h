@@ -23,11 +23,14 @@ struct trial_data {
     float *x, *a, *y;
 };
 
+/* A candidate on its way to fly: its file is loaded, and, where it was judged good, gets its name. */
+enum adopting { ADOPT_NONE, ADOPT_LOAD, ADOPT_NAME };
+
 struct learner {
     uv_loop_t                 *loop;
     const struct robot_config *config;
     struct shared             *shared;
-    struct store              *store;
+    struct store              *store;               /* read by learner_start() only */
     struct journal            *journal;
     struct model_dims          dims;
     char                       models[PATH_SIZE];   /* directory               */
@@ -36,7 +39,16 @@ struct learner {
     enum learner_state state;
     double             progress;                    /* 0 .. 1 while training   */
     struct ensemble    incumbent;                   /* version 0: none         */
-    uint64_t           parent;                      /* of the incumbent        */
+    struct ensemble    older;                       /* to roll back to; version 0: none */
+    struct {
+        enum adopting   step;
+        uint64_t        place;                      /* in the disk's line      */
+        struct ensemble candidate;                  /* from here on the disk's thread's, until it is done */
+        int             bad;
+        char            why[240];
+        struct verdict  verdict;
+    } adopting;
+    uid_t              us;
     uint64_t           next_version;
     int64_t            ordered_trial_id;
     bool               want_training;               /* ordered while the trainer was away */
@@ -89,7 +101,8 @@ void learner_stop(struct learner *l);
 void learner_cost_slopes(const struct task *task, const struct model_dims *dims, const struct trial_data *d, float *slope2);
 
 void trial_data_clear(struct trial_data *d);
-void trial_data_add(struct trial_data *d, const struct model_dims *dims, const struct transition *t);
+/* False: no memory, nothing was added. */
+bool trial_data_add(struct trial_data *d, const struct model_dims *dims, const struct transition *t);
 void trial_data_free(struct trial_data *d);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * Start: configuration, run directory and its lock, store, memory laid out and locked, sockets, threads, trainer.
  * Main loop (libuv): drains what the control thread reports into the store, serves the two HTTP sockets, keeps the
- * trainer, feeds systemd's watchdog.  End: controlled stop, threads, store.  Exit codes as in sysexits.h. */
+ * trainer, feeds systemd's watchdog.  What may wait for the disk is the disk's thread's (disk.h).  End: controlled stop,
+ * threads, store.  Exit codes as in sysexits.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -20,10 +21,12 @@
 #include "daemon/daemon.h"
 #include "daemon/fault_names.h"
 #include "daemon/run_dir.h"
+#include "models/perms.h"
 #include "transport/telemetry.h"
 
 enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
 #define SHUTDOWN_NS NS_PER_S
+#define WRITE_ALL_NS (20 * NS_PER_S) /* less than TimeoutStopSec of the unit */
 #define REFUSED_NS (10 * NS_PER_S)
 #define LOCKSTEP_WAIT_NS (6 * NS_PER_S) /* the control thread's own guard, 5 s, and one to be scheduled */
 
@@ -168,9 +171,10 @@ static int places(struct daemon *d)
     const struct robot_config *c = &d->config;
     char                       why[600], lock[PATH_SIZE + 16], pid[32] = "";
 
-    if (run_dir_find(d->options.run_dir, c->paths.run, c->robot, d->run_dir, sizeof d->run_dir, why, sizeof why) != 0) {
+    int bad = run_dir_find(d->options.run_dir, c->paths.run, c->robot, d->run_dir, sizeof d->run_dir, why, sizeof why);
+    if (bad) {
         fprintf(stderr, "limberd: %s\n", why);
-        return EX_CANTCREAT;
+        return bad == RUN_DIR_NOT_OURS ? EX_CONFIG : EX_CANTCREAT;
     }
     snprintf(lock, sizeof lock, "%s/lock", d->run_dir);
     d->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -199,17 +203,42 @@ static int places(struct daemon *d)
     return 0;
 }
 
+/* Nobody else may have a say in what the robot learns from, or in what drives it. */
+static bool only_ours(const struct daemon *d, char *why, size_t size)
+{
+    static const char *const beside[] = { "", "-wal", "-shm" };
+    char                     path[PATH_SIZE + 16], dir[PATH_SIZE];
+    uid_t                    us   = geteuid();
+    bool                     good = perms_path_good(d->run_dir, us, why, size);
+
+    snprintf(dir, sizeof dir, "%s", d->store_path);
+    dirname(dir);
+    good = good && perms_path_good(dir, us, why, size);
+    for (size_t i = 0; good && i < sizeof beside / sizeof *beside; i++) {
+        snprintf(path, sizeof path, "%s%s", d->store_path, beside[i]);
+        good = perms_path_good(path, us, why, size);
+    }
+    snprintf(path, sizeof path, "%s/models", dir);
+    return good && perms_entries_good(path, ".model", us, why, size);
+}
+
 static int open_store(struct daemon *d, struct store_schema *schema)
 {
     char why[600];
 
+    if (!only_ours(d, why, sizeof why)) {
+        fprintf(stderr, "limberd: %s\n", why);
+        return EX_CONFIG;
+    }
+
     config_store_schema(&d->config, schema);
     d->store = store_open(d->store_path, schema, false, why, sizeof why);
-    if (!d->store || store_begin(d->store) < 0) {
-        fprintf(stderr, "limberd: %s\n", d->store ? store_error(d->store) : why);
+    if (!d->store) {
+        fprintf(stderr, "limberd: %s\n", why);
         return EX_IOERR;
     }
-    d->journal.store    = d->store;
+    d->journal.disk = disk_new(d->store);
+    NEED(d->journal.disk);
     d->journal.store_ok = true;
     d->journal.trial    = -1;
     return 0;
@@ -723,6 +752,30 @@ static void close_handle(uv_handle_t *h, void *unused)
         uv_close(h, NULL);
 }
 
+/* What is in line, then what follows from its being written: the last trial's end, the recording of a stop.  The watchdog is
+ * fed: the disk takes its time, and it is known for how long at most. */
+static void write_all(struct daemon *d)
+{
+    struct disk *disk  = d->journal.disk;
+    uint64_t     until = clock_now_ns() + WRITE_ALL_NS, now;
+    int          round = 0;
+    bool         ended = false;
+
+    while (!ended && (now = clock_now_ns()) < until) {
+        sd_notify(0, "WATCHDOG=1");
+        if (round == 2) {
+            ended = disk_end(disk, now + NOTIFY_MS * NS_PER_MS);
+        } else if (disk_wait(disk, disk_line(disk), now + NOTIFY_MS * NS_PER_MS)) {
+            experiment_commit(&d->experiment);
+            stops_settle(&d->stops, &d->core);
+            round++;
+        }
+    }
+    if (!ended && disk_waiting(disk))
+        fprintf(stderr, "limberd: the disk is too slow: %" PRIu64 " rows are not in the store\n", disk_waiting(disk));
+    d->journal.disk = NULL;
+}
+
 static void finish(struct daemon *d)
 {
     atomic_store(&d->shared->stop_threads, true);
@@ -746,8 +799,7 @@ static void finish(struct daemon *d)
     uv_run(&d->loop, UV_RUN_NOWAIT);
     uv_walk(&d->loop, close_handle, NULL);
     uv_run(&d->loop, UV_RUN_NOWAIT);
-    store_commit(d->store);
-    store_close(d->store);
+    write_all(d);
     stops_close(&d->stops);
     port_close(d->io.port);
     port_close(d->telemetry);
@@ -785,6 +837,10 @@ int main(int argc, char **argv)
                 d.config.hardware == HARDWARE_SIM ? "simulated" : "real hardware", d.config.planner.name,
                 planner_isa(d.shared->planner), d.run_dir);
     stops_open(&d.stops, &d.config, d.run_dir, &d.journal);
+    if (disk_start(d.journal.disk) < 0) {
+        fputs("limberd: a thread cannot be started; is the process limit reached?\n", stderr);
+        return EX_OSERR;
+    }
     d.resident_start_kb = resident_kb();
     sd_notify(0, "READY=1\nSTATUS=disarmed, waiting for the robot side");
     uv_run(&d.loop, UV_RUN_DEFAULT);

@@ -78,6 +78,8 @@ char *metrics_text(const struct daemon *d)
     latency(f, "loop", &s->loop);
     latency(f, "plan", &s->plan_time);
     threads(f, d);
+    one(f, "limber_disk_waiting", "gauge", "Rows on their way to the store.", disk_waiting(d->journal.disk));
+    one(f, "limber_disk_dropped_total", "counter", "Rows that found no place in that line.", disk_dropped(d->journal.disk));
     if (fclose(f) != 0) {
         free(text);
         return NULL;

@@ -65,12 +65,14 @@ static int check_ours(const char *path, const struct stat *st, uid_t uid, mode_t
     if (!S_ISDIR(st->st_mode))
         return refuse(t, "%s is not a directory; remove it or name another place with --run-dir", path);
     if (st->st_uid != uid)
-        return refuse(t, "%s belongs to user %u, not to user %u who runs this; name another place with --run-dir", path,
-                      (unsigned)st->st_uid, (unsigned)uid);
-    if (st->st_mode & forbidden)
-        return refuse(t, "%s is open to others (mode %03o); chmod %03o it or name another place with --run-dir", path,
-                      (unsigned)(st->st_mode & 0777), (unsigned)(st->st_mode & 0777 & ~forbidden));
-    return 0;
+        refuse(t, "%s belongs to user %u, not to user %u who runs this; name another place with --run-dir", path,
+               (unsigned)st->st_uid, (unsigned)uid);
+    else if (st->st_mode & forbidden)
+        refuse(t, "%s is open to others (mode %03o); chmod %03o it or name another place with --run-dir", path,
+               (unsigned)(st->st_mode & 0777), (unsigned)(st->st_mode & 0777 & ~forbidden));
+    else
+        return 0;
+    return RUN_DIR_NOT_OURS;
 }
 
 static int write_path(const char *path, char *out, size_t n, struct trouble t)
@@ -120,9 +122,9 @@ static int make_named(const char *path, uid_t uid, char *out, size_t n, struct t
         return refuse(t, "cannot make %s: %s", path, strerror(errno));
     if (stat(part, &st) != 0)
         return refuse(t, "%s: %s", path, strerror(errno));
-    if (check_ours(path, &st, uid, S_IWOTH, t) != 0)
-        return -1;
-    return write_path(path, out, n, t);
+    int bad = check_ours(path, &st, uid, S_IWGRP | S_IWOTH, t);
+
+    return bad ? bad : write_path(path, out, n, t);
 }
 
 static const char *named(const char *flag, const char *from_config)
@@ -205,12 +207,11 @@ int run_dir_find_in(const struct run_dir_places *p, const char *flag, const char
         return -1;
     /* The parent that systemd made is root's. */
     bool made_for_us = use == &w[SYSTEM] && p->uid != 0;
+    int  bad         = made_for_us ? 0 : make_strict(use->parent, use->parent_mode, use->forbidden, p->uid, t);
 
-    if (!made_for_us && make_strict(use->parent, use->parent_mode, use->forbidden, p->uid, t) != 0)
-        return -1;
-    if (make_strict(use->dir, 0750, S_IWOTH, p->uid, t) != 0)
-        return -1;
-    return write_path(use->dir, out, n, t);
+    if (!bad)
+        bad = make_strict(use->dir, 0750, S_IWGRP | S_IWOTH, p->uid, t);
+    return bad ? bad : write_path(use->dir, out, n, t);
 }
 
 int run_dir_planned(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,

@@ -2,7 +2,7 @@
  *
  * In this order:
  *
- *     the flag --run-dir           any directory of ours that others cannot write
+ *     the flag --run-dir           any directory of ours that nobody else can write
  *     `paths.run` of robot.yaml    likewise
  *     /run/limber/NAME             where we are root, or it exists and is ours (systemd makes it)
  *     $XDG_RUNTIME_DIR/limber/NAME
@@ -20,8 +20,11 @@
 /* Robot's name as a directory: letters, digits, '-', '_', '.'; not starting with '.'. */
 bool run_dir_name_ok(const char *robot);
 
+/* It is another user's, or others may write to it: nothing that a robot should start in. */
+enum { RUN_DIR_NOT_OURS = -2 };
+
 /* Makes the directory (0750) if need be, checks it, writes its absolute path.  flag and from_config may be NULL or
- * empty.  0, or -1 with a sentence in `why`. */
+ * empty.  0, or -1 or RUN_DIR_NOT_OURS with a sentence in `why`. */
 int run_dir_find(const char *flag, const char *from_config, const char *robot, char *out, size_t n, char *why,
                  size_t why_size);
 

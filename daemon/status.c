@@ -414,6 +414,10 @@ char *status_json(const struct daemon *d)
         return NULL;
     json_object_set_new(o, "before", json_string(d->stops.before));
     json_object_set_new(o, "recording", json_integer(d->stops.last)); /* limber why N */
+    json_object_set_new(o, "disk", json_pack("{s:o, s:o, s:o, s:o}", "waiting", count(disk_waiting(d->journal.disk)), "dropped",
+                                             count(disk_dropped(d->journal.disk)), "unremembered",
+                                             count(d->experiment.unremembered), "busy_s",
+                                             number((double)disk_busy_ns(d->journal.disk) * 1e-9)));
     json_object_set_new(o, "hangups", count(d->hangups.count));
     json_object_set_new(o, "main", main_json(d));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));

@@ -61,17 +61,17 @@ static void newest(struct stops *s)
         closedir(d);
 }
 
-static void forget_old(const struct stops *s)
+static void forget_old(const char *dir, int last)
 {
-    DIR           *d = opendir(s->dir);
+    DIR           *d = opendir(dir);
     struct dirent *e;
     char           path[PATH_SIZE + 32];
 
     while (d && (e = readdir(d))) {
         int n = number_of(e->d_name);
 
-        path_of(s, path, n, ".jsonl");
-        if (n && n <= s->last - STOPS_KEPT)
+        snprintf(path, sizeof path, "%s/%03d.jsonl", dir, n);
+        if (n && n <= last - STOPS_KEPT)
             unlink(path);
     }
     if (d)
@@ -86,38 +86,96 @@ static bool dump_line(json_t *o, FILE *f)
     return ok;
 }
 
-/* Line 1 and the box's ticks of the last two seconds before stop_ns.  Takes over head. */
-static bool write_recording(struct stops *s, json_t *head, uint64_t stop_ns)
+/* Line 1 and ticks, from the main thread to the disk's; then back, with what became of it. */
+struct stops_recording {
+    char               dir[PATH_SIZE];
+    int                number;
+    json_t            *head;
+    uint64_t           stop_ns, place;
+    int                bad; /* errno, 0: it is there */
+    size_t             n;
+    struct tick_record tick[];
+};
+
+static void write_recording(void *recording, const void *unused)
 {
-    const struct stops_box *b = s->box;
+    struct stops_recording *r = recording;
     char                    path[PATH_SIZE + 32], beside[PATH_SIZE + 32];
-    uint64_t                n = b ? (b->count < b->size ? b->count : b->size) : 0;
 
-    path_of(s, path, s->last + 1, ".jsonl");
-    path_of(s, beside, s->last + 1, ".part");
+    (void)unused;
+    snprintf(path, sizeof path, "%s/%03d.jsonl", r->dir, r->number);
+    snprintf(beside, sizeof beside, "%s/%03d.part", r->dir, r->number);
     FILE *f  = fopen(beside, "we");
-    bool  ok = f && dump_line(json_incref(head), f);
+    bool  ok = f && dump_line(r->head, f);
 
-    for (uint64_t i = 0; ok && i < n; i++) {
-        const struct tick_record *r = &b->tick[(b->count - n + i) % b->size];
-
-        if ((double)(int64_t)(stop_ns - r->now_ns) * 1e-9 <= STOPS_SECONDS && r->now_ns <= stop_ns)
-            ok = dump_line(stops_tick_json(r, stop_ns), f);
-    }
-    json_decref(head);
+    if (!f)
+        json_decref(r->head);
+    for (size_t i = 0; ok && i < r->n; i++)
+        ok = dump_line(stops_tick_json(&r->tick[i], r->stop_ns), f);
     if (f && fclose(f) != 0)
         ok = false;
     if (ok && rename(beside, path) == 0) {
-        s->last++;
-        s->failed = false;
-        forget_old(s);
-        return true;
+        forget_old(r->dir, r->number);
+        return;
     }
-    if (!s->failed)
-        journal_say(s->journal, "stop", "no recording of this stop: %s: %s", path, strerror(errno));
-    s->failed = true;
+    r->bad = errno ? errno : ENOMEM;
     unlink(beside);
-    return false;
+}
+
+static void cannot_record(struct stops *s, int bad)
+{
+    if (!s->failed)
+        journal_say(s->journal, "stop", "no recording of this stop: %s/%03d.jsonl: %s", s->dir, s->last + 1, strerror(bad));
+    s->failed = true;
+}
+
+/* What became of the one that was being written. */
+static void recorded(struct stops *s)
+{
+    struct stops_recording *r = s->writing;
+
+    if (!r || !disk_done(s->journal->disk, r->place))
+        return;
+    if (r->bad) {
+        cannot_record(s, r->bad);
+    } else {
+        s->last   = r->number;
+        s->failed = false;
+    }
+    free(r);
+    s->writing = NULL;
+}
+
+/* Line 1 and the box's ticks of the last two seconds before stop_ns.  Takes over head. */
+static void record(struct stops *s, json_t *head, uint64_t stop_ns)
+{
+    const struct stops_box *b = s->box;
+    uint64_t                n = b ? (b->count < b->size ? b->count : b->size) : 0;
+    struct stops_recording *r = head ? calloc(1, sizeof *r + n * sizeof r->tick[0]) : NULL;
+
+    if (!r) {
+        json_decref(head);
+        cannot_record(s, ENOMEM);
+        return;
+    }
+    snprintf(r->dir, sizeof r->dir, "%s", s->dir);
+    r->number  = s->last + 1;
+    r->head    = head;
+    r->stop_ns = stop_ns;
+    for (uint64_t i = 0; i < n; i++) {
+        const struct tick_record *t = &b->tick[(b->count - n + i) % b->size];
+
+        if ((double)(int64_t)(stop_ns - t->now_ns) * 1e-9 <= STOPS_SECONDS && t->now_ns <= stop_ns)
+            r->tick[r->n++] = *t;
+    }
+    if (!disk_task(s->journal->disk, write_recording, r, NULL, 0, &r->place)) {
+        json_decref(head);
+        free(r);
+        cannot_record(s, EBUSY);
+        return;
+    }
+    s->writing = r;
+    recorded(s); /* at start it is written at once */
 }
 
 /* ---- the box ---- */
@@ -196,13 +254,14 @@ static void box_close(struct stops *s)
 
 /* ---- what was before ---- */
 
-/* "PROCESS MODE" in a file that is there for as long as the daemon is. */
-static void alive_write(struct stops *s, enum mode m)
+/* "PROCESS MODE" in a file that is there for as long as the daemon is.  On the disk's thread once there is one. */
+static void alive_write(void *stops, const void *mode)
 {
-    char line[64];
+    struct stops *s = stops;
+    char          line[64];
 
     memset(line, ' ', sizeof line);
-    int n   = snprintf(line, sizeof line, "%d %s", (int)getpid(), mode_name(m));
+    int n   = snprintf(line, sizeof line, "%d %s", (int)getpid(), mode_name(*(const enum mode *)mode));
     line[n] = ' ';
     line[sizeof line - 1] = '\n';
     if (s->alive_fd >= 0 && pwrite(s->alive_fd, line, sizeof line, 0) < 0)
@@ -231,7 +290,7 @@ static void record_crash(struct stops *s, int pid, const char *mode)
     head = stops_head(s, NULL);
     json_object_set_new(head, "from", json_string(mode));
     json_object_set_new(head, "pid", json_integer(pid));
-    write_recording(s, head, stop_ns);
+    record(s, head, stop_ns);
     box_close(s);
 }
 
@@ -279,7 +338,7 @@ void stops_open(struct stops *s, const struct robot_config *config, const char *
     box_open(s);
     snprintf(path, sizeof path, "%s/alive", s->dir);
     s->alive_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
-    alive_write(s, MODE_BOOT);
+    alive_write(s, &(enum mode){ MODE_BOOT });
 }
 
 void stops_close(struct stops *s)
@@ -305,7 +364,7 @@ void stops_notice(struct stops *s, const struct notice *n)
     s->step[s->nstep++ % STOPS_STEPS] = step;
     if (n->kind == NOTICE_GATE)
         return;
-    alive_write(s, n->to);
+    disk_task(s->journal->disk, alive_write, s, &n->to, sizeof n->to, NULL);
     if (n->to == MODE_STOPPING || n->to == MODE_FAULT) {
         s->pending     = true;
         s->stop        = step;
@@ -326,12 +385,13 @@ void stops_settle(struct stops *s, const struct core *core)
 {
     const struct stops_box *b = s->box;
 
-    if (!s->pending)
+    recorded(s);
+    if (!s->pending || s->writing)
         return;
     bool have_tick = b && b->count && b->tick[(b->count - 1) % b->size].tick >= s->stop.tick;
 
     if (b && !have_tick && core->tick < s->stop.tick + 2 * s->box->size) /* its record is on the way, or was dropped */
         return;
     s->pending = false;
-    write_recording(s, stops_head(s, core), s->stop.now_ns);
+    record(s, stops_head(s, core), s->stop.now_ns);
 }

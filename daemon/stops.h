@@ -6,8 +6,8 @@
  *
  * The newest STOPS_KEPT recordings are kept.  A daemon that finds `alive` at its start was preceded by one that died: that
  * is a recording, too (code "crash"), with the ticks of the box.  Files are written beside and renamed, but not synced:
- * they survive a kill, a power failure may cost the newest.  docs/faults.md has the format.  Main thread only; nothing
- * here can fail the daemon: without memory or disk there is no recording, and one event says so. */
+ * they survive a kill, a power failure may cost the newest.  docs/faults.md has the format.  Main thread only, and the disk's
+ * thread writes; nothing here can fail the daemon: without memory or disk there is no recording, and one event says so. */
 #ifndef DAEMON_STOPS_H
 #define DAEMON_STOPS_H
 
@@ -30,6 +30,7 @@ struct stops_step {
 };
 
 struct stops_box; /* mapped: header and a ring of tick_record */
+struct stops_recording;
 
 struct stops {
     const struct robot_config *config;
@@ -43,6 +44,7 @@ struct stops {
     uint64_t                   nstep;
     struct stops_step          step[STOPS_STEPS]; /* ring */
     bool                       pending;     /* a stop waits for the record of its tick                     */
+    struct stops_recording    *writing;     /* by the disk's thread; NULL: none                            */
     struct stops_step          stop;
     double                     stop_unix_s;
     uint64_t                   model;       /* of the newest tick                                          */
@@ -57,7 +59,7 @@ void stops_open(struct stops *s, const struct robot_config *config, const char *
 void stops_notice(struct stops *s, const struct notice *n);
 void stops_tick(struct stops *s, const struct tick_record *r);
 
-/* After a round of the above: writes what is complete.  core: newest copy. */
+/* After a round of the above: has written what is complete.  core: newest copy. */
 void stops_settle(struct stops *s, const struct core *core);
 
 /* An orderly end. */

@@ -280,8 +280,8 @@ static bool load_base(struct worker *w, const struct trainer_order *o)
         return true;
     w->held = NOTHING_HELD;
     if (o->base_file[0]) {
-        err = model_file_load(o->base_file, w->setup.schema.robot, &w->setup.dims, &e, w->report.why,
-                              sizeof w->report.why);
+        err = model_file_load_version(o->base_file, o->base_version, geteuid(), w->setup.schema.robot, &w->setup.dims, &e,
+                                      w->report.why, sizeof w->report.why);
     } else if ((err = ensemble_alloc(&e, &w->setup.dims)) == 0) {
         ensemble_init(&e, rng_derive(w->setup.seed, 3, o->version));
     } else {

@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "daemon/rt/check.h"
+#include "models/perms.h"
 
 enum { FORMAT = 2, LARGEST = 128 << 20 /* bytes; 16 nets of 5 x 512 are 84 MB */ };
 
@@ -201,9 +202,10 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
 /* ---- reading ---- */
 
 struct reading {
-    const char *path;
-    char       *why;
-    size_t      why_size;
+    const char  *path;
+    char        *why;
+    size_t       why_size;
+    const uid_t *us; /* nobody else's file will do; NULL: anybody's */
 };
 
 __attribute__((format(printf, 3, 4))) static int refuse(const struct reading *r, int err, const char *format, ...)
@@ -230,6 +232,10 @@ static int slurp(const struct reading *r, uint8_t **file, size_t *length)
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > LARGEST) {
         close(fd);
         return refuse(r, -EBADMSG, "is not a model file: not a regular file of at most %d bytes", LARGEST);
+    }
+    if (r->us && !perms_good(r->path, &st, *r->us, r->why, r->why_size)) {
+        close(fd);
+        return -EPERM;
     }
     *length     = 0;
     size_t n    = (size_t)st.st_size;
@@ -311,10 +317,9 @@ static int check_content(const struct reading *r, const struct ensemble *e, cons
     return 0;
 }
 
-int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e, char *why,
-                    size_t why_size)
+/* version 0: any. */
+static int load(struct reading r, uint64_t version, const char *robot, const struct model_dims *want, struct ensemble *e)
 {
-    struct reading     r = { path, why, why_size };
     struct file_header h;
     struct ensemble    got;
     float              selftest[2 * MAX_OBS];
@@ -327,6 +332,9 @@ int model_file_load(const char *path, const char *robot, const struct model_dims
     err = check_header(&r, file, length, &h);
     if (!err)
         err = check_identity(&r, &h, robot, want);
+    if (!err && version && h.version != version)
+        err = refuse(&r, -ESTALE, "holds version %llu, not version %llu, which it stands for: is it a copy of another file?",
+                     (unsigned long long)h.version, (unsigned long long)version);
     if (!err && (err = ensemble_alloc(&got, want)) != 0)
         refuse(&r, err, "cannot be held: %s", strerror(-err));
     if (!err) {
@@ -340,4 +348,16 @@ int model_file_load(const char *path, const char *robot, const struct model_dims
     }
     free(file);
     return err;
+}
+
+int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e, char *why,
+                    size_t why_size)
+{
+    return load((struct reading){ path, why, why_size, NULL }, 0, robot, want, e);
+}
+
+int model_file_load_version(const char *path, uint64_t version, uid_t us, const char *robot, const struct model_dims *want,
+                            struct ensemble *e, char *why, size_t why_size)
+{
+    return load((struct reading){ path, why, why_size, &us }, version, robot, want, e);
 }

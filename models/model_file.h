@@ -10,6 +10,8 @@
 #ifndef MODELS_MODEL_FILE_H
 #define MODELS_MODEL_FILE_H
 
+#include <sys/types.h>
+
 #include "models/ensemble.h"
 
 /* Writes e to `path` (mode 0640, less the umask).  0 or -errno; -EINVAL: a model that loading would refuse.
@@ -20,6 +22,11 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
  * ensemble_free) only on success.  0, or -errno with a sentence naming file and reason in `why`. */
 int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e, char *why,
                     size_t why_size);
+
+/* The same of a file that stands for `version` and that is to fly: refused as well where its header says another version
+ * (-ESTALE), or where somebody else than `us` and root may have written it (perms.h, -EPERM). */
+int model_file_load_version(const char *path, uint64_t version, uid_t us, const char *robot, const struct model_dims *want,
+                            struct ensemble *e, char *why, size_t why_size);
 
 /* The self-test alone, on a loaded ensemble: its prediction for a fixed input (half a std off the centre of its data) in
  * out (2 nx floats: mean and variance averaged over members). */

@@ -59,9 +59,9 @@ static const char *const SQL[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [TRIAL_BEGIN] =
         "INSERT INTO trials (number, kind, status, reason, seed, steps, return, reported_return, prequential_rmse,"
-        " model_first, model_last, started, ended, task, gate_trips, " SCORES ", attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+        " model_first, model_last, started, ended, task, gate_trips, " SCORES ", id, attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
         "?9,"
-        " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
+        " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, (SELECT count(*) + 1 FROM trials WHERE number = ?1 AND kind = ?2))",
     [TRIAL_UPDATE] =
         "UPDATE trials SET number = ?1, kind = ?2, status = ?3, reason = ?4, seed = ?5, steps = ?6, return = ?7,"
         " reported_return = ?8, prequential_rmse = ?9, model_first = ?10, model_last = ?11, started = ?12, ended = ?13,"
@@ -417,6 +417,11 @@ int store_commit(struct store *s)
     return -1;
 }
 
+bool store_in_batch(const struct store *s)
+{
+    return !sqlite3_get_autocommit(s->db);
+}
+
 static void bind_trial(sqlite3_stmt *st, const struct trial_row *t)
 {
     sqlite3_bind_int64(st, 1, t->number);
@@ -449,6 +454,10 @@ static void bind_trial(sqlite3_stmt *st, const struct trial_row *t)
 int store_trial_begin(struct store *s, struct trial_row *t)
 {
     bind_trial(s->st[TRIAL_BEGIN], t);
+    if (t->id)
+        sqlite3_bind_int64(s->st[TRIAL_BEGIN], 25, t->id);
+    else
+        sqlite3_bind_null(s->st[TRIAL_BEGIN], 25);
     if (run(s, TRIAL_BEGIN, "store a trial") != 0)
         return -1;
     t->id = sqlite3_last_insert_rowid(s->db);

@@ -1,4 +1,4 @@
-/* store.h - experience on disk: one SQLite database (WAL) per robot, written in batches by the main thread only.
+/* store.h - experience on disk: one SQLite database (WAL) per robot, written in batches by one thread (daemon/disk.h).
  *
  * Tables (anyone may open the file with sqlite3 while the daemon runs):
  *   meta        key, value                 schema version, robot, names of observations and actions
@@ -84,7 +84,10 @@ int         store_begin(struct store *s);
 int         store_commit(struct store *s);
 const char *store_error(const struct store *s);
 
-int store_trial_begin(struct store *s, struct trial_row *t);        /* inserts, sets t->id */
+/* The batch is open: a statement that found the disk full may have ended it, with nothing of it written. */
+bool store_in_batch(const struct store *s);
+
+int store_trial_begin(struct store *s, struct trial_row *t);        /* inserts with t->id, 0: one is made and set */
 int store_trial_update(struct store *s, const struct trial_row *t); /* by id               */
 int store_transition(struct store *s, int64_t trial_id, const struct transition *t);
 int store_model(struct store *s, const struct model_row *m); /* insert or replace by version */

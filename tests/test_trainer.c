@@ -355,6 +355,9 @@ TEST(a_base_file_is_where_training_starts)
     r = ordered(&p, order(9, 7, at("none.model"), id));
     EXPECT(r.stage == TRAINER_FAILED);
     EXPECT_STR(r.why, "none.model: cannot open");
+    r = ordered(&p, order(9, 5, base, id)); /* another file was copied over it */
+    EXPECT(r.stage == TRAINER_FAILED);
+    EXPECT_STR(r.why, "holds version 6, not version 5");
     r = ordered(&p, order(10, 6, base, id)); /* and it goes on serving */
     EXPECT(r.stage == TRAINER_DONE);
     EXPECT(error_on_new_data(r.file, 10) < 0.2);

@@ -1,4 +1,5 @@
-/* failing.c - preloaded into a program (LD_PRELOAD): makes its k-th call of a kind fail, or writes down what it does to files.
+/* failing.c - preloaded into a program (LD_PRELOAD): makes its k-th call of a kind fail, writes down what it does to files, or
+ * gives it a slow disk.
  *
  *     FAIL_PROGRAM=limberd      only in the process of that name; its children run as always
  *     FAIL_WHAT=malloc|open|read|write|sync|rename|mmap|socket|thread|stat    which kind
@@ -14,7 +15,10 @@
  *     RECORD_DIR=DIR RECORD=FILE   every write, truncation, sync, rename and removal of files below DIR, as records that
  *                               tests/test_power.c replays
  *
- * Only files fail to be read and written: not sockets, pipes and eventfds, which have no disk behind them. */
+ *     SLOW_DIR=DIR SLOW_WHILE=FILE SLOW_SYNC_MS=N SLOW_WRITE_MS=N   while FILE is there, every sync of files in DIR takes so long,
+ *                               every write to them, rename and removal so long; FAIL_LOG gets a line "slowed N" at the end
+ *
+ * Only files fail to be read and written, or are slow: not sockets, pipes and eventfds, which have no disk behind them. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,6 +38,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/shim/record.h"
@@ -53,7 +58,11 @@ static uintptr_t    own_from, own_to; /* the program's own code; 0: whoever call
 static long         at;
 static _Atomic long calls, failed;
 static char         record_dir[400];
-static pthread_t    main_thread;
+static _Atomic bool  file[1024]; /* by descriptor: opened by name, and a regular file */
+static char         slow_dir[400];
+static const char  *slow_while;
+static int          slow_sync_ms, slow_write_ms;
+static _Atomic long slowed;
 static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- failing ---- */
@@ -165,7 +174,6 @@ __attribute__((constructor)) static void begin(void)
     static const int       crashes[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
     const struct sigaction crash     = { .sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND };
 
-    main_thread = pthread_self();
     backtrace(frame, 4); /* loads what it needs now */
     if (program && strcmp(program, program_invocation_short_name) != 0)
         return;
@@ -184,6 +192,11 @@ __attribute__((constructor)) static void begin(void)
     if (log)
         for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
             sigaction(crashes[i], &crash, NULL);
+    if (getenv("SLOW_DIR") && (slow_while = getenv("SLOW_WHILE"))) {
+        snprintf(slow_dir, sizeof slow_dir, "%s/", getenv("SLOW_DIR"));
+        slow_sync_ms  = getenv("SLOW_SYNC_MS") ? atoi(getenv("SLOW_SYNC_MS")) : 0;
+        slow_write_ms = getenv("SLOW_WRITE_MS") ? atoi(getenv("SLOW_WRITE_MS")) : 0;
+    }
     on = true;
 }
 
@@ -196,20 +209,40 @@ __attribute__((destructor)) static void end(void)
     on = false;
     snprintf(line, sizeof line, "calls %ld\n", atomic_load(&calls));
     tell(line);
+    if (slow_while) {
+        snprintf(line, sizeof line, "slowed %ld\n", atomic_load(&slowed));
+        tell(line);
+    }
 }
 
-/* Only the main thread reads and writes files; real-time threads must not even ask what an fd is (daemon/syscalls.h). */
-static bool in_main(void)
-{
-    return pthread_equal(pthread_self(), main_thread) != 0;
-}
-
-/* Something with a disk behind it. */
+/* Something with a disk behind it.  Real-time threads must not even ask what an fd is (daemon/syscalls.h). */
 static bool is_file(int fd)
 {
-    struct stat st;
+    return fd > 2 && fd < 1024 && atomic_load(&file[fd]);
+}
 
-    return in_main() && fd > 2 && syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+/* ---- slow ---- */
+
+static void take_time(const char *path, int ms)
+{
+    struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
+
+    if (ms <= 0 || !on || !slow_while || strncmp(path, slow_dir, strlen(slow_dir)) != 0 ||
+        syscall(SYS_access, slow_while, F_OK) != 0)
+        return;
+    atomic_fetch_add(&slowed, 1);
+    syscall(SYS_nanosleep, &t, NULL);
+}
+
+static void take_time_fd(int fd, int ms)
+{
+    char link[64], path[600] = "";
+
+    if (ms <= 0 || !slow_while || !is_file(fd))
+        return;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof path - 1) > 0)
+        take_time(path, ms);
 }
 
 /* ---- recording ---- */
@@ -312,8 +345,11 @@ int posix_memalign(void **out, size_t alignment, size_t n)
 
 static int opened(int fd, int flags)
 {
-    char name[RECORD_NAME];
+    char        name[RECORD_NAME];
+    struct stat st;
 
+    if (fd >= 0 && fd < 1024)
+        atomic_store(&file[fd], syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode));
     if (fd >= 0 && flags & (O_CREAT | O_TRUNC) && ours_fd(fd, name))
         record(flags & O_TRUNC ? RECORD_TRUNCATE : RECORD_CREATE, name, NULL, 0, NULL, 0);
     return fd;
@@ -339,12 +375,41 @@ OPENER(open64, , AT_FDCWD)
 OPENER(openat, DIRFD, dir)
 OPENER(openat64, DIRFD, dir)
 
+int close(int fd)
+{
+    if (fd >= 0 && fd < 1024)
+        atomic_store(&file[fd], false);
+    return (int)syscall(SYS_close, fd);
+}
+
+static ssize_t slow_stream_write(void *fd, const char *buf, size_t n)
+{
+    return write((int)(intptr_t)fd, buf, n);
+}
+
+static int slow_stream_close(void *fd)
+{
+    return close((int)(intptr_t)fd);
+}
+
+/* What a stream does inside glibc nobody sees: one that writes below SLOW_DIR goes through write() here. */
+static FILE *slow_stream(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+    return fd < 0 ? NULL
+                  : fopencookie((void *)(intptr_t)fd, "w",
+                                (cookie_io_functions_t){ .write = slow_stream_write, .close = slow_stream_close });
+}
+
 FILE *fopen(const char *path, const char *mode)
 {
     if (fails(OPEN)) {
         errno = EMFILE;
         return NULL;
     }
+    if (slow_while && *mode == 'w' && strncmp(path, slow_dir, strlen(slow_dir)) == 0)
+        return slow_stream(path);
     return REAL(FILE *, "fopen", const char *, const char *)(path, mode);
 }
 
@@ -396,13 +461,14 @@ ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
 ssize_t write(int fd, const void *buf, size_t n)
 {
     char    name[RECORD_NAME];
-    off_t   from = record_fd >= 0 && in_main() && fd > 2 ? lseek(fd, 0, SEEK_CUR) : -1;
+    off_t   from = record_fd >= 0 && is_file(fd) ? lseek(fd, 0, SEEK_CUR) : -1;
     ssize_t done;
 
     if (is_file(fd) && fails(WRITE)) {
         errno = write_error;
         return -1;
     }
+    take_time_fd(fd, slow_write_ms);
     done = syscall(SYS_write, fd, buf, n);
     if (done > 0 && from >= 0 && ours_fd(fd, name))
         record(RECORD_WRITE, name, NULL, (uint64_t)from, buf, (size_t)done);
@@ -418,6 +484,7 @@ static ssize_t pwrite_any(int fd, const void *buf, size_t n, off_t offset)
         errno = write_error;
         return -1;
     }
+    take_time_fd(fd, slow_write_ms);
     done = syscall(SYS_pwrite64, fd, buf, n, offset);
     if (done > 0 && ours_fd(fd, name))
         record(RECORD_WRITE, name, NULL, (uint64_t)offset, buf, (size_t)done);
@@ -442,6 +509,7 @@ static int sync_any(int fd)
         errno = EIO;
         return -1;
     }
+    take_time_fd(fd, slow_sync_ms);
     if (ours_fd(fd, name))
         record(RECORD_SYNC, name, NULL, 0, NULL, 0);
     return 0; /* really syncing is slow, and no test here pulls a real plug */
@@ -485,6 +553,7 @@ int rename(const char *from, const char *to)
         errno = EIO;
         return -1;
     }
+    take_time(to, slow_write_ms);
     int rc = (int)syscall(SYS_rename, from, to);
 
     if (rc == 0 && ours(from, a) && ours(to, b))
@@ -495,7 +564,8 @@ int rename(const char *from, const char *to)
 int unlink(const char *path)
 {
     char name[RECORD_NAME];
-    int  rc = (int)syscall(SYS_unlink, path);
+    take_time(path, slow_write_ms);
+    int rc = (int)syscall(SYS_unlink, path);
 
     if (rc == 0 && ours(path, name))
         record(RECORD_REMOVE, name, NULL, 0, NULL, 0);
