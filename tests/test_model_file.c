@@ -189,6 +189,7 @@ TEST(a_candidate_that_others_may_write_or_of_another_version_does_not_load)
     char            why[300];
 
     EXPECT(model_file_save(at("m.model"), &e, "robot") == 0);
+    ensemble_free(&e);
     EXPECT(loads_as(9, "robot", geteuid(), why, sizeof why) == 0 && loads_as(0, "robot", geteuid(), why, sizeof why) == 0);
     EXPECT(loads_as(10, "robot", geteuid(), why, sizeof why) == -ESTALE);
     EXPECT_STR(why, "m.model: holds version 9, not version 10");
@@ -198,6 +199,7 @@ TEST(a_candidate_that_others_may_write_or_of_another_version_does_not_load)
     EXPECT(loads_as(9, "robot", geteuid(), why, sizeof why) == -EPERM);
     EXPECT_STR(why, "mode 662: expected");
     EXPECT(model_file_load(at("m.model"), "robot", &small, &e, why, sizeof why) == 0); /* to look at it, anybody's will do */
+    ensemble_free(&e);
 }
 
 TEST(a_model_of_another_robot_size_or_format_is_refused_by_name)
