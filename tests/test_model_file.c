@@ -171,6 +171,37 @@ TEST(every_truncation_and_extension_is_refused)
     EXPECT(!loads(&g, why, sizeof why));
 }
 
+static int loads_as(uint64_t version, const char *robot, uid_t us, char *why, size_t size)
+{
+    struct ensemble e;
+    int             err = model_file_load_version(at("m.model"), version, us, robot, &small, &e, why, size);
+
+    if (!err) {
+        EXPECT(!version || e.version == version);
+        ensemble_free(&e);
+    }
+    return err;
+}
+
+TEST(a_candidate_that_others_may_write_or_of_another_version_does_not_load)
+{
+    struct ensemble e = some_model(9);
+    char            why[300];
+
+    EXPECT(model_file_save(at("m.model"), &e, "robot") == 0);
+    ensemble_free(&e);
+    EXPECT(loads_as(9, "robot", geteuid(), why, sizeof why) == 0 && loads_as(0, "robot", geteuid(), why, sizeof why) == 0);
+    EXPECT(loads_as(10, "robot", geteuid(), why, sizeof why) == -ESTALE);
+    EXPECT_STR(why, "m.model: holds version 9, not version 10");
+    EXPECT(loads_as(10, "other", geteuid(), why, sizeof why) == -EINVAL);
+    EXPECT(loads_as(9, "robot", geteuid() + 1, why, sizeof why) == (geteuid() == 0 ? 0 : -EPERM)); /* root's will do */
+    EXPECT(chmod(at("m.model"), 0662) == 0);
+    EXPECT(loads_as(9, "robot", geteuid(), why, sizeof why) == -EPERM);
+    EXPECT_STR(why, "mode 662: expected");
+    EXPECT(model_file_load(at("m.model"), "robot", &small, &e, why, sizeof why) == 0); /* to look at it, anybody's will do */
+    ensemble_free(&e);
+}
+
 TEST(a_model_of_another_robot_size_or_format_is_refused_by_name)
 {
     struct ensemble   e    = some_model(3);

@@ -1,6 +1,5 @@
 /* Whose the files are that a robot learns from and is driven by: of every owner and mode, only what nobody else could have
  * written starts; and a model's file must hold the version that its name says. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -175,22 +174,4 @@ TEST(a_file_under_the_name_of_the_model_before_is_not_what_would_be_rolled_back_
     EXPECT(fixture_number(&f, "model.version") == 9);
     EXPECT(told(&f, "version 9 cannot be rolled back") && told(&f, "holds version 9, not version 8"));
     fixture_end(&f);
-}
-
-TEST(a_candidate_that_others_may_write_or_of_another_version_does_not_load)
-{
-    struct fixture  f;
-    struct ensemble e;
-    char            path[300], why[600];
-
-    stage(&f);
-    snprintf(path, sizeof path, "%s/models/model-9.model", f.dir);
-    EXPECT(model_file_load_version(path, 9, geteuid(), "cartpole", &config.model, &e, why, sizeof why) == 0);
-    EXPECT(e.version == 9);
-    ensemble_free(&e);
-    EXPECT(model_file_load_version(path, 10, geteuid(), "cartpole", &config.model, &e, why, sizeof why) == -ESTALE);
-    EXPECT_STR(why, "model-9.model: holds version 9, not version 10");
-    EXPECT(chmod(path, 0662) == 0);
-    EXPECT(model_file_load_version(path, 9, geteuid(), "cartpole", &config.model, &e, why, sizeof why) == -EPERM);
-    EXPECT_STR(why, "mode 662: expected");
 }
