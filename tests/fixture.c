@@ -1,9 +1,11 @@
 #include "tests/fixture.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -178,6 +180,27 @@ void fixture_failing(const char *program, const char *what, const char *at, cons
     set_or_unset("FAIL_WHAT", what);
     set_or_unset("FAIL_AT", at);
     set_or_unset("FAIL_BY", by);
+}
+
+_Atomic int64_t *clock_file(void)
+{
+    char path[300];
+
+    snprintf(path, sizeof path, "%s/clocks", test_dir());
+    int   fd  = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    void *map = fd >= 0 && ftruncate(fd, 16) == 0 ? mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+
+    if (map == MAP_FAILED)
+        abort();
+    close(fd);
+    setenv("CLOCK_FILE", path, 1);
+    return map;
+}
+
+void clock_file_end(_Atomic int64_t *clocks)
+{
+    unsetenv("CLOCK_FILE");
+    munmap((void *)(uintptr_t)clocks, 16);
 }
 
 json_t *fixture_status(struct fixture *f)

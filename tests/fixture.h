@@ -72,4 +72,9 @@ void          robot_run(struct robot *r, double seconds); /* states at r->hz, li
 void          robot_begin(struct robot *r);       /* goes on running on a thread of its own ...    */
 void          robot_pause(struct robot *r);       /* ... until here; only then touch r again       */
 
+/* tests/shim/clock.c: the file that sets a program's clocks ([0]: wall, [1]: main thread's monotonic; ns), made, mapped, and
+ * named in CLOCK_FILE; clock_file_end unmaps it, and programs started later no longer see it. */
+_Atomic int64_t *clock_file(void);
+void             clock_file_end(_Atomic int64_t *clocks);
+
 #endif

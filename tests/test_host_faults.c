@@ -1,11 +1,9 @@
 /* A host that gives too little, or sets its clock: descriptors and memory that run out, at the start and while the robot
  * moves; a wall clock that jumps by a day. */
-#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -259,27 +257,22 @@ TEST(a_wall_clock_set_by_a_day_while_armed_changes_nothing_but_is_told_by_how_mu
     static const double      step_s[] = { 86400, -86400, -86400, 0.5 };
     static const char *const told[]   = { "set by +86400.", "set by -86400.", "set by -86400.", "set by +0.5" };
     struct fixture           f;
-    char                     shim[600], file[300], name[320];
+    char                     shim[600];
     int                      events;
 
     if (RT_SANITIZED)
         return;
     fixture_init(&f, slow);
-    snprintf(file, sizeof file, "%s/clock", test_dir());
-    int                fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    _Atomic long long *off =
-        fd >= 0 && ftruncate(fd, 8) == 0 ? mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-    EXPECT(off != MAP_FAILED);
+    _Atomic int64_t *clocks = clock_file();
     snprintf(shim, sizeof shim, "LD_PRELOAD=%s/tests/clock.so", test_build_dir());
-    snprintf(name, sizeof name, "CLOCK_FILE=%s", file);
-    const char *const wrapper[] = { "/usr/bin/env", shim, name, NULL };
+    const char *const wrapper[] = { "/usr/bin/env", shim, NULL };
     f.wrapper                   = wrapper;
-    struct robot *r             = off == MAP_FAILED ? NULL : armed(&f);
+    struct robot *r             = armed(&f);
     if (!r)
         return;
     usleep(1200000); /* it has looked at the clock */
     for (int i = 0; i < 4; i++) {
-        *off += (long long)(step_s[i] * 1e9);
+        clocks[0] += (int64_t)(step_s[i] * 1e9);
         control_goes_on(r, 1.5);
         EXPECT(fixture_event(&f, "clock_step", told[i], 5, NULL, 0));
         EXPECT_NEAR(fixture_number(&f, "main.clock_steps"), i + 1, 0);
@@ -291,6 +284,5 @@ TEST(a_wall_clock_set_by_a_day_while_armed_changes_nothing_but_is_told_by_how_mu
     json_decref(s);
     disarm(&f, r);
     EXPECT(backwards(&f, &events) == 0 && events > 5);
-    munmap(off, 8);
-    close(fd);
+    clock_file_end(clocks);
 }

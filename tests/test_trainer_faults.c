@@ -3,99 +3,13 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/cli_json.h"
-#include "daemon/config.h"
-#include "daemon/learner.h"
 #include "daemon/rt/clock.h"
 #include "daemon/rt/sanitized.h"
 #include "tests/fixture.h"
 #include "tests/test.h"
-
-/* ---- the keeper alone: its clock can be set ---- */
-
-static void pump(uv_loop_t *loop, double seconds)
-{
-    uint64_t until = clock_now_ns() + (uint64_t)(seconds * 1e9);
-
-    while (clock_now_ns() < until) {
-        uv_run(loop, UV_RUN_NOWAIT);
-        usleep(2000);
-    }
-}
-
-/* It is told that the trainer was last heard so long ago. */
-static void silent_for(struct learner *l, uint64_t seconds)
-{
-    l->heard_ns = clock_now_ns() - seconds * NS_PER_S;
-    learner_tick(l);
-    pump(l->loop, 0.7); /* an end and a start, if any */
-}
-
-static const char *last_said(const struct journal *j)
-{
-    return j->count ? j->event[(j->count - 1) % JOURNAL_KEPT].text : "";
-}
-
-static bool said(const struct journal *j, const char *part)
-{
-    for (uint64_t i = j->count > JOURNAL_KEPT ? j->count - JOURNAL_KEPT : 0; i < j->count; i++)
-        if (strstr(j->event[i % JOURNAL_KEPT].text, part))
-            return true;
-    return false;
-}
-
-TEST(a_trainer_silent_for_a_minute_is_ended_and_ordered_again_three_times_a_minute_then_learning_is_off)
-{
-    static struct robot_config config;
-    static struct learner      l;
-    static struct journal      journal = { .store_ok = true, .trial = -1 };
-    struct store_schema        schema;
-    struct trial_data          data = { 0 };
-    struct trial_row           row  = { .kind = "random", .status = "finished" };
-    struct fixture             f;
-    uv_loop_t                  loop;
-    char                       path[300], why[600] = "";
-
-    if (RT_SANITIZED)
-        return;
-    fixture_init(&f, NULL);
-    EXPECT(config_load(f.config, &config, why, sizeof why) == 0);
-    config_store_schema(&config, &schema);
-    snprintf(path, sizeof path, "%s/experience.db", test_dir());
-    uv_loop_init(&loop);
-    l = (struct learner){ .loop = &loop, .config = &config, .journal = &journal, .dims = config.model };
-    snprintf(l.models, sizeof l.models, "%s/models", test_dir());
-    snprintf(l.trainer_path, sizeof l.trainer_path, "%s/limber-trainer", test_build_dir());
-    l.store = store_open(path, &schema, false, why, sizeof why);
-    EXPECT(l.store && store_begin(l.store) == 0 && store_trial_begin(l.store, &row) == 0 && store_commit(l.store) == 0);
-    fixture_failing("limber-trainer", "read", "1", "hang");
-    EXPECT(learner_start(&l, &schema, path, why, sizeof why) == 0);
-    trial_data_add(&data, &l.dims, &(struct transition){ .step = 0 });
-    learner_trial(&l, &row, &data, true);
-    pump(&loop, 0.7);
-    for (int round = 0; round < 4; round++) {
-        int before = l.process.pid;
-
-        EXPECT(l.state == LEARNER_TRAINING && l.process_up && learner_busy(&l));
-        silent_for(&l, 59);
-        EXPECT(l.process.pid == before && l.state == LEARNER_TRAINING);
-        silent_for(&l, 61);
-        EXPECT(said(&journal, "has trained for a minute without a report; it is ended"));
-        EXPECT_STR(last_said(&journal), round < 3 ? "restarting" : "three restarts in a minute, learning is off");
-        EXPECT(round == 3 || l.process.pid != before);
-    }
-    EXPECT(l.state == LEARNER_DEAD && !l.process_up && !learner_busy(&l));
-    fixture_failing(NULL, NULL, NULL, NULL);
-    learner_stop(&l);
-    pump(&loop, 0.2);
-    store_close(l.store);
-    trial_data_free(&data);
-}
-
-/* ---- with a robot that moves ---- */
 
 static const char *const quick[] = {
     "steps: 200", "steps: 25",   "recipe: steps",        "recipe: steps\n  epochs: 5\n  min_steps: 100",
@@ -104,9 +18,10 @@ static const char *const quick[] = {
 };
 
 /* Armed, moving, and its trainer has come to what it is to do. */
-static bool moving(struct fixture *f, const char *by)
+static bool moving(struct fixture *f, const char *by, const char *const *wrapper)
 {
     fixture_init(f, quick);
+    f->wrapper = wrapper;
     fixture_failing("limber-trainer", "read", "1", by);
     bool ok = fixture_daemon(f, NULL);
     fixture_failing(NULL, NULL, NULL, NULL);
@@ -130,11 +45,40 @@ static void control_goes_on(struct fixture *f)
     json_decref(s);
 }
 
+/* The minute is over at once: the main thread's clock alone is put forward. */
+TEST(a_trainer_silent_for_a_minute_is_ended_and_ordered_again_and_control_goes_on)
+{
+    struct fixture f;
+    char           both[1300];
+
+    if (RT_SANITIZED)
+        return;
+    _Atomic int64_t *clocks = clock_file();
+    snprintf(both, sizeof both, "LD_PRELOAD=%s/tests/failing.so:%s/tests/clock.so", test_build_dir(), test_build_dir());
+    const char *const wrapper[] = { "/usr/bin/env", both, NULL };
+    if (!moving(&f, "hang", wrapper))
+        return;
+    EXPECT(fixture_wait(&f, "model.trainer", "training", 20));
+    pid_t before = fixture_trainer(&f), after = 0;
+    clocks[1] += 50 * (int64_t)NS_PER_S;
+    control_goes_on(&f);
+    EXPECT(before > 0 && fixture_trainer(&f) == before); /* not yet */
+    clocks[1] += 10 * (int64_t)NS_PER_S;
+    EXPECT(fixture_event(&f, "trainer", "has trained for a minute without a report; it is ended", 10, NULL, 0));
+    for (int i = 0; i < 100 && (after <= 0 || after == before); i++, usleep(50000))
+        after = fixture_trainer(&f);
+    EXPECT(after > 0 && after != before);
+    EXPECT(fixture_wait(&f, "model.trainer", "training", 10));
+    control_goes_on(&f);
+    fixture_end(&f);
+    clock_file_end(clocks);
+}
+
 TEST(a_trainer_that_spins_runs_behind_everything_else_and_control_goes_on)
 {
     struct fixture f;
 
-    if (RT_SANITIZED || !moving(&f, "spin"))
+    if (RT_SANITIZED || !moving(&f, "spin", NULL))
         return;
     EXPECT(fixture_wait(&f, "model.trainer", "training", 20));
     EXPECT(sched_getscheduler(fixture_trainer(&f)) == SCHED_IDLE);
@@ -149,7 +93,7 @@ TEST(a_trainer_that_eats_memory_ends_at_its_limit_with_an_event_and_control_goes
     char           log[300], line[100];
     long           mib = 0;
 
-    if (RT_SANITIZED || !moving(&f, "eat"))
+    if (RT_SANITIZED || !moving(&f, "eat", NULL))
         return;
     EXPECT(fixture_event(&f, "trainer", "", 30, NULL, 0)); /* a training that failed, or a trainer that ended */
     control_goes_on(&f);
@@ -169,7 +113,7 @@ TEST(a_trainer_that_dies_each_time_is_given_up_after_three_restarts_and_control_
     struct fixture f;
     char           command[400];
 
-    if (RT_SANITIZED || !moving(&f, "die"))
+    if (RT_SANITIZED || !moving(&f, "die", NULL))
         return;
     EXPECT(fixture_wait(&f, "model.trainer", "dead", 30));
     EXPECT(fixture_event(&f, "trainer", "three restarts in a minute, learning is off", 5, NULL, 0));

@@ -1,11 +1,14 @@
-/* clock.c - preloaded into a program (LD_PRELOAD): a wall clock that is set while it runs, a monotonic clock that is coarse.
+/* clock.c - preloaded into a program (LD_PRELOAD): a wall clock that is set while it runs, a monotonic clock that is coarse, a
+ * minute that is over at once.
  *
- *     CLOCK_FILE=FILE           eight bytes: by how many ns the wall clock is off now (test writes, program reads)
+ *     CLOCK_FILE=FILE           two numbers of eight bytes, test writes, program reads: by how many ns the wall clock is off
+ *                               now; by how many the monotonic clock is, as the program's first thread alone sees it
  *     CLOCK_RESOLUTION=NS       what clock_getres says of CLOCK_MONOTONIC
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +19,8 @@
 
 static const int64_t NS = 1000000000;
 
-static const _Atomic int64_t *off;
+static const _Atomic int64_t *off; /* wall, monotonic */
+static pthread_t              first;
 static int64_t                resolution;
 static int (*real_gettime)(clockid_t, struct timespec *);
 static int (*real_getres)(clockid_t, struct timespec *);
@@ -25,8 +29,9 @@ __attribute__((constructor)) static void begin(void)
 {
     const char *file = getenv("CLOCK_FILE"), *res = getenv("CLOCK_RESOLUTION");
     int         fd  = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
-    void       *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *off, PROT_READ, MAP_SHARED, fd, 0);
+    void       *map = fd < 0 ? MAP_FAILED : mmap(NULL, 2 * sizeof *off, PROT_READ, MAP_SHARED, fd, 0);
 
+    first        = pthread_self();
     real_gettime = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     real_getres  = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_getres");
     off          = map == MAP_FAILED ? NULL : map;
@@ -39,11 +44,16 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 {
     if (!real_gettime)
         begin();
-    int bad = real_gettime(clock, t);
+    int     bad = real_gettime(clock, t);
+    int64_t by  = 0;
 
-    if (bad || !off || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
+    if (bad || !off)
         return bad;
-    int64_t ns = t->tv_sec * NS + t->tv_nsec + *off;
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
+        by = off[0];
+    else if ((clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE) && pthread_equal(pthread_self(), first))
+        by = off[1];
+    int64_t ns = t->tv_sec * NS + t->tv_nsec + by;
 
     *t = (struct timespec){ .tv_sec = ns / NS, .tv_nsec = ns % NS };
     return 0;
