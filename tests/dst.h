@@ -16,6 +16,8 @@ struct dst_faults {
     double sensor_slow, sensor_garbage;         /* lags; plausible noise; for some ticks */
     double sender_clock;                        /* sample time is nonsense               */
     double command_lost, command_twice, command_old, command_garbage;
+    double state_corrupt, command_corrupt;      /* damaged on the way; at times nearly half of them */
+    double robot_clamps;                        /* by a lower limit than it told, for some ticks */
     double plan_lost, plan_nan, plan_wild;      /* planner: nothing, NaN, out of bounds  */
     double plan_late, spread_nan;               /* one or two steps late; spread no number */
     double plan_limit, plan_reverse;            /* for some ticks: all it can, one way; all it can, to and fro */

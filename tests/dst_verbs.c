@@ -47,6 +47,9 @@ const struct dst_verb dst_verbs[] = {
     VERB(syscall_refused, 0.002, FAULT_SYSCALL),
     VERB(stop, 0.01, 0),
     VERB(disarm, 0.01, 0),
+    VERB(state_corrupt, 0.03, FAULT_LINK_DAMAGED),
+    VERB(command_corrupt, 0.03, 0),
+    VERB(robot_clamps, 0.005, FAULT_ROBOT_CLAMPED),
 };
 
 int dst_verb_count(void)

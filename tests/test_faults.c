@@ -107,7 +107,11 @@ static const struct {
     { "double-states=1", NULL, "link.counts.duplicate", 20, true },
     { "double-commands=1", NULL, "control.ticks", 50, true },
     { "delay-commands=30@2", NULL, "link.late_commands", 5, true },
-    { "damage-states=0.2", NULL, "link.counts.garbage", 2, false },
+    { "damage-states=0.5@3", "link_damaged", "link.counts.crc", 3, false },
+    { "damage-commands=0.7@3", "robot_fault", "link.damaged_commands", 3, false }, /* likewise, on its side */
+    { "clips=0.2:slider@3", "robot_clamped", "link.changed_commands", 3, false },
+    { "lose-commands=0.1@2", NULL, "link.lost_commands", 3, true },
+    { "damage-states=0.2", NULL, "link.counts.crc", 2, false },
 };
 
 /* Faults with a stop: named, recorded, latched, and over only by reset. */
@@ -158,7 +162,7 @@ static void one_fault(struct fixture *f, size_t i)
     char        want[32];
     int         was = test_failures;
 
-    if (!isfinite(before) || (faults[i].counter && !strcmp(faults[i].counter, "link.late_commands")))
+    if (!isfinite(before) || (faults[i].counter && strstr(faults[i].counter, "_commands")))
         before = 0; /* of a session */
     EXPECT(fixture_bridge(f, flags));
     if (faults[i].stop)

@@ -93,7 +93,7 @@ static struct applied applied(struct receiver *r, const struct joint_command *c,
     struct applied              a      = { 0 };
     uint64_t                    before = changes(r);
 
-    EXPECT(codec_unpack(bytes, codec_pack(&m, bytes), &scratch, &got, NULL, 0) == CODEC_OK);
+    EXPECT(codec_unpack(FROM_LIMBER, bytes, codec_pack(&m, bytes), &scratch, &got, NULL, 0) == CODEC_OK);
     a.taken = receiver_command(r, &got.command, now_ns);
     receiver_effort(r, q, v, now_ns, a.tau);
     a.changed = changes(r) != before;
