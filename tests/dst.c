@@ -148,6 +148,8 @@ static void count(struct world *w)
         w->r->fault[i] += w->core.count_fault[i];
     for (int k = 0; k < FILTER_STAGES; k++)
         w->r->filter[k] += w->core.count_filter[k];
+    w->r->slowed  = w->receiver.count[RECEIVER_SLOWED];
+    w->r->changed = w->receiver.count[RECEIVER_CHANGED];
 }
 
 /* limberd ended and was started again: it knows of nothing, and the robot side gets a new session. */

@@ -376,7 +376,8 @@ static int lossy_tick(struct whole *w, const struct core_output *out)
         memset(tau, 0, sizeof tau);
     w->slowed += w->motors.count[RECEIVER_SLOWED] != before;
     w->torque += w->motors.mode == RECEIVER_LIVE;
-    return too_fast(w, tau);
+    /* They agree about limit and rate: that something got lost is no reason to say otherwise (F10). */
+    return too_fast(w, tau) + (w->motors.count[RECEIVER_CHANGED] != 0);
 }
 
 /* One tick; the number of disagreements. */
@@ -407,6 +408,7 @@ static int whole_tick(struct whole *w)
 
     count_ticks(w, is_torque);
     bad += !a.taken;
+    bad += w->motors.count[RECEIVER_CHANGED] != 0;
     bad += is_torque && !live && w->motors.mode != RECEIVER_LATCH;
     for (int j = 0; j < w->lim.nj; j++) {
         double got = is_torque && live ? a.tau[j] : 0;
