@@ -175,7 +175,7 @@ static uint32_t changed(struct core *c, const struct joint_state *before)
 {
     bool more = before->session == c->state.session && c->state.changed_commands > before->changed_commands;
 
-    c->track.changed = (uint16_t)((c->track.changed << 1 | more) & ((1u << CHANGED_OF) - 1));
+    c->track.changed = (uint16_t)(((unsigned)c->track.changed << 1 | more) & ((1u << CHANGED_OF) - 1));
     return __builtin_popcount(c->track.changed) >= CHANGED_MAX ? FAULT_ROBOT_CLAMPED : 0;
 }
 

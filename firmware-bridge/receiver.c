@@ -153,7 +153,7 @@ static bool degraded(const struct receiver *r)
 
 static void message_came(struct receiver *r, bool damaged)
 {
-    r->damaged = (uint16_t)((r->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
+    r->damaged = (uint16_t)(((unsigned)r->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
 }
 
 /* Counts what is missing before it, whatever becomes of it. */
@@ -170,7 +170,7 @@ static enum receiver_count judge(const struct receiver *r, const struct joint_co
 {
     if (r->session == 0 || c->session != r->session)
         return RECEIVER_SESSION;
-    if (c->seq == r->seq && c->seq != 0)
+    if (c->seq == r->seq)
         return RECEIVER_REPEATED;
     if (c->seq <= r->seq || c->seq - r->seq > SEQ_JUMP_MAX)
         return RECEIVER_SEQ;

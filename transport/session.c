@@ -394,7 +394,7 @@ static void judge_link(struct session *s, const uint8_t *peer, size_t len, bool 
 {
     if (!from_robot(s, peer, len))
         return;
-    s->damaged  = (uint16_t)((s->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
+    s->damaged  = (uint16_t)(((unsigned)s->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
     r->degraded = damaged && __builtin_popcount(s->damaged) >= DAMAGED_MAX;
 }
 
