@@ -81,7 +81,7 @@ static bool take(struct conform *c, long n, const uint8_t *peer, size_t peer_len
     struct message m;
     char           why[sizeof c->trouble];
 
-    if (codec_unpack(c->buf, (size_t)n, &c->scratch, &m, why, sizeof why) != CODEC_OK) {
+    if (codec_unpack(FROM_ROBOT, c->buf, (size_t)n, &c->scratch, &m, why, sizeof why) != CODEC_OK) {
         wrong(c, "a message that does not decode: %.120s", why);
         return false;
     }
@@ -246,7 +246,11 @@ int conform_open(struct conform *c, const struct conform_options *o, char *why, 
     for (uint64_t until = clock_now_ns() + (uint64_t)(o->wait_s * 1e9); !c->hellos && clock_now_ns() < until;)
         conform_listen(c, 20);
     if (!c->hellos) {
-        snprintf(why, why_size, "no Hello at %s within %g s; start the robot side with this endpoint", o->endpoint, o->wait_s);
+        if (c->wrong_state)
+            snprintf(why, why_size, "no Hello at %s within %g s, only %s", o->endpoint, o->wait_s, c->trouble);
+        else
+            snprintf(why, why_size, "no Hello at %s within %g s; start the robot side with this endpoint", o->endpoint,
+                     o->wait_s);
         return 1;
     }
     if (!c->hello.simulated && (!o->hardware || strcmp(o->hardware, c->hello.robot) != 0)) {

@@ -184,6 +184,66 @@ static enum conform_verdict is_refused(struct conform *c, int how)
     return SAW(CONFORM_PASS, "only the good commands were applied");
 }
 
+/* ---- messages that are not what limberd sent ---- */
+
+enum unsound { WRONG_CRC, NO_CRC, ECHO };
+
+static void send_unsound(struct conform *c, enum unsound how)
+{
+    struct message m = { .kind = MESSAGE_COMMAND, .command = conform_command(c, COMMAND_TORQUE, -1) };
+    uint8_t        out[CODEC_MAX_BYTES];
+    size_t         n = codec_pack(&m, out);
+
+    switch (how) {
+    case WRONG_CRC: out[n - 1] ^= 1; break;
+    case NO_CRC: n -= CODEC_CRC_BYTES; break;
+    case ECHO: n = codec_seal(FROM_ROBOT, out, n - CODEC_CRC_BYTES); break;
+    }
+    port_send(c->port, c->peer, c->peer_len, out, n);
+}
+
+/* As is_refused; fewer than three of ten, which are another clause's. */
+static enum conform_verdict unsound_is_refused(struct conform *c, int how)
+{
+    if (!conform_settle(c) || !conform_drive(c, 10, COMMAND_TORQUE, 1))
+        return CONFORM_FAIL;
+    for (int i = 0; i < 2; i++) {
+        struct joint_command good = conform_command(c, COMMAND_TORQUE, 1);
+
+        conform_say(c, &good);
+        send_unsound(c, (enum unsound)how);
+        if (!conform_next(c, 2000))
+            return SAW(CONFORM_FAIL, "no state for 2 s");
+        if (!conform_applied(c, 1))
+            return SAW(CONFORM_FAIL, "effort %s, only the good commands' +%g of each limit is right", conform_efforts(c),
+                       c->o.share);
+        if (c->state.applied_command_seq == c->seq)
+            return SAW(CONFORM_FAIL, "says that it applied the bad command");
+        if (!conform_drive(c, 10, COMMAND_TORQUE, 1))
+            return CONFORM_FAIL;
+    }
+    return SAW(CONFORM_PASS, "only the good commands were applied");
+}
+
+static enum conform_verdict three_of_ten_damaged_are_a_loss(struct conform *c, int which)
+{
+    (void)which;
+    if (!conform_settle(c) || !conform_drive(c, 10, COMMAND_TORQUE, 1))
+        return CONFORM_FAIL;
+    for (int i = 0; i < 3; i++)
+        send_unsound(c, WRONG_CRC);
+    for (int i = 0; i < 4; i++) {
+        if (!conform_drive(c, 1, COMMAND_TORQUE, 1))
+            return CONFORM_FAIL;
+        if (i > 0 && conform_applied(c, 1)) /* they came during the interval of the first */
+            return SAW(CONFORM_FAIL, "effort %s, as commanded, while three of the last ten messages were damaged",
+                       conform_efforts(c));
+    }
+    if (!conform_drive(c, 10, COMMAND_IDLE, 0) || !conform_drive(c, 4, COMMAND_TORQUE, 1))
+        return CONFORM_FAIL;
+    return JUDGE(conform_applied(c, 1), "not driven, until ten good ones had come; then effort %s", conform_efforts(c));
+}
+
 /* ---- time ---- */
 
 /* Says nothing until the effort of the last command is gone; how long that took by the robot side's clock, ms.  The
@@ -360,8 +420,9 @@ static enum conform_verdict a_reset_is_answered(struct conform *c, int which)
 
 static enum conform_verdict garbage_is_survived(struct conform *c, int which)
 {
-    uint8_t        noise[3000];
+    uint8_t        noise[3000], odd[CODEC_MAX_BYTES];
     struct message m = { .kind = MESSAGE_HELLO, .hello = c->hello }; /* only robot sides say that */
+    size_t         n = codec_seal(FROM_LIMBER, odd, codec_pack(&m, odd) - CODEC_CRC_BYTES);
 
     (void)which;
     if (!conform_settle(c) || !conform_drive(c, 4, COMMAND_TORQUE, 1))
@@ -370,11 +431,13 @@ static enum conform_verdict garbage_is_survived(struct conform *c, int which)
         noise[i] = (uint8_t)(i * 167 + 13);
     for (int i = 0; i < 4; i++) {
         port_send(c->port, c->peer, c->peer_len, noise, i == 0 ? 0 : sizeof noise / (size_t)i);
-        conform_send(c, &m);
+        port_send(c->port, c->peer, c->peer_len, odd, n);
         if (!conform_drive(c, 1, COMMAND_TORQUE, 1))
             return CONFORM_FAIL;
         if (!conform_applied(c, 1))
             return SAW(CONFORM_FAIL, "effort %s", conform_efforts(c));
+        if (!conform_drive(c, 9, COMMAND_TORQUE, 1)) /* more noise than one of ten is a damaged link */
+            return CONFORM_FAIL;
     }
     return JUDGE(!c->wrong_state, "%s", c->wrong_state ? c->trouble : "went on as before");
 }
@@ -439,6 +502,11 @@ const struct conform_clause conform_clauses[] = {
     { "velocity", "a joint beyond velocity_max is not driven on (simulated robots)", conform_velocity_is_kept, 0 },
     { "idle", "IDLE is no torque", conform_idle_is_no_torque, 0 },
     { "damp", "DAMP never drives, and brakes what moves", conform_damp_brakes, 0 },
+    { "crc", "a command with a wrong CRC is refused", unsound_is_refused, WRONG_CRC },
+    { "crc-missing", "a command without a CRC is refused", unsound_is_refused, NO_CRC },
+    { "echo", "a command with the CRC of a robot side's message is refused", unsound_is_refused, ECHO },
+    { "damaged-link", "three damaged of the last ten messages are a loss of commands, until fewer are",
+      three_of_ten_damaged_are_a_loss, 0 },
     { "session", "a command of another session is refused", is_refused, OTHER_SESSION },
     { "seq-repeated", "a seq that was accepted before is refused", is_refused, SEQ_REPEATED },
     { "seq-old", "a seq older than the newest is refused", is_refused, SEQ_OLD },

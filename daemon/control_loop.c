@@ -152,6 +152,7 @@ static void gather(struct control_loop *c)
     in->aborted_trial = atomic_exchange(&s->aborted_trial, -1);
     in->estop_seen    = atomic_exchange(&s->estop_seen, false);
     in->fault_seen    = atomic_exchange(&s->fault_seen, false);
+    in->link_damaged  = atomic_exchange(&s->link_damaged, false);
     in->syscall_refused = atomic_load(&s->refused) != 0;
     in->op.kind       = OP_NONE;
     if (ring_peek(&s->operation_ring, &slot)) {

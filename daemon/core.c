@@ -54,6 +54,11 @@ struct stop_text core_stop_text(enum stop_code c)
         [STOP_ENERGY]         = { "energy", "efforts put more energy into the robot within about a second than gates.energy",
                                   "limber why names the joint that got most: look at the task's costs and the baseline's gains, "
                                   "or raise gates.energy, then limber reset" },
+        [STOP_LINK_DAMAGED]   = { "link_damaged", "three of the robot side's last ten messages came damaged",
+                                  "look at the cable, and at what passes messages on between robot side and limberd (limber "
+                                  "status, link.counts.crc and link.trouble), then limber reset" },
+        [STOP_ROBOT_CLAMPED]  = { "robot_clamped", "the robot side clipped what it was commanded by its own limit of effort or its rate",
+                                  "make effort and effort_rate of robot.yaml and of the robot side agree, then limber reset" },
     };
     return text[c];
 }
@@ -358,6 +363,8 @@ static void supervise(struct core *c, uint32_t fault, struct core_output *out)
         { FAULT_SYSCALL, EVENT_FAULT, STOP_SYSCALL },
         { FAULT_GATES, EVENT_FAULT, STOP_GATES },
         { FAULT_SENSOR, EVENT_FAULT, STOP_SENSOR },
+        { FAULT_ROBOT_CLAMPED, EVENT_FAULT, STOP_ROBOT_CLAMPED },
+        { FAULT_LINK_DAMAGED, EVENT_STOP, STOP_LINK_DAMAGED }, /* states got lost, too, but this says why */
         { FAULT_STATE_REJECTED, EVENT_STOP, STOP_STATE_REJECTED }, /* stale too, but this says why */
         { FAULT_STATE_STALE, EVENT_STOP, STOP_STATE_STALE },
         { FAULT_STALL, EVENT_STOP, STOP_STALL },
@@ -595,6 +602,8 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
         fault |= FAULT_STALL;
     if (in->syscall_refused)
         fault |= FAULT_SYSCALL;
+    if (in->link_damaged)
+        fault |= FAULT_LINK_DAMAGED;
     fault |= lateness(c, in, gap_s);
     supervise(c, fault, out);               /* stops and faults          */
     operate(c, in, out);                    /* the operator's wish       */

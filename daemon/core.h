@@ -47,8 +47,10 @@ enum fault_bit {
     FAULT_LIMIT_DWELL     = 1 << 25, /* a joint's effort has stood at its limit for too long: stop */
     FAULT_OSCILLATION     = 1 << 26, /* a joint's effort goes from side to side too often: stop */
     FAULT_ENERGY          = 1 << 27, /* efforts have put too much energy into the robot: stop   */
+    FAULT_LINK_DAMAGED    = 1 << 28, /* three of the robot side's last ten messages came damaged: stop */
+    FAULT_ROBOT_CLAMPED   = 1 << 29, /* three of its last ten states: it changed what was commanded: fault */
 };
-enum { FAULT_COUNT = 28 }; /* names: fault_names.h */
+enum { FAULT_COUNT = 30 }; /* names: fault_names.h */
 
 /* Why the robot was stopped; text in core_stop_text. */
 enum stop_code {
@@ -71,6 +73,8 @@ enum stop_code {
     STOP_LIMIT_DWELL,
     STOP_OSCILLATION,
     STOP_ENERGY,
+    STOP_LINK_DAMAGED,
+    STOP_ROBOT_CLAMPED,
     STOP_CODES,
 };
 
@@ -231,6 +235,7 @@ struct core_input {
     bool                      timing_clean; /* no tick missed in the last 5 s                          */
     int64_t                   aborted_trial; /* robot side said it cannot go on with it; -1: none     */
     bool                      estop_seen, fault_seen; /* in any state since the last tick, however short */
+    bool                      link_damaged; /* the third of the robot side's last ten messages, since the last tick */
     bool                      syscall_refused; /* to any real-time thread, ever                        */
     struct operation          op;
 };
@@ -373,6 +378,7 @@ struct core {
         double commanded[TRACK_KEPT][MAX_JOINTS]; /* by them, newest first                        */
         int    differ[MAX_JOINTS];      /* judged states in a row that say something else         */
         int    growing;                 /* states until effort can have grown to what is wanted   */
+        uint16_t changed;               /* of the last ten states, newest in bit 0: the robot side changed a command */
     } track;
     double   stop_effort[MAX_JOINTS];   /* when stopping began                                    */
     uint64_t stopping_ns;

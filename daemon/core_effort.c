@@ -7,6 +7,10 @@
  * that as long as effort needs to grow from 0 at its rate, where the robot side begins again; an older command, or one
  * without torque; agreement with two commands that are further apart than effort_error.  No measurement at all, or one that is no number, is something else.
  *
+ * F10: the robot side counts commands that its own limit of effort or its rate changed although it knew what was in force
+ * (receiver.h).  The filter keeps the same limits, so one is a disagreement about them; it was seen in three of the last ten
+ * states: a fault.
+ *
  * F9, for every joint, by what is sent after the filter:
  *
  *     limit_dwell   within 1 % of its limit (what its heat leaves of it), on the same side, for longer than gates.limit_dwell
@@ -23,7 +27,7 @@
 
 #include "daemon/core_parts.h"
 
-enum { TRACK_TICKS = 10, GROWTH_TICKS_MAX = 1000000 };
+enum { TRACK_TICKS = 10, GROWTH_TICKS_MAX = 1000000, CHANGED_MAX = 3, CHANGED_OF = 10 };
 
 static const double AT_LIMIT = 0.99, BEYOND = 0.5; /* shares of the limit */
 
@@ -124,7 +128,7 @@ uint32_t core_effort_sending(struct core *c, const double *effort, double gap_s)
     return fault | judge(c, GATE_LIMIT_DWELL, FAULT_LIMIT_DWELL, w.dwell_joint, 'd', w.dwell_s);
 }
 
-/* ---- F7 ---- */
+/* ---- F7, F10 ---- */
 
 void core_effort_sent(struct core *c, bool torque)
 {
@@ -166,7 +170,17 @@ static int differs(struct core *c, int j, uint64_t from, uint64_t to)
     return c->track.differ[j];
 }
 
-uint32_t core_effort_measured(struct core *c)
+/* F10, of a state that took the place of `before`. */
+static uint32_t changed(struct core *c, const struct joint_state *before)
+{
+    bool more = before->session == c->state.session && c->state.changed_commands > before->changed_commands;
+
+    c->track.changed = (uint16_t)(((unsigned)c->track.changed << 1 | more) & ((1u << CHANGED_OF) - 1));
+    return __builtin_popcount(c->track.changed) >= CHANGED_MAX ? FAULT_ROBOT_CLAMPED : 0;
+}
+
+/* F7. */
+static uint32_t tracked(struct core *c)
 {
     uint64_t seq = c->state.applied_command_seq, from = c->command_seq - seq, to = from + !c->state.applied_held;
     int      most = 0;
@@ -184,4 +198,9 @@ uint32_t core_effort_measured(struct core *c)
         most = n > most ? n : most;
     }
     return most >= TRACK_TICKS ? FAULT_TRACK_ERROR : 0;
+}
+
+uint32_t core_effort_measured(struct core *c, const struct joint_state *before)
+{
+    return tracked(c) | changed(c, before);
 }

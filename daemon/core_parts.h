@@ -28,8 +28,8 @@ bool     core_slow(const struct core *c);
 void     core_sensors(struct core *c, const struct joint_state *before, bool restart);
 uint32_t core_sensors_fault(const struct core *c);
 
-/* core_effort.c: after a good state; what is about to be sent, gap_s after what was before; after c->sent was.  Fault bits. */
-uint32_t core_effort_measured(struct core *c);
+/* core_effort.c: after a good state took the place of `before`; what is about to be sent, gap_s after what was before; after c->sent was.  Fault bits. */
+uint32_t core_effort_measured(struct core *c, const struct joint_state *before);
 uint32_t core_effort_sending(struct core *c, const double *effort, double gap_s);
 void     core_effort_sent(struct core *c, bool torque);
 

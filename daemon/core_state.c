@@ -221,7 +221,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         c->rejected   = 0;
         observe(c, first);
         core_sensors(c, &before, first);
-        fault |= core_effort_measured(c);
+        fault |= core_effort_measured(c, &before);
     }
     fault |= core_sensors_fault(c);
     if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */

@@ -34,6 +34,8 @@ const struct fault_text fault_texts[] = {
     { "limit_dwell", "a joint's effort has stood at its limit for too long" },
     { "oscillation", "a joint's effort goes from one side to the other too often" },
     { "energy", "efforts have put too much energy into the robot" },
+    { "link_damaged", "three of the robot side's last ten messages came damaged" },
+    { "robot_clamped", "the robot side changed what it was commanded in three of its last ten states" },
 };
 static_assert(sizeof fault_texts / sizeof *fault_texts == FAULT_COUNT, "every bit has a name");
 const int fault_text_count = sizeof fault_texts / sizeof *fault_texts;

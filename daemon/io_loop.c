@@ -75,6 +75,8 @@ static void receive(struct io *io)
             port_send(io->port, peer, peer_len, io->out, codec_pack(&r->reply, io->out));
         if (r->opened)
             atomic_store(&s->lockstep, s->session.lockstep);
+        if (r->degraded)
+            atomic_store(&s->link_damaged, true);
         if (r->has_event && r->event.kind == TRIAL_ABORTED)
             atomic_store(&s->aborted_trial, (int64_t)r->event.trial);
         if (r->has_state) {

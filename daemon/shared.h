@@ -62,6 +62,7 @@ struct shared {
     _Atomic bool       lockstep;        /* granted to the current session     */
     _Atomic int64_t    aborted_trial;   /* the robot side cannot go on with it; -1: none; taken once */
     _Atomic bool       estop_seen, fault_seen; /* in any state; taken once */
+    _Atomic bool       link_damaged;           /* too many messages were; likewise */
 
     /* control -> io */
     struct handoff       command_handoff;

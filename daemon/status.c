@@ -74,12 +74,14 @@ static json_t *link_json(const struct daemon *d)
     for (int k = 0; k < COUNT_KINDS; k++)
         json_object_set_new(names, session_count_name((enum session_count)k), count(get(&s->session.count[k])));
     snprintf(session, sizeof session, "%016" PRIx64, c->session);
-    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s, s:I, s:s, s:o, s:o}", "connected",
+    o = json_pack("{s:b, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:s, s:I, s:s, s:o, s:o}", "connected",
                   d->has_hello && silent_ns < SESSION_ALIVE_MS * NS_PER_MS, "session", session, "lockstep",
                   (int)atomic_load(&d->shared->lockstep), "simulated", d->hello.simulated, "software", d->hello.software,
                   "state_age_ms", heard ? number((double)silent_ns / 1e6) : json_null(), "success",
-                  number((double)good / window), "late_commands", (json_int_t)c->state.late_commands, "late_states",
-                  (json_int_t)c->count_late, "missing", (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
+                  number((double)good / window), "late_commands", (json_int_t)c->state.late_commands,
+                  "late_states", (json_int_t)c->count_late, "lost_commands", (json_int_t)c->state.lost_commands, "damaged_commands", (json_int_t)c->state.damaged_commands,
+                  "changed_commands", (json_int_t)c->state.changed_commands, "missing",
+                  (json_int_t)c->count_missing, "counts", names, "rejected", "nonfinite", (json_int_t)c->count_nonfinite,
                   "range", (json_int_t)c->count_range, "jump", (json_int_t)c->count_jump, "trouble", d->link_trouble, "auth_refused",
                   (json_int_t)(d->refused_robots.count + d->refused_listeners.count), "endpoint", d->endpoint,
                   "auth_last", auth_last(d), "effort_judged", count(c->count_judged));

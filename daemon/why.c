@@ -249,6 +249,8 @@ static const struct {
     { "limit_dwell", { "limit_dwell" } },
     { "oscillation", { "oscillation" } },
     { "energy", { "energy" } },
+    { "link_damaged", { "link_damaged", "state_missing" } },
+    { "robot_clamped", { "robot_clamped" } },
 };
 
 static const char *sign_in(const char *code, const json_t *tick)

@@ -27,6 +27,7 @@ static const struct word {
     { "restart", FAULTY_RESTART, false, NOTHING },      { "stuck", FAULTY_STUCK, true, JOINT },
     { "nan", FAULTY_NAN, true, JOINT },                 { "offset", FAULTY_OFFSET, true, NUMBER | JOINT },
     { "weak", FAULTY_WEAK, true, SHARE | JOINT },       { "heavy", FAULTY_HEAVY, true, FACTOR },
+    { "clips", FAULTY_CLIPS, true, SHARE | JOINT },
     { "estop", FAULTY_ESTOP, true, NOTHING },           { "fault", FAULTY_FAULT, true, NOTHING },
 };
 
@@ -167,12 +168,22 @@ double faulty_mass(const struct faulty *f, uint64_t now_ns)
     return k ? k->value : 1;
 }
 
-double faulty_share(const struct faulty *f, int j, uint64_t now_ns)
+static double share_of(const struct faulty *f, enum faulty_kind kind, int j, uint64_t now_ns)
 {
     for (int i = 0; i < f->n; i++)
-        if (f->item[i].kind == FAULTY_WEAK && f->item[i].index == j && now(f, &f->item[i], now_ns))
+        if (f->item[i].kind == kind && f->item[i].index == j && now(f, &f->item[i], now_ns))
             return f->item[i].value;
     return 1;
+}
+
+double faulty_share(const struct faulty *f, int j, uint64_t now_ns)
+{
+    return share_of(f, FAULTY_WEAK, j, now_ns);
+}
+
+double faulty_clips(const struct faulty *f, int j, uint64_t now_ns)
+{
+    return share_of(f, FAULTY_CLIPS, j, now_ns);
 }
 
 bool faulty_estop(const struct faulty *f, uint64_t now_ns)

@@ -15,6 +15,7 @@
  *     offset=V:JOINT                         V is added to its position
  *     heavy=FACTOR                           every body has so many times its mass and inertia
  *     weak=SHARE:JOINT                       its motor gives only so much of its effort, and measures that
+ *     clips=SHARE:JOINT                      its driver lets only so much of the effort limit through that Hello tells
  *     estop                                  the emergency stop is pressed
  *     fault                                  the robot side reports a fault (bit 8)
  *
@@ -39,6 +40,7 @@ enum faulty_kind {
     FAULTY_OFFSET,
     FAULTY_HEAVY,
     FAULTY_WEAK,
+    FAULTY_CLIPS,
     FAULTY_ESTOP,
     FAULTY_FAULT,
 };
@@ -89,8 +91,9 @@ void faulty_state(struct faulty *f, struct joint_state *s, uint64_t now_ns);
 /* How many times its own mass the robot has. */
 double faulty_mass(const struct faulty *f, uint64_t now_ns);
 
-/* The share of its effort that the motor of joint j gives, 0 to 1. */
+/* The share of its effort that the motor of joint j gives, and of its effort limit that its driver lets through, 0 to 1. */
 double faulty_share(const struct faulty *f, int j, uint64_t now_ns);
+double faulty_clips(const struct faulty *f, int j, uint64_t now_ns);
 
 bool faulty_estop(const struct faulty *f, uint64_t now_ns);
 

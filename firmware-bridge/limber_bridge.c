@@ -55,7 +55,7 @@ static const char help[] =
     "  --fault WHAT[=VALUE][:JOINT][@FROM[+FOR]]\n"
     "                     goes wrong on purpose, FROM seconds after the session began, for FOR seconds; may be repeated:\n"
     "                     lose-states=P lose-commands=P double-...=P damage-...=P delay-...=MS silent frozen restart\n"
-    "                     stuck:JOINT nan:JOINT offset=V:JOINT weak=SHARE:JOINT heavy=FACTOR\n"
+    "                     stuck:JOINT nan:JOINT offset=V:JOINT weak=SHARE:JOINT clips=SHARE:JOINT heavy=FACTOR\n"
     "                     estop fault\n"
     "  --drill SOCKET     faults on order, and how long their answers take (limber bench interference)\n"
     "  --max-states N     end after N states of a session\n"

@@ -44,10 +44,17 @@ bool plant_session(struct plant *p, const struct welcome *w, char *why, size_t w
     p->latch_ns        = p->latch_ns < p->period_ns ? p->latch_ns : p->period_ns;
     p->npending        = 0;
     p->late_commands   = 0;
+    memcpy(p->before, p->receiver.count, sizeof p->before);
     p->diverged_states = 0;
     nothing_applied(p);
     receiver_session(&p->receiver, w->session);
     return true;
+}
+
+/* Of this session. */
+static uint32_t counted(const struct plant *p, enum receiver_count k)
+{
+    return (uint32_t)(p->receiver.count[k] - p->before[k]);
 }
 
 void plant_state(const struct plant *p, struct joint_state *s)
@@ -62,6 +69,9 @@ void plant_state(const struct plant *p, struct joint_state *s)
     memcpy(s->effort, p->measured_effort, sizeof s->effort);
     s->has_effort    = true;
     s->late_commands = p->late_commands;
+    s->changed_commands = counted(p, RECEIVER_CHANGED);
+    s->damaged_commands = counted(p, RECEIVER_DAMAGED);
+    s->lost_commands    = counted(p, RECEIVER_LOST);
     s->faults        = (p->diverged_states ? ROBOT_FAULT_DIVERGED : 0u) |
                 (p->receiver.mode == RECEIVER_LATCH ? ROBOT_FAULT_LATCHED : 0u);
     s->ready_trial = -1;
@@ -78,11 +88,10 @@ void plant_begin(struct plant *p, uint64_t start_ns, uint64_t sent_ns, uint64_t 
         p->diverged_states--;
 }
 
-void plant_command(struct plant *p, const struct joint_command *c, uint64_t received_ns)
+/* Room for what acts from at_ns on. */
+static int pend(struct plant *p, uint64_t at_ns)
 {
-    bool     in_time = received_ns <= p->sent_ns + p->latch_ns;
-    uint64_t at_ns   = in_time || received_ns < p->start_ns ? p->start_ns : received_ns;
-    int      n       = p->npending;
+    int n = p->npending;
 
     /* After a stall intervals run behind the clock: one that came late for an earlier state is overtaken by this one. */
     while (n > 0 && p->pending[n - 1].at_ns > at_ns)
@@ -91,10 +100,34 @@ void plant_command(struct plant *p, const struct joint_command *c, uint64_t rece
         memmove(&p->pending[0], &p->pending[1], sizeof p->pending[0] * (PLANT_PENDING - 1));
         n--;
     }
-    p->pending[n].at_ns   = at_ns;
+    p->pending[n].at_ns = at_ns;
+    p->npending         = n + 1;
+    return n;
+}
+
+/* A message that is in time acts from the start of the interval. */
+static uint64_t acts_at(const struct plant *p, uint64_t received_ns, bool *in_time)
+{
+    *in_time = received_ns <= p->sent_ns + p->latch_ns;
+    return *in_time || received_ns < p->start_ns ? p->start_ns : received_ns;
+}
+
+void plant_command(struct plant *p, const struct joint_command *c, uint64_t received_ns)
+{
+    bool in_time;
+    int  n = pend(p, acts_at(p, received_ns, &in_time));
+
+    p->pending[n].damaged = false;
     p->pending[n].late    = c->mode != COMMAND_IDLE && (!in_time || c->state_seq != p->state_seq);
     p->pending[n].command = *c;
-    p->npending           = n + 1;
+}
+
+void plant_damaged(struct plant *p, uint64_t received_ns)
+{
+    bool in_time;
+    int  n = pend(p, acts_at(p, received_ns, &in_time));
+
+    p->pending[n].damaged = true;
 }
 
 /* The receiver hears, in order, what takes effect by `now_ns`. */
@@ -102,11 +135,13 @@ static void deliver(struct plant *p, uint64_t now_ns)
 {
     int done = 0;
 
-    while (done < p->npending && p->pending[done].at_ns <= now_ns) {
-        bool accepted = receiver_command(&p->receiver, &p->pending[done].command, p->pending[done].at_ns);
+    for (; done < p->npending && p->pending[done].at_ns <= now_ns; done++) {
+        uint64_t at_ns = p->pending[done].at_ns;
 
-        p->late_commands += accepted && p->pending[done].late;
-        done++;
+        if (p->pending[done].damaged)
+            receiver_damaged(&p->receiver, at_ns);
+        else if (receiver_command(&p->receiver, &p->pending[done].command, at_ns))
+            p->late_commands += p->pending[done].late;
     }
     p->npending -= done;
     memmove(&p->pending[0], &p->pending[done], sizeof p->pending[0] * (size_t)p->npending);

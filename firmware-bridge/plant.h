@@ -22,7 +22,7 @@ struct plant {
     uint64_t start_ns, sent_ns, state_seq;
     struct {
         uint64_t             at_ns;
-        bool                 late;
+        bool                 late, damaged; /* damaged: there is no command */
         struct joint_command command;
     } pending[PLANT_PENDING];
     int npending;
@@ -35,6 +35,7 @@ struct plant {
     uint64_t silent_ns;                   /* since the last command, when its running out ended LIVE; 0: it did not */
 
     uint32_t late_commands;   /* since the session began                          */
+    uint64_t before[RECEIVER_COUNTS]; /* the receiver's counts then               */
     int      diverged_states; /* states that will still carry ROBOT_FAULT_DIVERGED */
 };
 
@@ -51,6 +52,9 @@ void plant_begin(struct plant *p, uint64_t start_ns, uint64_t sent_ns, uint64_t 
 
 /* A command came in at received_ns. */
 void plant_command(struct plant *p, const struct joint_command *c, uint64_t received_ns);
+
+/* A message with a wrong CRC did. */
+void plant_damaged(struct plant *p, uint64_t received_ns);
 
 /* Integrates the interval.  False: the simulation diverged and is back at its start pose; see sim_trouble. */
 bool plant_run(struct plant *p);

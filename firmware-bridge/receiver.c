@@ -19,7 +19,7 @@ static const enum receiver_mode next_mode[RECEIVER_MODES][EVENT_COUNT] = {
 };
 /* clang-format on */
 
-enum { SEQ_JUMP_MAX = 1 << 30 };
+enum { SEQ_JUMP_MAX = 1 << 30, JUMP = 3, DAMAGED_MAX = 3, DAMAGED_OF = 10 }; /* safety.md 3.6 */
 
 static const double LATCH_TIMEOUTS = 5, LATCH_MS_MIN = 100; /* safety.md: damping at 20 ms, latched at 100 ms */
 
@@ -32,9 +32,10 @@ static uint64_t ns_of_ms(double ms)
 
 const char *receiver_count_name(enum receiver_count c)
 {
-    static const char *const name[RECEIVER_COUNTS] = { "accepted", "session", "seq",       "shape",
-                                                       "nonfinite", "validity", "stale",   "held_back",
-                                                       "unactuated", "clamped", "cut_back", "slowed" };
+    static const char *const name[RECEIVER_COUNTS] = { "accepted",   "session",  "repeated", "seq",    "shape",
+                                                       "nonfinite",  "validity", "stale",    "degraded", "damaged",
+                                                       "lost",       "jumped",   "held_back", "unactuated", "clamped",
+                                                       "cut_back",   "slowed",   "changed" };
 
     return name[c];
 }
@@ -65,6 +66,7 @@ static void happen(struct receiver *r, enum event e)
     enum receiver_mode was = r->mode;
 
     r->mode = next_mode[was][e];
+    r->behind = r->behind || (was == RECEIVER_LIVE && e == EVENT_EXPIRED);
     if (e == EVENT_ESTOP)
         r->estop_latch = true;
     if (r->mode != RECEIVER_LATCH)
@@ -87,6 +89,9 @@ void receiver_session(struct receiver *r, uint64_t session)
     memset(&r->command, 0, sizeof r->command);
     memset(r->state_seq, 0, sizeof r->state_seq);
     r->newest_state = r->latch_state = 0;
+    r->came = r->changed = 0;
+    r->damaged           = 0;
+    r->behind            = false;
     happen(r, EVENT_IDLE);
 }
 
@@ -110,6 +115,7 @@ void receiver_forget_command(struct receiver *r)
 {
     if (r->mode == RECEIVER_LIVE || r->mode == RECEIVER_DAMP)
         happen(r, EVENT_IDLE);
+    r->behind = true;
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------- */
@@ -139,10 +145,33 @@ static bool knows_of_latch(const struct receiver *r, uint64_t state_seq, uint64_
     return state_seq > r->latch_state && answers_a_fresh_state(r, state_seq, now_ns);
 }
 
+/* Three of the last ten messages came damaged. */
+static bool degraded(const struct receiver *r)
+{
+    return __builtin_popcount(r->damaged) >= DAMAGED_MAX;
+}
+
+static void message_came(struct receiver *r, bool damaged)
+{
+    r->damaged = (uint16_t)(((unsigned)r->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
+}
+
+/* Counts what is missing before it, whatever becomes of it. */
+static void number_came(struct receiver *r, uint64_t seq)
+{
+    if (seq <= r->came)
+        return;
+    r->count[RECEIVER_LOST] += seq - r->came - 1;
+    r->count[RECEIVER_JUMPED] += seq - r->came > JUMP;
+    r->came = seq;
+}
+
 static enum receiver_count judge(const struct receiver *r, const struct joint_command *c, uint64_t now_ns)
 {
     if (r->session == 0 || c->session != r->session)
         return RECEIVER_SESSION;
+    if (c->seq == r->seq)
+        return RECEIVER_REPEATED;
     if (c->seq <= r->seq || c->seq - r->seq > SEQ_JUMP_MAX)
         return RECEIVER_SEQ;
     if (c->nj != r->limits.nj && c->nj != 0)
@@ -155,6 +184,8 @@ static enum receiver_count judge(const struct receiver *r, const struct joint_co
         return RECEIVER_VALIDITY;
     if (c->mode == COMMAND_TORQUE && !answers_a_fresh_state(r, c->state_seq, now_ns))
         return RECEIVER_STALE;
+    if (c->mode == COMMAND_TORQUE && degraded(r))
+        return RECEIVER_DEGRADED;
     return RECEIVER_ACCEPTED;
 }
 
@@ -178,11 +209,15 @@ bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_
     double              valid_ms;
 
     pass_time(r, now_ns); /* a command that comes after the latch must find it */
+    message_came(r, false);
     verdict = judge(r, c, now_ns);
     r->count[verdict]++;
+    if (verdict != RECEIVER_SESSION && verdict != RECEIVER_SEQ && verdict != RECEIVER_REPEATED)
+        number_came(r, c->seq);
     if (verdict != RECEIVER_ACCEPTED)
         return false;
     valid_ms          = c->valid_ms < r->limits.command_timeout_ms ? c->valid_ms : r->limits.command_timeout_ms;
+    r->behind         = (r->behind && c->mode == COMMAND_TORQUE) || c->seq - r->seq > 1;
     r->seq            = c->seq;
     r->heard_ns       = now_ns;
     r->valid_until_ns = now_ns + ns_of_ms(valid_ms);
@@ -192,6 +227,15 @@ bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_
     else
         happen(r, event_of[c->mode]);
     return true;
+}
+
+void receiver_damaged(struct receiver *r, uint64_t now_ns)
+{
+    pass_time(r, now_ns);
+    message_came(r, true);
+    r->count[RECEIVER_DAMAGED]++;
+    if (degraded(r) && r->mode == RECEIVER_LIVE)
+        happen(r, EVENT_EXPIRED);
 }
 
 /* ---- effort ---------------------------------------------------------------------------------------------------- */
@@ -257,9 +301,21 @@ static double slowed(struct receiver *r, int j, double tau)
     return copysign(size, tau);
 }
 
+/* Whether the command in force says something that its sender should know cannot be. */
+static void changed(struct receiver *r, bool beyond, bool slow)
+{
+    bool new = (beyond || (slow && !r->behind)) && r->changed != r->seq;
+
+    if (r->mode != RECEIVER_LIVE)
+        return;
+    r->count[RECEIVER_CHANGED] += new;
+    r->changed = new ? r->seq : r->changed;
+    r->behind  = r->behind && slow;
+}
+
 void receiver_effort(struct receiver *r, const double *q, const double *dq, uint64_t now_ns, double *tau)
 {
-    bool clipped = false, unactuated = false, cut = false, slow = false;
+    bool clipped = false, unactuated = false, cut = false, slow = false, beyond = false;
 
     pass_time(r, now_ns);
     forget_growth(r, now_ns);
@@ -278,6 +334,8 @@ void receiver_effort(struct receiver *r, const double *q, const double *dq, uint
         if (r->mode == RECEIVER_LIVE) {
             double kept = cut_back(r, j, tau[j], dq[j]);
 
+            beyond |= fabs(want) > most && r->limits.actuated[j];
+
             r->live[j] = slowed(r, j, kept);
             cut |= kept != tau[j];
             slow |= r->live[j] != kept;
@@ -288,4 +346,5 @@ void receiver_effort(struct receiver *r, const double *q, const double *dq, uint
     r->count[RECEIVER_UNACTUATED] += unactuated;
     r->count[RECEIVER_CUT_BACK] += cut;
     r->count[RECEIVER_SLOWED] += slow;
+    changed(r, beyond, slow);
 }

@@ -21,6 +21,9 @@
  *     DAMP      OFF    LIVE    DAMP   -        LATCH    LATCH
  *     LATCH     OFF    LATCH   LATCH  -        -        LATCH
  *
+ * A message with a wrong CRC changes nothing by itself; three of the last ten are a loss of commands: LIVE becomes DAMP,
+ * and no TORQUE is accepted (and none is a sign of life) until fewer are.
+ *
  * A pressed e-stop means no torque at all, not even damping, and so does the latch it leaves behind; it cannot be left
  * while it is pressed.
  *
@@ -32,6 +35,10 @@
  * is taken a thousandth larger: clocks differ.  LIVE begins at 0, whatever OFF, DAMP or LATCH applied; these are not
  * held to it.
  *
+ * The daemon keeps the same limit and rate, so what they change here is told as CHANGED: the two ends disagree.  Not where
+ * it cannot know what was in force: after commands were lost or refused, LIVE ran out or receiver_forget_command, until an
+ * evaluation finds nothing to slow.
+ *
  * A velocity that is not finite is taken as too fast either way where there is a velocity limit.  One thread. */
 #ifndef BRIDGE_RECEIVER_H
 #define BRIDGE_RECEIVER_H
@@ -40,20 +47,26 @@
 
 enum receiver_mode { RECEIVER_OFF, RECEIVER_LIVE, RECEIVER_DAMP, RECEIVER_LATCH, RECEIVER_MODES };
 
-/* What became of commands: the first is acceptance, the last five say more about accepted ones, the others refuse. */
+/* What became of commands: the first is acceptance, those up to RECEIVER_DAMAGED refuse, the others say more. */
 enum receiver_count {
     RECEIVER_ACCEPTED,
     RECEIVER_SESSION,    /* not of the current session                                   */
-    RECEIVER_SEQ,        /* repeated, old, or further ahead than 2^30                    */
+    RECEIVER_REPEATED,   /* the number of the last accepted one again                    */
+    RECEIVER_SEQ,        /* old, or further ahead than 2^30                              */
     RECEIVER_SHAPE,      /* number of joints                                             */
     RECEIVER_NONFINITE,  /* NaN or infinite anywhere, or a negative gain                 */
     RECEIVER_VALIDITY,   /* valid_ms not finite and positive                             */
     RECEIVER_STALE,      /* TORQUE for a state older than command_timeout_ms, or unknown */
+    RECEIVER_DEGRADED,   /* TORQUE while three of the last ten messages were damaged     */
+    RECEIVER_DAMAGED,    /* messages with a wrong CRC                                    */
+    RECEIVER_LOST,       /* numbers that never came                                      */
+    RECEIVER_JUMPED,     /* times that three or more were missing at once                */
     RECEIVER_HELD_BACK,  /* TORQUE, DAMP or an IDLE from before, while latched: taken note of, not applied */
     RECEIVER_UNACTUATED, /* wanted torque on an unactuated joint: 0                      */
     RECEIVER_CLAMPED,    /* evaluations in which the effort limit clipped                */
     RECEIVER_CUT_BACK,   /* the same of the velocity limit                               */
     RECEIVER_SLOWED,     /* the same of the effort rate                                  */
+    RECEIVER_CHANGED,    /* commands that effort limit or rate changed although their sender knows these */
     RECEIVER_COUNTS,
 };
 
@@ -78,6 +91,10 @@ struct receiver {
     uint64_t               heard_ns;     /* when it came                                 */
     uint64_t               valid_until_ns;
     struct joint_command   command;           /* what LIVE applies                            */
+    uint64_t               came;              /* highest seq of this session that came */
+    uint16_t               damaged;           /* of the last ten messages: bit 0 is the newest */
+    bool                   behind;            /* the daemon may not know what is in force  */
+    uint64_t               changed;           /* seq that was counted as changed last      */
     double                 live[MAX_JOINTS];  /* effort applied last, 0 where that was not LIVE    */
     double                 grown[MAX_JOINTS]; /* by how much it grew, less what the rate gives ... */
     uint64_t               grown_ns;          /* ... until then                                    */
@@ -101,6 +118,9 @@ void receiver_state_sent(struct receiver *r, uint64_t state_seq, uint64_t now_ns
 
 /* A command came in.  Times given to the receiver never go back.  True: accepted. */
 bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_t now_ns);
+
+/* A message came with a wrong CRC. */
+void receiver_damaged(struct receiver *r, uint64_t now_ns);
 
 /* The e-stop as it is now. */
 void receiver_estop(struct receiver *r, bool pressed);

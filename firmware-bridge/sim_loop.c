@@ -246,17 +246,33 @@ static int patience_ms(const struct loop *l, int ms)
     return l->o->faulty && faulty_holds(l->o->faulty) ? 1 : ms;
 }
 
+/* Not what limberd sent; the first word of one that has no CRC says why the two cannot talk. */
+static void on_damaged(struct loop *l, enum codec_error error, const char *why, uint64_t now_ns)
+{
+    if (error == CODEC_BARE && (strcmp(l->said, why) != 0 || now_ns - l->said_ns > REPEAT_NS)) {
+        complain(l, "refused: %s", why);
+        snprintf(l->said, sizeof l->said, "%s", why);
+        l->said_ns = now_ns;
+    }
+    if (l->in_session && codec_damaged(error))
+        plant_damaged(&l->plant, l->o->lockstep ? l->plant.start_ns : now_ns);
+}
+
 /* All messages that wait.  In lockstep commands count from the start of the interval. */
 static void receive(struct loop *l)
 {
     struct message m;
+    char           why[sizeof l->said];
     long           n;
 
     while ((n = next_message(l)) >= 0) {
-        uint64_t now_ns = clock_now_ns();
+        uint64_t         now_ns = clock_now_ns();
+        enum codec_error error  = codec_unpack(FROM_LIMBER, l->bytes, (size_t)n, &l->scratch, &m, why, sizeof why);
 
-        if (codec_unpack(l->bytes, (size_t)n, &l->scratch, &m, NULL, 0) != CODEC_OK)
+        if (error != CODEC_OK) {
+            on_damaged(l, error, why, now_ns);
             continue;
+        }
         if (m.kind == MESSAGE_WELCOME)
             on_welcome(l, &m.welcome, now_ns);
         else if (m.kind == MESSAGE_REFUSAL)
@@ -344,8 +360,10 @@ static void trouble_on_purpose(struct loop *l)
     receiver_estop(&l->plant.receiver, pressed);
     if (f)
         sim_mass(l->sim, faulty_mass(f, now_ns));
-    for (int j = 0; f && j < l->plant.receiver.limits.nj; j++)
-        l->plant.share[j] = faulty_share(f, j, now_ns);
+    for (int j = 0; f && j < l->plant.receiver.limits.nj; j++) {
+        l->plant.share[j]                      = faulty_share(f, j, now_ns);
+        l->plant.receiver.limits.effort_max[j] = l->hello.hello.joint[j].effort_max * faulty_clips(f, j, now_ns);
+    }
     if (f && faulty_happens(f, FAULTY_FROZEN, now_ns, &for_s))
         clock_sleep_until(now_ns + (uint64_t)(for_s * 1e9));
     if (f && faulty_happens(f, FAULTY_RESTART, now_ns, &for_s)) {
@@ -363,11 +381,13 @@ static void tell_disagreement(struct loop *l)
 {
     const uint64_t *count = l->plant.receiver.count;
 
-    if (l->disagreed || count[RECEIVER_SLOWED] + count[RECEIVER_CUT_BACK] == 0)
+    if (l->disagreed || count[RECEIVER_CHANGED] + count[RECEIVER_SLOWED] + count[RECEIVER_CUT_BACK] == 0)
         return;
     l->disagreed = true;
     complain(l, "a command wanted more than this robot lets through: %s; its limits, or commands that got lost (docs/faults.md, F10)",
-             count[RECEIVER_SLOWED] ? "its effort grew faster than --effort-rate" : "it would have driven on a joint at --velocity");
+             count[RECEIVER_SLOWED]    ? "its effort grew faster than --effort-rate"
+             : count[RECEIVER_CHANGED] ? "more effort than a joint gives"
+                                       : "it would have driven on a joint at --velocity");
 }
 
 /* The end of an interval: physics, and a start pose where one was asked for. */

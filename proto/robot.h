@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-    LIMBER_PROTOCOL = 1,  /* version of proto/limber.proto             */
+    LIMBER_PROTOCOL = 2,  /* version of proto/limber.proto             */
     MAX_JOINTS      = 32, /* joints of one robot                       */
     MAX_ACT         = 32, /* components of an action                   */
     MAX_OBS         = 64, /* components of an observation              */
@@ -98,6 +98,9 @@ struct joint_state {
     uint32_t faults;
     bool     estop;
     uint32_t late_commands;
+    uint32_t changed_commands; /* clipped by the robot side's own limit of effort or its rate, this session        */
+    uint32_t damaged_commands; /* messages that came to it with a wrong CRC, likewise                              */
+    uint32_t lost_commands;    /* numbers that never came, likewise                                                */
     int64_t  ready_trial; /* set by the receiver: the trial announced READY on this session and not over since, -1: none */
     uint32_t ready_count; /* set by the receiver: READY announcements on this session                      */
 };

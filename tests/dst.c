@@ -148,6 +148,8 @@ static void count(struct world *w)
         w->r->fault[i] += w->core.count_fault[i];
     for (int k = 0; k < FILTER_STAGES; k++)
         w->r->filter[k] += w->core.count_filter[k];
+    w->r->slowed  = w->receiver.count[RECEIVER_SLOWED];
+    w->r->changed = w->receiver.count[RECEIVER_CHANGED];
 }
 
 /* limberd ended and was started again: it knows of nothing, and the robot side gets a new session. */
@@ -180,6 +182,8 @@ static void world_state(struct world *w)
     s.applied_held              = w->applied_seq != 0;
     s.estop                     = w->estop;
     s.faults                    = chance(w, f->robot_fault);
+    s.changed_commands          = (uint32_t)w->receiver.count[RECEIVER_CHANGED];
+    s.lost_commands             = (uint32_t)w->receiver.count[RECEIVER_LOST];
     for (int j = 0; j < 2; j++) {
         s.position[j]       = w->plant.q[j];
         s.velocity[j]       = w->plant.v[j];
@@ -251,9 +255,11 @@ static void world_apply(struct world *w)
         w->plant = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) }, .load = 1 };
         receiver_forget_command(&w->receiver);
     }
+    weather_limits(w);
     bool got = weather_command(w);
     receiver_estop(&w->receiver, w->estop);
     receiver_effort(&w->receiver, w->plant.q, w->plant.v, w->now_ns + 2, tau);
+    w->g_clamps = got && w->receiver.mode == RECEIVER_LIVE && fabs(w->receiver.command.torque[0]) > w->receiver.limits.effort_max[0];
     check_motor(w, tau);
     check_growth(w, tau[0]);
     w->applied_seq = got && w->out.command.mode == COMMAND_TORQUE ? w->out.command.seq : 0;
@@ -291,6 +297,7 @@ void dst_run(const struct dst_options *o, struct dst_result *r)
         weather_clock(w);
         world_state(w);
         in.now_ns    = w->now_ns + 1;
+        in.link_damaged = w->link_damaged;
         in.state     = w->state.session ? &w->state : NULL;
         in.state_new = w->state_new;
         in.plan      = w->have_plan ? &w->plan : NULL;

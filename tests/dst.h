@@ -16,6 +16,8 @@ struct dst_faults {
     double sensor_slow, sensor_garbage;         /* lags; plausible noise; for some ticks */
     double sender_clock;                        /* sample time is nonsense               */
     double command_lost, command_twice, command_old, command_garbage;
+    double state_corrupt, command_corrupt;      /* damaged on the way; at times nearly half of them */
+    double robot_clamps;                        /* by a lower limit than it told, for some ticks */
     double plan_lost, plan_nan, plan_wild;      /* planner: nothing, NaN, out of bounds  */
     double plan_late, spread_nan;               /* one or two steps late; spread no number */
     double plan_limit, plan_reverse;            /* for some ticks: all it can, one way; all it can, to and fro */
@@ -57,6 +59,7 @@ struct dst_result {
     uint64_t filter[FILTER_STAGES]; /* ticks in which each stage changed something  */
     uint64_t gate_trips, unfit;
     uint64_t heavy, heavy_seen;  /* plans flown on a changed plant for 20 ticks or to a trip; trips */
+    uint64_t slowed, changed; /* evaluations that the receiver's rate held back; commands it told of as changed */
     uint64_t silent_to_damp;  /* ticks from the last state to the last TORQUE command, where silent_from was set */
     uint64_t mode_ticks[MODE_COUNT];
     double   effort_max;
@@ -85,6 +88,9 @@ int                          dst_verb_count(void);
 
 /* Cheap plans, an operator who arms again and again, gates calibrated, and these verbs (bit i: dst_verbs[i]). */
 void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r);
+
+/* The same where effort may grow by 40 N a tick only, so that both ends have something to agree about; F7 is not watched. */
+void dst_slow_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r);
 
 /* The same as a line for the environment of the test program, and back: -1 with a complaint printed. */
 void dst_line(uint64_t seed, uint64_t ticks, uint64_t verbs, char *line, size_t size);

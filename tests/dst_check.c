@@ -77,11 +77,47 @@ static void watch_motor(struct world *w)
         w->g_weak = 0; /* an older one: not known here */
 }
 
+static int sum(const int *of_ten)
+{
+    int n = 0;
+
+    for (int i = 0; i < 10; i++)
+        n += of_ten[i];
+    return n;
+}
+
+/* Of the last good states, those that followed a tick in which the robot side clipped what was in force. */
+static void watch_limits(struct world *w, bool good)
+{
+    if (w->out.command.mode != COMMAND_TORQUE)
+        memset(w->g_clamped, 0, sizeof w->g_clamped);
+    if (!good)
+        return;
+    memmove(w->g_clamped + 1, w->g_clamped, sizeof w->g_clamped - sizeof w->g_clamped[0]);
+    w->g_clamped[0] = w->g_clamps;
+    w->g_clamps     = false;
+}
+
+/* F2 and F10: damaged messages, and a robot side that changes what it is told. */
+static void check_link(struct world *w)
+{
+    uint64_t told = w->core.count_fault[__builtin_ctz(FAULT_ROBOT_CLAMPED)];
+
+    if (sum(w->g_states) >= 3 && w->g_states[0] && mode_armed(w->core.mode))
+        violated(w, "armed after %d damaged messages of ten (F2)", sum(w->g_states));
+    if (sum(w->g_clamped) >= 3 && mode_armed(w->core.mode))
+        violated(w, "armed after %d states of ten that say that the robot side clipped (F10)", sum(w->g_clamped));
+    if (told > w->g_told_clamped && !(w->o->faults.robot_clamps > 0))
+        violated(w, "a robot side that keeps the same limits was said to clip (F10)");
+    w->g_told_clamped = told;
+}
+
 void check_input(struct world *w, const struct core_input *in)
 {
     bool good = w->state_new && plausible(w, &w->state);
 
     watch_states(w);
+    watch_limits(w, good);
     if (good)
         watch_motor(w);
     if (in->plan && bad_plan(in->plan))
@@ -257,6 +293,7 @@ void check_command(struct world *w, const struct core_input *in)
     check_work(w, torque);
     for (int j = 0; j < 2; j++)
         check_heat(w, j, torque ? c->torque[j] : 0);
+    check_link(w);
     check_reactions(w);
     check_told(w, w->g_mode);
     w->g_mode        = w->core.mode;
@@ -276,6 +313,8 @@ void check_motor(struct world *w, const double *tau)
 {
     if (!isfinite(tau[0]) || !(fabs(tau[0]) <= 300) || tau[1] != 0)
         violated(w, "the motor got %g, %g", tau[0], tau[1]);
+    if (sum(w->g_commands) >= 3 && tau[0] * w->plant.v[0] > 0)
+        violated(w, "the motor is driven after %d damaged messages of ten (F2)", sum(w->g_commands));
     if (w->estop && tau[0] != 0)
         violated(w, "the motor was driven with the e-stop pressed");
     if (w->tick - w->g_command_tick > 3 && tau[0] * w->plant.v[0] > 0)

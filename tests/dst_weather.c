@@ -61,6 +61,24 @@ void weather_sensors(struct world *w, struct joint_state *s)
         s->sample_ns = rng_next(&w->rng);
 }
 
+/* Is this message damaged on the way, so that its reader refuses it (test_codec_crc.c)?  Now and then one; at times nearly
+ * half of them for up to a second. */
+static bool corrupts(struct world *w, double p, uint64_t *until)
+{
+    if (p > 0 && w->tick >= *until && chance(w, p / 5))
+        *until = w->tick + 1 + rng_below(&w->rng, 25);
+    return happens(w, w->tick < *until ? 0.4 : p);
+}
+
+/* The io thread counts (transport/session.c). */
+static void came(struct world *w, bool bad)
+{
+    w->came         = (uint16_t)((w->came << 1 | bad) & 0x3ff);
+    w->link_damaged = w->link_damaged || (bad && __builtin_popcount(w->came) >= 3);
+    memmove(w->g_states + 1, w->g_states, sizeof w->g_states - sizeof w->g_states[0]);
+    w->g_states[0] = bad;
+}
+
 /* The io thread drops what is not newer (transport/session.h). */
 static void deliver(struct world *w, const struct joint_state *s)
 {
@@ -76,13 +94,18 @@ void weather_link(struct world *w, const struct joint_state *s)
 {
     const struct dst_faults *f = &w->o->faults;
 
-    w->state_new = false;
+    w->state_new = w->link_damaged = false;
     if (happens(w, f->silence))
         w->silent_until = w->tick + 1 + rng_below(&w->rng, 20);
     bool silent = w->tick < w->silent_until || (w->o->silent_from && w->tick >= w->o->silent_from);
     if (silent || happens(w, f->state_lost) ||
         happens(w, f->state_late)) /* a late one is none: the next is there then */
         return;
+    if (corrupts(w, f->state_corrupt, &w->states_bad_until)) {
+        came(w, true);
+        return;
+    }
+    came(w, false);
     if (happens(w, f->state_old)) {
         deliver(w, &w->sent[(s->seq - 1 - rng_below(&w->rng, HISTORY - 1)) % HISTORY]);
         return;
@@ -185,6 +208,21 @@ void weather_plan(struct world *w, const struct plan_request *req, bool cheap)
     w->g_plan_tick = w->tick;
 }
 
+/* Of messages to the robot side, as it counts them. */
+static void command_came(struct world *w, int bad)
+{
+    memmove(w->g_commands + 1, w->g_commands, sizeof w->g_commands - sizeof w->g_commands[0]);
+    w->g_commands[0] = bad;
+}
+
+/* The robot side does not keep to the limit that it told: for up to three seconds it lets a fifth of it through. */
+void weather_limits(struct world *w)
+{
+    if (w->tick >= w->clamps_until && happens(w, w->o->faults.robot_clamps))
+        w->clamps_until = w->tick + 1 + rng_below(&w->rng, 75);
+    w->receiver.limits.effort_max[0] = w->tick < w->clamps_until ? 60 : 300;
+}
+
 /* Carries the core's command to the robot side, or not; and what else may be on the line.  True: it was accepted. */
 bool weather_command(struct world *w)
 {
@@ -192,19 +230,28 @@ bool weather_command(struct world *w)
     const struct joint_command c   = w->out.command;
     bool                       got = false;
 
-    if (w->out.has_command && !happens(w, f->command_lost)) {
+    if (w->out.has_command && corrupts(w, f->command_corrupt, &w->commands_bad_until)) {
+        receiver_damaged(&w->receiver, w->now_ns + 1);
+        command_came(w, 1);
+    } else if (w->out.has_command && !happens(w, f->command_lost)) {
+        command_came(w, 0);
         got = receiver_command(&w->receiver, &c, w->now_ns + 1);
-        if (c.seq != w->g_command_seq && got) {
-            w->g_command_tick = w->tick;
-            w->g_command_seq  = c.seq;
-        }
         w->commands[c.seq % HISTORY] = c;
-        if (happens(w, f->command_twice) && receiver_command(&w->receiver, &c, w->now_ns + 1))
-            violated(w, "the robot side took a command twice (I12)");
+        if (happens(w, f->command_twice)) {
+            bool again;
+
+            command_came(w, 0);
+            again = receiver_command(&w->receiver, &c, w->now_ns + 1);
+            if (again && got)
+                violated(w, "the robot side took a command twice (I12)");
+            got = got || again; /* the first may have found the link damaged */
+        }
     }
-    if (happens(w, f->command_old) && w->commands[(c.seq + 1) % HISTORY].seq &&
-        receiver_command(&w->receiver, &w->commands[(c.seq + 1) % HISTORY], w->now_ns + 1))
-        violated(w, "the robot side took an old command (I12)");
+    if (happens(w, f->command_old) && w->commands[(c.seq + 1) % HISTORY].seq) {
+        command_came(w, 0);
+        if (receiver_command(&w->receiver, &w->commands[(c.seq + 1) % HISTORY], w->now_ns + 1))
+            violated(w, "the robot side took an old command (I12)");
+    }
     if (happens(w, f->command_garbage)) {
         struct joint_command junk = c;
 
@@ -215,8 +262,13 @@ bool weather_command(struct world *w)
         default: junk.valid_ms = -1; break;
         }
         junk.seq++;
+        command_came(w, 0);
         if (receiver_command(&w->receiver, &junk, w->now_ns + 1))
             violated(w, "the robot side took garbage for a command");
+    }
+    if (c.seq != w->g_command_seq && got) {
+        w->g_command_tick = w->tick;
+        w->g_command_seq  = c.seq;
     }
     return got;
 }

@@ -38,6 +38,10 @@ struct world {
     struct joint_state        state;         /* what the core's io thread holds   */
     bool                      state_new;
     uint64_t                  silent_until;
+    uint64_t                  states_bad_until, commands_bad_until; /* most of them come damaged */
+    uint64_t                  clamps_until;
+    bool                      link_damaged; /* the io thread says so, in this tick  */
+    uint16_t                  came;         /* the robot side's last ten messages as the io thread sees them */
     bool                      estop;
     bool                      refused;    /* a system call, ever since limberd was started     */
     uint64_t                  refused_tick, born_again; /* since when; when limberd is started again */
@@ -88,6 +92,10 @@ struct world {
         double   joule;
     } g_work[DST_WORKS];             /* that commands did, by what was measured: newest first */
     double             g_command;    /* effort of the last one                             */
+    int                g_states[10], g_commands[10]; /* of the last messages either way, newest first: 1 damaged */
+    int                g_clamped[10]; /* of the last good states, newest first: the robot side clipped what was in force */
+    bool               g_clamps;      /* it did so in this tick                         */
+    uint64_t           g_told_clamped; /* ticks in which the core saw that              */
     uint64_t           g_unfit;      /* model that may not fly, 0: none   */
     uint64_t           g_counts;     /* sum of all counters before        */
     enum mode          g_mode;       /* before this tick                  */
@@ -113,6 +121,7 @@ bool weather_command(struct world *w);
 void weather_clock(struct world *w);
 void weather_motor(struct world *w); /* w->given is what is left of w->applied */
 void weather_host(struct world *w);
+void weather_limits(struct world *w);
 
 /* dst_check.c */
 void check_input(struct world *w, const struct core_input *in);   /* before the core sees it */

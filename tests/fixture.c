@@ -362,7 +362,7 @@ static void take(struct robot *r, long n)
 {
     struct message *m = &r->last;
 
-    if (codec_unpack(r->buf, (size_t)n, &r->scratch, m, NULL, 0) != CODEC_OK)
+    if (codec_unpack(FROM_LIMBER, r->buf, (size_t)n, &r->scratch, m, NULL, 0) != CODEC_OK)
         return;
     switch (m->kind) {
     case MESSAGE_WELCOME:

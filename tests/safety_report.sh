@@ -41,6 +41,7 @@ row "model checking: states" ./tests/spin/run.sh "$B/spin"
 tests "model replayed on the code" test_spin
 tests "robot side: receiver, conformance, wrong robot sides" test_receiver test_conform
 tests "faults of link and robot on real processes" test_faults
+tests "messages: errors of bits, bursts, cuts, echoes" test_codec
 tests "killed at random moments" test_kill
 tests "power lost after any write" test_power
 tests "k-th call failing, disk full" test_failing

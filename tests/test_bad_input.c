@@ -42,16 +42,22 @@ TEST(garbage_truncated_oversized_and_unknown_messages_are_counted_by_kind)
     n               = codec_pack(&m, buf);
     EXPECT(robot_hello(r));
     robot_raw(r, "\xff\xff\xff\xff garbage", 12);
-    EXPECT(count_reaches(&f, "garbage", "1"));
+    EXPECT(count_reaches(&f, "crc", "1"));
     robot_raw(r, buf, n - 3);
-    EXPECT(count_reaches(&f, "garbage", "2"));
+    EXPECT(count_reaches(&f, "crc", "2"));
+    robot_raw(r, buf, codec_seal(FROM_ROBOT, buf, n - CODEC_CRC_BYTES - 3)); /* cut short before it was sealed */
+    EXPECT(count_reaches(&f, "garbage", "1"));
     robot_raw(r, big, 2 * CODEC_MAX_BYTES);
     EXPECT(count_reaches(&f, "oversized", "1"));
-    robot_raw(r, "\x9a\x06\x02hi", 5); /* field 99: a body this version does not know */
+    memcpy(buf, "\x9a\x06\x02hi", 5); /* field 99: a body this version does not know */
+    robot_raw(r, buf, codec_seal(FROM_ROBOT, buf, 5));
     EXPECT(count_reaches(&f, "unknown", "1"));
     m.kind    = MESSAGE_COMMAND;       /* only the daemon may say this */
     m.command = (struct joint_command){ .nj = 2, .mode = COMMAND_TORQUE };
-    robot_raw(r, buf, codec_pack(&m, buf));
+    n         = codec_pack(&m, buf);
+    robot_raw(r, buf, n); /* as it said it */
+    EXPECT(count_reaches(&f, "echo", "1"));
+    robot_raw(r, buf, codec_seal(FROM_ROBOT, buf, n - CODEC_CRC_BYTES));
     EXPECT(count_reaches(&f, "unexpected", "1"));
     EXPECT(fixture_wait(&f, "mode", "DISARMED", 1)); /* alive, and as it was */
     robot_run(r, 0.5);
@@ -76,9 +82,9 @@ TEST(every_wrong_hello_is_refused_with_its_code_and_a_sentence)
     struct robot *r    = robot_new(&f);
     struct hello  good = r->hello;
 
-    r->hello.protocol = 2;
-    EXPECT(refused(r, REFUSAL_PROTOCOL, "2"));
-    EXPECT(r->refusal.daemon_protocol == LIMBER_PROTOCOL && r->refusal.peer_protocol == 2);
+    r->hello.protocol = 3;
+    EXPECT(refused(r, REFUSAL_PROTOCOL, "3"));
+    EXPECT(r->refusal.daemon_protocol == LIMBER_PROTOCOL && r->refusal.peer_protocol == 3);
     r->hello = good;
     strcpy(r->hello.robot, "pusher");
     EXPECT(refused(r, REFUSAL_ROBOT, "pusher"));

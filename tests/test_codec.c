@@ -97,6 +97,9 @@ static void any_state(struct rng *r, struct joint_state *s)
     s->faults        = (uint32_t)rng_next(r);
     s->estop         = rng_below(r, 2);
     s->late_commands = (uint32_t)rng_next(r);
+    s->changed_commands = (uint32_t)rng_next(r);
+    s->damaged_commands = (uint32_t)rng_next(r);
+    s->lost_commands    = (uint32_t)rng_next(r);
     s->ready_trial   = -1;
 }
 
@@ -205,6 +208,9 @@ static bool is_valid(const struct message *m)
     return false;
 }
 
+/* From whoever sends such, or (from this end) from nobody. */
+static enum codec_from from;
+
 /* Decodes bytes from the end of an exact heap block, so that a sanitizer sees any step beyond them. */
 static enum codec_error decode(const uint8_t *bytes, size_t len, struct message *m, char *why, size_t size)
 {
@@ -212,9 +218,24 @@ static enum codec_error decode(const uint8_t *bytes, size_t len, struct message 
     enum codec_error error;
 
     memcpy(exact, bytes, len);
-    error = codec_unpack(exact, len, &scratch, m, why, size);
+    error = codec_unpack(from, exact, len, &scratch, m, why, size);
     free(exact);
     return error;
+}
+
+/* The same with a CRC behind the bytes, so that what is wrong in them is found. */
+static enum codec_error decode_sealed(const uint8_t *bytes, size_t len, struct message *m, char *why, size_t size)
+{
+    static uint8_t sealed[CODEC_MAX_BYTES + 2 * CODEC_CRC_BYTES];
+
+    memcpy(sealed, bytes, len);
+    return decode(sealed, codec_seal(from, sealed, len), m, why, size);
+}
+
+static size_t pack(const struct message *m, uint8_t *bytes)
+{
+    from = codec_sender(m->kind);
+    return codec_pack(m, bytes);
 }
 
 /* Either refused with a sentence, or valid and stable: what it decodes to packs, and decodes to itself. */
@@ -223,7 +244,7 @@ static void expect_valid_or_refused(const uint8_t *bytes, size_t len)
     static struct message m, again;
     static uint8_t        packed[CODEC_MAX_BYTES];
     char                  why[200];
-    enum codec_error      error = decode(bytes, len, &m, why, sizeof why);
+    enum codec_error      error = decode_sealed(bytes, len, &m, why, sizeof why);
 
     EXPECT((error == CODEC_OK) == (m.kind != MESSAGE_NONE));
     if (error != CODEC_OK) {
@@ -232,7 +253,7 @@ static void expect_valid_or_refused(const uint8_t *bytes, size_t len)
     }
     EXPECT(is_valid(&m));
     size_t n = codec_pack(&m, packed);
-    EXPECT(n <= CODEC_MAX_BYTES && codec_unpack(packed, n, &scratch, &again, NULL, 0) == CODEC_OK);
+    EXPECT(n <= CODEC_MAX_BYTES && codec_unpack(codec_sender(m.kind), packed, n, &scratch, &again, NULL, 0) == CODEC_OK);
     EXPECT(memcmp(&m, &again, sizeof m) == 0);
 }
 
@@ -245,26 +266,38 @@ TEST(every_message_survives_the_wire_bit_for_bit)
     rng_seed(&r, 1);
     for (int i = 0; i < 7000; i++) {
         any_message(&r, (enum message_kind)(1 + i % 7), &m);
-        size_t n = codec_pack(&m, bytes);
+        size_t n = pack(&m, bytes);
         EXPECT(n > 0 && n <= CODEC_MAX_BYTES);
         EXPECT(decode(bytes, n, &back, NULL, 0) == CODEC_OK);
         EXPECT(memcmp(&m, &back, sizeof m) == 0);
     }
 }
 
-TEST(the_bytes_are_those_of_protobuf)
+TEST(the_bytes_are_those_of_protobuf_and_the_crc_that_of_zlib)
 {
-    /* Written down by hand from the encoding's specification: field 19, length 10, then fields 1 to 4. */
-    static const uint8_t  want[] = { 0x9a, 0x01, 10, 0x08, 0x96, 0x01, 0x10, 0x07, 0x18, 0x01, 0x20, 0xac, 0x02 };
+    /* Written down by hand from the encoding's specification: field 19, length 10, then fields 1 to 4; behind them the CRC,
+     * which is Python's zlib.crc32 of b"limber>robot" and everything before it. */
+    static const uint8_t  want[] = { 0x9a, 0x01, 10, 0x08, 0x96, 0x01, 0x10, 0x07, 0x18, 0x01, 0x20, 0xac, 0x02,
+                                     0x7d, 0xe4, 0x22, 0x3e, 0xd0 };
     static uint8_t        bytes[CODEC_MAX_BYTES];
     static struct message m;
 
     m.kind          = MESSAGE_TRIAL_REQUEST;
     m.trial_request = (struct trial_request){ .session = 150, .trial = 7, .kind = TRIAL_RESET, .seed = 300 };
     EXPECT(codec_pack(&m, bytes) == sizeof want && memcmp(bytes, want, sizeof want) == 0);
+
+    char  hex[3 * sizeof want + 2] = "\n", page[65536];
+    FILE *f                        = fopen("docs/connecting.md", "re");
+
+    for (size_t i = 0; i < sizeof want; i++)
+        snprintf(hex + strlen(hex), 4, "%02x%c", want[i], i + 1 < sizeof want ? ' ' : '\n');
+    page[f ? fread(page, 1, sizeof page - 1, f) : 0] = 0;
+    EXPECT(f && strstr(page, hex)); /* and the page's example */
+    if (f)
+        fclose(f);
 }
 
-TEST(a_truncated_message_is_garbage_at_every_length)
+TEST(a_message_cut_short_is_refused_at_every_length_before_it_was_sealed_and_after)
 {
     static struct message m, back;
     static uint8_t        bytes[CODEC_MAX_BYTES];
@@ -273,10 +306,14 @@ TEST(a_truncated_message_is_garbage_at_every_length)
     rng_seed(&r, 2);
     for (int kind = 1; kind <= 7; kind++) {
         any_message(&r, (enum message_kind)kind, &m);
-        size_t n = codec_pack(&m, bytes);
+        size_t n = pack(&m, bytes);
         for (size_t len = 0; len < n; len++) {
-            EXPECT(decode(bytes, len, &back, NULL, 0) == CODEC_GARBAGE);
+            EXPECT(decode(bytes, len, &back, NULL, 0) == CODEC_CRC);
             EXPECT(back.kind == MESSAGE_NONE);
+            if (len < n - CODEC_CRC_BYTES) {
+                EXPECT(decode_sealed(bytes, len, &back, NULL, 0) == CODEC_GARBAGE);
+                EXPECT(back.kind == MESSAGE_NONE);
+            }
         }
     }
 }
@@ -290,7 +327,7 @@ TEST(no_flipped_bit_yields_an_invalid_structure)
     rng_seed(&r, 3);
     for (int kind = 1; kind <= 7; kind++) {
         any_message(&r, (enum message_kind)kind, &m);
-        size_t n = codec_pack(&m, bytes);
+        size_t n = pack(&m, bytes) - CODEC_CRC_BYTES;
         for (size_t bit = 0; bit < 8 * n; bit++) {
             bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
             expect_valid_or_refused(bytes, n);
@@ -314,7 +351,7 @@ TEST(no_garbage_yields_an_invalid_structure)
         expect_valid_or_refused(bytes, n);
         /* A real message with a few bytes changed gets further in. */
         any_message(&r, (enum message_kind)(1 + i % 7), &m);
-        n = codec_pack(&m, bytes);
+        n = pack(&m, bytes) - CODEC_CRC_BYTES;
         for (int k = 0; k < 4; k++)
             bytes[rng_below(&r, (uint32_t)n)] = (uint8_t)rng_next(&r);
         expect_valid_or_refused(bytes, n);
@@ -325,7 +362,7 @@ TEST(a_message_that_unfolds_without_end_is_refused)
 {
     static uint8_t bytes[CODEC_MAX_BYTES + 1];
     struct message m;
-    size_t         n = CODEC_MAX_BYTES, body = n - 4;
+    size_t         n = CODEC_MAX_BYTES - CODEC_CRC_BYTES - 1, body = n - 4;
     char           why[200];
 
     /* Envelope.hello (1), three bytes of length, then joints (4) of length 0 to the end. */
@@ -333,9 +370,10 @@ TEST(a_message_that_unfolds_without_end_is_refused)
     bytes[3] = (uint8_t)(body >> 14);
     for (size_t i = 4; i < n; i += 2)
         bytes[i] = 0x22, bytes[i + 1] = 0;
-    EXPECT(decode(bytes, n, &m, why, sizeof why) == CODEC_SHAPE);
+    from = FROM_ROBOT;
+    EXPECT(decode_sealed(bytes, n, &m, why, sizeof why) == CODEC_SHAPE);
     EXPECT_STR(why, "unfold");
-    EXPECT(decode(bytes, n + 1, &m, why, sizeof why) == CODEC_OVERSIZED);
+    EXPECT(decode(bytes, CODEC_MAX_BYTES + 1, &m, why, sizeof why) == CODEC_OVERSIZED);
     EXPECT_STR(why, "16385 bytes");
 }
 
@@ -345,11 +383,12 @@ TEST(an_unknown_body_is_told_from_garbage)
     struct message       m;
     char                 why[200];
 
-    EXPECT(decode(later, sizeof later, &m, why, sizeof why) == CODEC_UNKNOWN);
+    from = FROM_ROBOT;
+    EXPECT(decode_sealed(later, sizeof later, &m, why, sizeof why) == CODEC_UNKNOWN);
     EXPECT_STR(why, "kind 100");
-    EXPECT(decode(later, 0, &m, why, sizeof why) == CODEC_GARBAGE);
+    EXPECT(decode_sealed(later, 0, &m, why, sizeof why) == CODEC_GARBAGE);
     /* An empty Hello says protocol 0: decodes, so that it can be answered with both versions. */
-    EXPECT(decode(empty_hello, sizeof empty_hello, &m, why, sizeof why) == CODEC_OK && m.hello.protocol == 0);
+    EXPECT(decode_sealed(empty_hello, sizeof empty_hello, &m, why, sizeof why) == CODEC_OK && m.hello.protocol == 0);
 }
 
 /* Packs m, which breaks one rule of shape, and expects a sentence about it. */
@@ -359,7 +398,7 @@ static void expect_shape(const struct message *m, const char *part)
     struct message back;
     char           why[200];
 
-    EXPECT(decode(bytes, codec_pack(m, bytes), &back, why, sizeof why) == CODEC_SHAPE);
+    EXPECT(decode(bytes, pack(m, bytes), &back, why, sizeof why) == CODEC_SHAPE);
     EXPECT_STR(why, part);
 }
 
@@ -412,7 +451,8 @@ TEST(arrays_of_a_state_must_agree)
     struct message m;
     char           why[200];
 
-    EXPECT(decode(bytes, sizeof bytes, &m, why, sizeof why) == CODEC_SHAPE);
+    from = FROM_ROBOT;
+    EXPECT(decode_sealed(bytes, sizeof bytes, &m, why, sizeof why) == CODEC_SHAPE);
     EXPECT_STR(why, "state.velocity: 1 values, expected 2 as in position");
 }
 
@@ -424,6 +464,6 @@ TEST(free_text_cannot_move_a_cursor)
     m.kind         = MESSAGE_REFUSAL;
     m.refusal.code = REFUSAL_BUSY;
     memcpy(m.refusal.sentence, "one\033[2Jtwo\nthree", 17);
-    EXPECT(decode(bytes, codec_pack(&m, bytes), &back, NULL, 0) == CODEC_OK);
+    EXPECT(decode(bytes, pack(&m, bytes), &back, NULL, 0) == CODEC_OK);
     EXPECT_STR(back.refusal.sentence, "one?[2Jtwo?three");
 }

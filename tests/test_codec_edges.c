@@ -13,10 +13,11 @@ static double               values[MAX_JOINTS + 1];
 
 static enum codec_error unpacked(const Limber__V1__Envelope *e)
 {
-    size_t n = limber__v1__envelope__pack(e, buf);
+    bool   robots = e->body_case < LIMBER__V1__ENVELOPE__BODY_WELCOME;
+    size_t n      = codec_seal(robots ? FROM_ROBOT : FROM_LIMBER, buf, limber__v1__envelope__pack(e, buf));
 
     snprintf(why, sizeof why, "as before");
-    return codec_unpack(buf, n, &scratch, &m, why, sizeof why);
+    return codec_unpack(robots ? FROM_ROBOT : FROM_LIMBER, buf, n, &scratch, &m, why, sizeof why);
 }
 
 static enum codec_error hello_named(char *name, size_t extra)
@@ -122,9 +123,12 @@ TEST(nobody_need_ask_why)
 {
     char none[] = "as before";
 
-    EXPECT(codec_unpack((const uint8_t *)"\xff", 1, &scratch, &m, NULL, 100) == CODEC_GARBAGE);
-    EXPECT(codec_unpack((const uint8_t *)"\xff", 1, &scratch, &m, NULL, 0) == CODEC_GARBAGE);
-    EXPECT(codec_unpack((const uint8_t *)"\xff", 1, &scratch, &m, none, 0) == CODEC_GARBAGE);
+    uint8_t garbage[1 + CODEC_CRC_BYTES] = { 0xff };
+    size_t  n                            = codec_seal(FROM_ROBOT, garbage, 1);
+
+    EXPECT(codec_unpack(FROM_ROBOT, garbage, n, &scratch, &m, NULL, 100) == CODEC_GARBAGE);
+    EXPECT(codec_unpack(FROM_ROBOT, garbage, n, &scratch, &m, NULL, 0) == CODEC_GARBAGE);
+    EXPECT(codec_unpack(FROM_ROBOT, garbage, n, &scratch, &m, none, 0) == CODEC_GARBAGE);
     EXPECT(strcmp(none, "as before") == 0);
 }
 

@@ -70,7 +70,7 @@ TEST(the_simulated_robot_keeps_the_receiver_contract)
                                     "--attempts 5", &code);
 
     EXPECT(code == 0);
-    EXPECT(js_int(o, "failed") == 0 && js_int(o, "passed") == 38); /* all but the e-stop */
+    EXPECT(js_int(o, "failed") == 0 && js_int(o, "passed") == 42); /* all but the e-stop */
     show_failures(o);
     json_decref(o);
 }
@@ -93,7 +93,7 @@ TEST(a_robot_side_of_another_hand_passes_too_its_emergency_stop_included)
     struct wrong_robot *r = wrong_robot_start(where, RIGHT, 0);
     json_t             *o = conform("--hz 100 --attempts 5", &code);
     wrong_robot_end(r);
-    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 38);
+    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 42);
     show_failures(o);
     json_decref(o);
     r = wrong_robot_start(where, RIGHT, 1);
@@ -145,6 +145,10 @@ static const struct {
     { ACCEPTS_VALID_NAN, "valid-nan" },
     { ACCEPTS_STATE_OLD, "state-old" },
     { ACCEPTS_STATE_UNKNOWN, "state-unknown" },
+    { ACCEPTS_CRC, "crc" },
+    { ACCEPTS_NO_CRC, "crc-missing" },
+    { ACCEPTS_ECHO, "echo" },
+    { DAMAGE_IGNORED, "damaged-link" },
     { VALIDITY_IGNORED, "validity" },
     { TIMEOUT_IGNORED, "timeout" },
     { TIMEOUT_LONG, "timeout" },

@@ -1,4 +1,4 @@
-/* test_core_effort.c - F7 and F9 by the tick: measured effort that is not the commanded one; effort that stands at its limit,
+/* test_core_effort.c - F7, F9 and F10 by the tick: measured effort that is not the commanded one; a robot side that changes it; effort that stands at its limit,
  * goes from side to side, or does too much work.  The effort of every tick is chosen, in every mode that sends any. */
 #include <math.h>
 #include <string.h>
@@ -662,4 +662,80 @@ TEST(who_wants_effort_compared_that_is_not_measured_cannot_arm)
         tick(0);
     tick_after(core.tick_s, 0, 0, OP_ARM);
     EXPECT(core.mode == MODE_BASELINE);
+}
+
+/* ---- F10 ---- */
+
+/* States of ten in which the robot side says that it changed one more command; '1': it does. */
+static bool clamped_by(const char *states)
+{
+    for (; *states && mode_armed(core.mode); states++) {
+        state.changed_commands += *states == '1';
+        tick(50);
+    }
+    return core.mode == MODE_FAULT && core.stop == STOP_ROBOT_CLAMPED && out.record.faults & FAULT_ROBOT_CLAMPED &&
+           out.command.mode == COMMAND_DAMP && !*states;
+}
+
+TEST(a_robot_side_that_changed_commands_in_three_of_its_last_ten_states_is_a_fault_in_every_mode)
+{
+    for (int m = 0; m < MODES; m++) {
+        plain();
+        armed(modes[m]);
+        tick(50);
+        EXPECT(clamped_by("111"));
+        armed(modes[m]);
+        tick(50);
+        EXPECT(clamped_by("1000100001"));
+        armed(modes[m]);
+        tick(50);
+        EXPECT(!clamped_by("10000100001000010000100001") && core.mode == modes[m]);
+        EXPECT(clamped_by("1"));
+    }
+}
+
+TEST(changes_of_before_of_another_session_or_of_states_that_did_not_come_newly_do_not_add_up)
+{
+    plain();
+    armed(MODE_BASELINE);
+    tick(50);
+    state.changed_commands = 1000; /* in one state */
+    for (int i = 0; i < 20; i++)
+        tick(50);
+    EXPECT(core.mode == MODE_BASELINE);
+    state.changed_commands = 5; /* it counts anew */
+    for (int i = 0; i < 20; i++)
+        tick(50);
+    EXPECT(core.mode == MODE_BASELINE && core.count_fault[__builtin_ctz(FAULT_ROBOT_CLAMPED)] == 0);
+    EXPECT(!clamped_by("11"));
+    for (int i = 0; i < 2; i++) { /* no state, the count of the last one again */
+        in.state_new = false;
+        core_step(&core, &in, &out);
+    }
+    EXPECT(mode_armed(core.mode));
+    EXPECT(clamped_by("1"));
+}
+
+/* ---- F2 ---- */
+
+TEST(a_link_that_damages_messages_is_a_stop_that_damps_at_once_and_latches_in_every_mode)
+{
+    for (int m = 0; m < MODES; m++) {
+        plain();
+        armed(modes[m]);
+        tick(50);
+        in.link_damaged = true;
+        tick(50);
+        in.link_damaged = false;
+        EXPECT(stopped(STOP_LINK_DAMAGED, FAULT_LINK_DAMAGED));
+        for (int i = 0; i < 50; i++)
+            tick(0);
+        EXPECT(core.mode == MODE_DISARMED && core.latched);
+    }
+    plain();
+    armed(MODE_BASELINE);
+    in.link_damaged = true, in.state_new = false;
+    for (int i = 0; i < 3; i++) /* the states that were damaged are missing, too; the stop has the name of the cause */
+        core_step(&core, &in, &out);
+    EXPECT(core.stop == STOP_LINK_DAMAGED);
 }

@@ -89,6 +89,34 @@ TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_ten_thousand_plans)
     EXPECT(r.fault[4] + r.fault[15] + r.fault[11] == 0);
 }
 
+/* All links and robot sides there are but those that do clip. */
+TEST(a_robot_side_of_the_same_rate_is_never_said_to_clip_whatever_gets_lost)
+{
+    static const char *const lossy[] = { "command_lost", "command_corrupt", "command_twice", "command_old", "command_garbage",
+                                         "tick_late", "state_lost", "state_corrupt", "silence", "restart", "stop", "disarm", "estop" };
+    uint64_t                 ticks   = (uint64_t)test_rounds(80000, 3000000), all = 0, slowed = 0;
+    struct dst_result        r;
+
+    for (size_t k = 0; k <= sizeof lossy / sizeof *lossy; k++) {
+        uint64_t verbs = 0;
+
+        for (int i = 0; i < dst_verb_count() && k < sizeof lossy / sizeof *lossy; i++)
+            verbs |= !strcmp(dst_verbs[i].name, lossy[k]) || !strcmp(dst_verbs[i].name, "command_lost") ||
+                             !strcmp(dst_verbs[i].name, "plan_limit")
+                         ? (uint64_t)1 << i
+                         : 0;
+        all |= verbs;
+        dst_slow_run(70 + k, ticks, k < sizeof lossy / sizeof *lossy ? verbs : all, &r);
+        EXPECT(r.violations == 0 && r.changed == 0 && r.driven_ticks > ticks / 50);
+        if (r.violations || r.changed)
+            printf("    %s: %s, changed %" PRIu64 "\n", k < sizeof lossy / sizeof *lossy ? lossy[k] : "all", r.first, r.changed);
+        slowed += r.slowed;
+    }
+    EXPECT(slowed > 20); /* there was reason to */
+    if (slowed <= 20)
+        printf("    slowed in %" PRIu64 "\n", slowed);
+}
+
 TEST(a_changed_plant_is_noticed_within_twenty_ticks)
 {
     struct dst_result r;

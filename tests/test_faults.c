@@ -82,6 +82,24 @@ TEST(a_weak_motor_is_one_joints_and_only_while_told)
     free(f);
 }
 
+TEST(a_driver_that_clips_does_so_at_one_joint_and_only_while_told)
+{
+    struct faulty *f = calloc(1, sizeof *f);
+    struct hello   h = { .nj = 2, .joint = { { .name = "slider" }, { .name = "hinge" } } };
+    char           why[300];
+
+    EXPECT(faulty_add(f, "clips=0.5:slider@1+1", why, sizeof why) && faulty_begin(f, &h, 1, why, sizeof why));
+    faulty_session(f, 1000000000);
+    for (int i = 0; i < 30; i++) {
+        uint64_t now_ns = 1050000000 + (uint64_t)i * 100000000;
+
+        EXPECT_NEAR(faulty_clips(f, 0, now_ns), i >= 10 && i < 20 ? 0.5 : 1, 0);
+        EXPECT_NEAR(faulty_clips(f, 1, now_ns), 1, 0);
+        EXPECT_NEAR(faulty_share(f, 0, now_ns), 1, 0);
+    }
+    free(f);
+}
+
 /* ---- with the daemon ---- */
 
 static const char *const slower[] = { "steps: 200", "steps: 2000", /* a trial outlasts every fault */
@@ -103,11 +121,15 @@ static const struct {
     { "estop@3+0.2", "estop", NULL, 0, false },
     { "fault@3+0.2", "robot_fault", NULL, 0, false },
     { "weak=0.3:slider@3", "track_error", "link.effort_judged", 10, false },
+    { "damage-states=0.3@3", "link_damaged", "link.counts.crc", 3, false },
+    { "damage-commands=0.7@3", "robot_fault", "link.damaged_commands", 3, false }, /* likewise, on its side */
+    { "clips=0.2:slider@3", "robot_clamped", "link.changed_commands", 3, false },
     { "lose-states=0.1@2", NULL, "link.counts.gap", 3, true },
     { "double-states=1", NULL, "link.counts.duplicate", 20, true },
     { "double-commands=1", NULL, "control.ticks", 50, true },
     { "delay-commands=30@2", NULL, "link.late_commands", 5, true },
-    { "damage-states=0.2", NULL, "link.counts.garbage", 2, false },
+    { "lose-commands=0.1@2", NULL, "link.lost_commands", 3, true },
+    { "damage-states=0.2", NULL, "link.counts.crc", 2, false },
 };
 
 /* Faults with a stop: named, recorded, latched, and over only by reset. */
@@ -158,7 +180,7 @@ static void one_fault(struct fixture *f, size_t i)
     char        want[32];
     int         was = test_failures;
 
-    if (!isfinite(before) || (faults[i].counter && !strcmp(faults[i].counter, "link.late_commands")))
+    if (!isfinite(before) || (faults[i].counter && strstr(faults[i].counter, "_commands")))
         before = 0; /* of a session */
     EXPECT(fixture_bridge(f, flags));
     if (faults[i].stop)
@@ -175,6 +197,7 @@ static void one_fault(struct fixture *f, size_t i)
     EXPECT(reset(f));
     EXPECT(fixture_wait(f, "mode", "DISARMED", 1));
     child_stop(&f->bridge, 0, 2);
+    EXPECT(fixture_wait(f, "link.connected", "false", 5)); /* or the next one is armed on the states of this one */
     if (test_failures > was)
         printf("    with --fault %s\n", faults[i].fault);
 }

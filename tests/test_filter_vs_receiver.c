@@ -93,7 +93,7 @@ static struct applied applied(struct receiver *r, const struct joint_command *c,
     struct applied              a      = { 0 };
     uint64_t                    before = changes(r);
 
-    EXPECT(codec_unpack(bytes, codec_pack(&m, bytes), &scratch, &got, NULL, 0) == CODEC_OK);
+    EXPECT(codec_unpack(FROM_LIMBER, bytes, codec_pack(&m, bytes), &scratch, &got, NULL, 0) == CODEC_OK);
     a.taken = receiver_command(r, &got.command, now_ns);
     receiver_effort(r, q, v, now_ns, a.tau);
     a.changed = changes(r) != before;
@@ -376,7 +376,8 @@ static int lossy_tick(struct whole *w, const struct core_output *out)
         memset(tau, 0, sizeof tau);
     w->slowed += w->motors.count[RECEIVER_SLOWED] != before;
     w->torque += w->motors.mode == RECEIVER_LIVE;
-    return too_fast(w, tau);
+    /* They agree about limit and rate: that something got lost is no reason to say otherwise (F10). */
+    return too_fast(w, tau) + (w->motors.count[RECEIVER_CHANGED] != 0);
 }
 
 /* One tick; the number of disagreements. */
@@ -407,6 +408,7 @@ static int whole_tick(struct whole *w)
 
     count_ticks(w, is_torque);
     bad += !a.taken;
+    bad += w->motors.count[RECEIVER_CHANGED] != 0;
     bad += is_torque && !live && w->motors.mode != RECEIVER_LATCH;
     for (int j = 0; j < w->lim.nj; j++) {
         double got = is_torque && live ? a.tau[j] : 0;

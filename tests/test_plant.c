@@ -480,6 +480,28 @@ TEST(a_late_command_acts_from_the_next_sub_step_and_is_counted)
     sim_close(s);
 }
 
+TEST(damaged_messages_act_when_they_came_and_are_told_with_what_is_lost_and_changed_of_this_session)
+{
+    struct plant       p;
+    struct sim        *s = start(&p);
+    struct joint_state x;
+    struct welcome     w = { .session = 8, .control_hz = 25, .latch_ms = 10, .simulated = true };
+
+    plant_begin(&p, T0, T0, 1);
+    command(&p, 3, 1, 1000, T0); /* two are missing; more than it gives */
+    for (int i = 0; i < 3; i++)
+        plant_damaged(&p, T0 + 13 * NS_PER_MS);
+    EXPECT(plant_run(&p));
+    plant_state(&p, &x);
+    EXPECT(!x.applied_held && x.applied_command_seq == 0);
+    EXPECT(x.applied_effort[0] > 50 && x.applied_effort[0] < p.receiver.limits.effort_max[0] * 8 / 20); /* for 7 sub-steps */
+    EXPECT(x.damaged_commands == 3 && x.lost_commands == 2 && x.changed_commands == 1);
+    EXPECT(plant_session(&p, &w, why, sizeof why));
+    plant_state(&p, &x);
+    EXPECT(x.damaged_commands == 0 && x.lost_commands == 0 && x.changed_commands == 0);
+    sim_close(s);
+}
+
 TEST(a_command_after_the_last_sub_step_began_waits_for_the_next_interval)
 {
     struct plant       p;

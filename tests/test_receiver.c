@@ -203,7 +203,7 @@ TEST(each_refusal_of_a_command_has_its_counter_and_changes_nothing)
     struct joint_command bad[] = { torque(2, 9),           torque(1, 9), torque(UINT64_MAX, 9), torque(2, 9),
                                    torque(2, (double)NAN), torque(2, 9), torque(2, 9),          torque(2, 9),
                                    torque(2, 9),           torque(2, 9) };
-    enum receiver_count  why[] = { RECEIVER_SESSION,   RECEIVER_SEQ,       RECEIVER_SEQ,      RECEIVER_SHAPE,
+    enum receiver_count  why[] = { RECEIVER_SESSION,   RECEIVER_REPEATED,  RECEIVER_SEQ,      RECEIVER_SHAPE,
                                    RECEIVER_NONFINITE, RECEIVER_NONFINITE, RECEIVER_VALIDITY, RECEIVER_STALE,
                                    RECEIVER_STALE,     RECEIVER_VALIDITY };
 

@@ -4,6 +4,8 @@
 
 #include "daemon/rt/clock.h"
 #include "daemon/rt/rng.h"
+#include "proto/limber.pb-c.h"
+#include "daemon/rt/rng.h"
 #include "tests/test.h"
 #include "transport/session.h"
 
@@ -65,7 +67,8 @@ static void say(struct talk *t, const char *peer, const struct message *m)
 {
     static uint8_t bytes[CODEC_MAX_BYTES];
 
-    say_bytes(t, peer, bytes, codec_pack(m, bytes));
+    /* As if a robot side had made it, whatever it is. */
+    say_bytes(t, peer, bytes, codec_seal(FROM_ROBOT, bytes, codec_pack(m, bytes) - CODEC_CRC_BYTES));
 }
 
 static void say_hello(struct talk *t, const char *peer, const struct hello *h)
@@ -240,7 +243,7 @@ static const struct {
     enum refusal_code code;
     const char       *sentence;
 } breakage[] = {
-    { break_protocol, REFUSAL_PROTOCOL, "hello.protocol: 9, expected 1" },
+    { break_protocol, REFUSAL_PROTOCOL, "hello.protocol: 9, expected 2" },
     { break_robot, REFUSAL_ROBOT, "hello.robot: \"arm\", expected \"pole\"" },
     { break_simulated, REFUSAL_SIMULATED, "hello.simulated: false, expected true" },
     { break_lockstep, REFUSAL_LOCKSTEP, "hello.lockstep: true, expected false" },
@@ -416,14 +419,19 @@ TEST(each_kind_of_bad_message_has_its_counter_and_is_answered)
     static struct talk    t;
     static struct message m;
     static uint8_t        bytes[CODEC_MAX_BYTES + 1];
-    const uint8_t         unknown[] = { 0xa2, 0x06, 1, 0 };
+    uint8_t               unknown[4 + CODEC_CRC_BYTES] = { 0xa2, 0x06, 1, 0 }, garbage[4 + CODEC_CRC_BYTES] = "1234";
 
     start_in_session(&t);
     say_bytes(&t, "g", bytes, 20);
+    EXPECT(counted(&t, COUNT_CRC) == 1 && refused_as(&t, REFUSAL_MALFORMED));
+    EXPECT_STR(t.s.last_trouble, "without a CRC");
+    say_bytes(&t, "l", garbage, codec_seal(FROM_ROBOT, garbage, 4));
     EXPECT(counted(&t, COUNT_GARBAGE) == 1 && refused_as(&t, REFUSAL_MALFORMED));
+    say_bytes(&t, "m", garbage, codec_seal(FROM_LIMBER, garbage, 4));
+    EXPECT(counted(&t, COUNT_ECHO) == 1 && refused_as(&t, REFUSAL_MALFORMED));
     say_bytes(&t, "h", bytes, CODEC_MAX_BYTES + 1);
     EXPECT(counted(&t, COUNT_OVERSIZED) == 1 && refused_as(&t, REFUSAL_MALFORMED));
-    say_bytes(&t, "i", unknown, sizeof unknown);
+    say_bytes(&t, "i", unknown, codec_seal(FROM_ROBOT, unknown, 4));
     EXPECT(counted(&t, COUNT_UNKNOWN) == 1 && refused_as(&t, REFUSAL_MALFORMED));
     m.kind = MESSAGE_STATE, m.state.session = FIRST, m.state.seq = 1, m.state.nj = 3;
     say(&t, "a", &m);
@@ -436,10 +444,71 @@ TEST(each_kind_of_bad_message_has_its_counter_and_is_answered)
     say_state(&t, "k", 0, 1);
     EXPECT(counted(&t, COUNT_NO_SESSION) == 1 && refused_as(&t, REFUSAL_SESSION));
     say_bytes(&t, "g", bytes, 20); /* within the second: counted, not answered */
-    EXPECT(counted(&t, COUNT_GARBAGE) == 2 && !t.r.has_reply);
+    EXPECT(counted(&t, COUNT_CRC) == 2 && !t.r.has_reply);
     t.now_ns += NS_PER_S;
     say_bytes(&t, "g", bytes, 20);
     EXPECT(refused_as(&t, REFUSAL_MALFORMED));
+}
+
+/* A state whose numbers go up, with one bit of it changed where it is to be damaged. */
+static void say_damaged(struct talk *t, const char *peer, uint64_t seq, bool damaged)
+{
+    static uint8_t        bytes[CODEC_MAX_BYTES];
+    static struct message m;
+
+    m.kind  = MESSAGE_STATE;
+    m.state = (struct joint_state){ .session = FIRST, .seq = seq, .nj = 2, .nextra = 1 };
+    size_t n = codec_pack(&m, bytes);
+
+    bytes[seq % n] ^= damaged ? (uint8_t)(1u << seq % 8) : 0;
+    say_bytes(t, peer, bytes, n);
+}
+
+TEST(three_damaged_of_a_robot_sides_last_ten_messages_are_told_each_time_and_nobody_elses_are)
+{
+    static struct talk t;
+    uint32_t           last = 0; /* bit i: i messages ago */
+    struct rng         g;
+
+    rng_seed(&g, 7);
+    start_in_session(&t);
+    for (uint64_t seq = 1; seq < 3000; seq++) {
+        bool damaged = rng_below(&g, 100) < seq / 100;
+
+        last = last << 1 | damaged;
+        say_damaged(&t, "a", seq, damaged);
+        EXPECT(t.r.degraded == (damaged && __builtin_popcount(last & 0x3ff) >= 3));
+        EXPECT(t.r.has_state == !damaged);
+        t.now_ns += 20 * NS_PER_MS;
+        say_damaged(&t, "b", seq, true);
+        EXPECT(!t.r.degraded && !t.r.has_state);
+    }
+    EXPECT(counted(&t, COUNT_CRC) > 2999 && counted(&t, COUNT_STATES) + counted(&t, COUNT_CRC) == 2 * 2999);
+}
+
+TEST(a_hello_of_protocol_1_which_has_no_crc_is_told_which_one_is_expected_and_can_read_it)
+{
+    static struct talk       t;
+    static struct message    m;
+    static uint8_t           bytes[CODEC_MAX_BYTES];
+    Limber__V1__Envelope    *read;
+
+    start(&t);
+    m.kind           = MESSAGE_HELLO;
+    m.hello          = good_hello();
+    m.hello.protocol = 1;
+    say_bytes(&t, "a", bytes, codec_pack(&m, bytes) - CODEC_CRC_BYTES);
+    EXPECT(refused_as(&t, REFUSAL_PROTOCOL) && t.s.id == 0 && counted(&t, COUNT_REFUSED) == 1);
+    EXPECT(t.r.reply.refusal.daemon_protocol == LIMBER_PROTOCOL && t.r.reply.refusal.peer_protocol == 1);
+    EXPECT_STR(t.s.last_trouble, "hello.protocol: 1, expected 2, whose messages end in a CRC");
+    read = limber__v1__envelope__unpack(NULL, codec_pack(&t.r.reply, bytes), bytes); /* as its codec did, CRC and all */
+    EXPECT(read && read->body_case == LIMBER__V1__ENVELOPE__BODY_REFUSAL);
+    if (read)
+        EXPECT_STR(read->refusal->sentence, "hello.protocol: 1, expected 2");
+    limber__v1__envelope__free_unpacked(read, NULL);
+    m.hello.protocol = 2; /* that one has CRCs: damage */
+    say_bytes(&t, "a", bytes, codec_pack(&m, bytes) - CODEC_CRC_BYTES);
+    EXPECT(refused_as(&t, REFUSAL_MALFORMED) && counted(&t, COUNT_CRC) == 1);
 }
 
 TEST(more_than_100_bad_messages_in_a_second_are_a_ban_of_10_s_for_that_peer_alone)
@@ -477,7 +546,7 @@ TEST(a_hundred_bad_messages_a_second_are_put_up_with)
         t.now_ns += 11 * NS_PER_MS;
         say_bytes(&t, "b", garbage, sizeof garbage);
     }
-    EXPECT(counted(&t, COUNT_BANNED) == 0 && counted(&t, COUNT_GARBAGE) == 1000);
+    EXPECT(counted(&t, COUNT_BANNED) == 0 && counted(&t, COUNT_CRC) == 1000);
 }
 
 TEST(senders_taking_turns_are_banned_all_the_same)

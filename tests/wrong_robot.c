@@ -191,13 +191,28 @@ static void request(struct wrong_robot *r, const struct trial_request *q)
     send_message(r, &m);
 }
 
+static enum codec_error unpack(struct wrong_robot *r, size_t n, struct message *m)
+{
+    enum codec_error error   = codec_unpack(FROM_LIMBER, r->buf, n, &r->scratch, m, NULL, 0);
+    bool             has_crc = n >= CODEC_CRC_BYTES && r->buf[n - CODEC_CRC_BYTES] == 0x7d;
+    enum wrong       kind    = error == CODEC_ECHO ? ACCEPTS_ECHO : has_crc ? ACCEPTS_CRC : ACCEPTS_NO_CRC;
+
+    if (codec_damaged(error) && r->wrong == kind) {
+        n = codec_seal(FROM_LIMBER, r->buf, n - (has_crc ? CODEC_CRC_BYTES : 0));
+        return codec_unpack(FROM_LIMBER, r->buf, n, &r->scratch, m, NULL, 0);
+    }
+    if (codec_damaged(error) && r->wrong != DAMAGE_IGNORED)
+        receiver_damaged(&r->receiver, clock_now_ns());
+    return error;
+}
+
 static void receive(struct wrong_robot *r)
 {
     struct message m;
     long           n;
 
-    while ((n = port_receive(r->port, NULL, NULL, r->buf, sizeof r->buf)) >= 0) {
-        if (codec_unpack(r->buf, (size_t)n, &r->scratch, &m, NULL, 0) != CODEC_OK || m.kind == MESSAGE_HELLO) {
+    while ((n = port_receive(r->port, NULL, NULL, r->buf, sizeof r->buf - CODEC_CRC_BYTES)) >= 0) {
+        if (unpack(r, (size_t)n, &m) != CODEC_OK || m.kind == MESSAGE_HELLO) {
             if (r->wrong == GARBAGE_STOPS)
                 r->receiver.mode = RECEIVER_OFF;
             continue;

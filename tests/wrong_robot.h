@@ -41,6 +41,10 @@ enum wrong {
     ACCEPTS_VALID_NAN,
     ACCEPTS_STATE_OLD,
     ACCEPTS_STATE_UNKNOWN,
+    ACCEPTS_CRC, /* of messages that are not what was sent */
+    ACCEPTS_NO_CRC,
+    ACCEPTS_ECHO,
+    DAMAGE_IGNORED,   /* goes on however many messages come damaged          */
     VALIDITY_IGNORED, /* a command ends with the timeout only                */
     TIMEOUT_IGNORED,  /* never ends by itself                                */
     TIMEOUT_LONG,     /* ends after three times what Hello says              */

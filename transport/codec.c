@@ -4,9 +4,34 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "daemon/rt/check.h"
 #include "proto/limber.pb-c.h"
+
+/* ---- the CRC --------------------------------------------------------------------------------------------------- */
+
+enum { CRC_TAG = 15 << 3 | 5 }; /* field 15, fixed32: peers without CRCs take it for one that they do not know */
+
+/* Of the first len bytes, which `from` sent; a message too short for a CRC has none. */
+static uint32_t checksum(enum codec_from from, const uint8_t *buf, size_t len)
+{
+    static const char id[][12] = { [FROM_ROBOT] = "robot>limber", [FROM_LIMBER] = "limber>robot" };
+    uLong             crc      = crc32(crc32(0, NULL, 0), (const Bytef *)id[from], sizeof id[from]);
+
+    return (uint32_t)crc32(crc, buf, (uInt)len);
+}
+
+size_t codec_seal(enum codec_from from, uint8_t *buf, size_t len)
+{
+    uint32_t crc;
+
+    buf[len++] = CRC_TAG;
+    crc        = checksum(from, buf, len);
+    for (int i = 0; i < 4; i++)
+        buf[len++] = (uint8_t)(crc >> 8 * i);
+    return len;
+}
 
 /* ---- packing --------------------------------------------------------------------------------------------------- */
 
@@ -36,7 +61,7 @@ static size_t unless_zero(const double *v, int n)
 
 static size_t finish(const Limber__V1__Envelope *e, uint8_t *buf)
 {
-    CHECK(limber__v1__envelope__get_packed_size(e) <= CODEC_MAX_BYTES);
+    CHECK(limber__v1__envelope__get_packed_size(e) + CODEC_CRC_BYTES <= CODEC_MAX_BYTES);
     return limber__v1__envelope__pack(e, buf);
 }
 
@@ -111,6 +136,9 @@ static size_t pack_state(Limber__V1__Envelope *e, const struct joint_state *s, u
     out.faults              = s->faults;
     out.estop               = s->estop;
     out.late_commands       = s->late_commands;
+    out.changed_commands    = s->changed_commands;
+    out.damaged_commands    = s->damaged_commands;
+    out.lost_commands       = s->lost_commands;
     e->body_case            = LIMBER__V1__ENVELOPE__BODY_STATE;
     e->state                = &out;
     return finish(e, buf);
@@ -204,7 +232,7 @@ static size_t pack_request(Limber__V1__Envelope *e, const struct trial_request *
     return finish(e, buf);
 }
 
-size_t codec_pack(const struct message *m, uint8_t *buf)
+static size_t pack(const struct message *m, uint8_t *buf)
 {
     Limber__V1__Envelope e = LIMBER__V1__ENVELOPE__INIT;
 
@@ -219,6 +247,16 @@ size_t codec_pack(const struct message *m, uint8_t *buf)
     case MESSAGE_NONE: break;
     }
     check_failed(__FILE__, __LINE__, "a message of a known kind");
+}
+
+enum codec_from codec_sender(enum message_kind kind)
+{
+    return kind == MESSAGE_HELLO || kind == MESSAGE_STATE || kind == MESSAGE_TRIAL_EVENT ? FROM_ROBOT : FROM_LIMBER;
+}
+
+size_t codec_pack(const struct message *m, uint8_t *buf)
+{
+    return codec_seal(codec_sender(m->kind), buf, pack(m, buf));
 }
 
 /* ---- unpacking: memory ----------------------------------------------------------------------------------------- */
@@ -403,6 +441,9 @@ static bool take_state(const struct why *w, const Limber__V1__JointState *in, st
     out->faults              = in->faults;
     out->estop               = in->estop;
     out->late_commands       = in->late_commands;
+    out->changed_commands    = in->changed_commands;
+    out->damaged_commands    = in->damaged_commands;
+    out->lost_commands       = in->lost_commands;
     out->ready_trial         = -1;
     return true;
 }
@@ -534,19 +575,81 @@ static enum codec_error take_body(const struct why *w, const Limber__V1__Envelop
     return good ? CODEC_OK : CODEC_SHAPE;
 }
 
-static enum codec_error unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m,
-                               const struct why *w)
+static Limber__V1__Envelope *envelope(const uint8_t *buf, size_t len, struct codec_scratch *scratch)
 {
-    ProtobufCAllocator    allocator = { scratch_alloc, scratch_free, scratch };
-    Limber__V1__Envelope *e;
+    ProtobufCAllocator allocator = { scratch_alloc, scratch_free, scratch };
+
+    scratch->used = 0;
+    scratch->full = false;
+    return len ? limber__v1__envelope__unpack(&allocator, len, buf) : NULL;
+}
+
+/* A peer of protocol 1 has no CRC and does not know that there is one: what it says first is understood as far as it takes
+ * to tell both ends why they cannot talk, and no further.  Nothing else passes for it: other kinds, or a Hello of a
+ * protocol that has CRCs, are damage. */
+static enum codec_error bare(enum codec_from from, const uint8_t *buf, size_t len, struct codec_scratch *scratch,
+                             struct message *m, const struct why *w)
+{
+    const Limber__V1__Envelope *e = envelope(buf, len, scratch);
+
+    if (!e)
+        return CODEC_CRC;
+    if (from == FROM_ROBOT && e->body_case == LIMBER__V1__ENVELOPE__BODY_HELLO && e->hello->protocol < 2) {
+        m->session = e->hello->protocol;
+        bad(w, "hello.protocol: %u, expected %d, whose messages end in a CRC; use a robot side built for this limberd",
+            e->hello->protocol, LIMBER_PROTOCOL);
+        return CODEC_BARE;
+    }
+    if (from == FROM_LIMBER && e->body_case == LIMBER__V1__ENVELOPE__BODY_REFUSAL && e->refusal->daemon_protocol < 2) {
+        char sentence[sizeof m->refusal.sentence];
+
+        take_text(e->refusal->sentence, sentence, sizeof sentence);
+        m->session = e->refusal->daemon_protocol;
+        bad(w, "limberd speaks protocol %u, expected %d, whose messages end in a CRC; it says: %s",
+            e->refusal->daemon_protocol, LIMBER_PROTOCOL, sentence);
+        return CODEC_BARE;
+    }
+    return CODEC_CRC;
+}
+
+/* Whether the message is what `from` sent. */
+static enum codec_error whole(enum codec_from from, const uint8_t *buf, size_t len, struct codec_scratch *scratch,
+                              struct message *m, const struct why *w)
+{
+    enum codec_from other = from == FROM_ROBOT ? FROM_LIMBER : FROM_ROBOT;
+    uint32_t        is    = 0;
+
+    if (len >= CODEC_CRC_BYTES && buf[len - CODEC_CRC_BYTES] == CRC_TAG) {
+        for (int i = 0; i < 4; i++)
+            is |= (uint32_t)buf[len - 4 + (size_t)i] << 8 * i;
+        if (is == checksum(from, buf, len - 4))
+            return CODEC_OK;
+        if (is == checksum(other, buf, len - 4)) {
+            bad(w, "message: %zu bytes of this end, come back; expected the other's", len);
+            return CODEC_ECHO;
+        }
+        bad(w, "message: %zu bytes with CRC %08x, expected %08x: damaged on the way, or made otherwise", len, is,
+            checksum(from, buf, len - 4));
+    } else {
+        bad(w, "message: %zu bytes without a CRC at the end (docs/connecting.md): damaged on the way, or made otherwise", len);
+    }
+    return bare(from, buf, len, scratch, m, w);
+}
+
+static enum codec_error unpack(enum codec_from from, const uint8_t *buf, size_t len, struct codec_scratch *scratch,
+                               struct message *m, const struct why *w)
+{
+    const Limber__V1__Envelope *e;
+    enum codec_error            error;
 
     if (len > CODEC_MAX_BYTES) {
         bad(w, "message: %zu bytes, expected at most %d", len, CODEC_MAX_BYTES);
         return CODEC_OVERSIZED;
     }
-    scratch->used = 0;
-    scratch->full = false;
-    e             = len ? limber__v1__envelope__unpack(&allocator, len, buf) : NULL;
+    error = whole(from, buf, len, scratch, m, w);
+    if (error != CODEC_OK)
+        return error;
+    e = envelope(buf, len - CODEC_CRC_BYTES, scratch);
     if (e)
         return take_body(w, e, m);
     if (scratch->full) {
@@ -557,8 +660,8 @@ static enum codec_error unpack(const uint8_t *buf, size_t len, struct codec_scra
     return CODEC_GARBAGE;
 }
 
-enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scratch *scratch, struct message *m,
-                              char *why, size_t why_size)
+enum codec_error codec_unpack(enum codec_from from, const uint8_t *buf, size_t len, struct codec_scratch *scratch,
+                              struct message *m, char *why, size_t why_size)
 {
     struct why       w = { why, why_size };
     enum codec_error error;
@@ -566,10 +669,10 @@ enum codec_error codec_unpack(const uint8_t *buf, size_t len, struct codec_scrat
     memset(m, 0, sizeof *m);
     if (why && why_size)
         why[0] = 0;
-    error = unpack(buf, len, scratch, m, &w);
+    error = unpack(from, buf, len, scratch, m, &w);
     if (error != CODEC_OK) {
         m->kind    = MESSAGE_NONE;
-        m->session = 0;
+        m->session = error == CODEC_BARE ? m->session : 0;
     }
     return error;
 }

@@ -11,6 +11,7 @@
 #include "daemon/rt/clock.h"
 
 enum { SEQ_JUMP_MAX = 1 << 30 }; /* a larger step is not a gap but a sender gone wrong (safety.md S3) */
+enum { DAMAGED_MAX = 3, DAMAGED_OF = 10 }; /* safety.md F2, 3.6 */
 
 const char *session_count_name(enum session_count k)
 {
@@ -22,7 +23,8 @@ const char *session_count_name(enum session_count k)
         [COUNT_OLD] = "old",               [COUNT_GAP] = "gap",
         [COUNT_HELLO] = "hello",           [COUNT_REFUSED] = "refused",
         [COUNT_SECOND_PEER] = "second_peer", [COUNT_BANNED] = "banned",
-        [COUNT_TRIAL_EVENTS] = "trial_events",
+        [COUNT_TRIAL_EVENTS] = "trial_events", [COUNT_CRC] = "crc",
+        [COUNT_ECHO] = "echo",
     };
 
     CHECK(k >= 0 && k < COUNT_KINDS);
@@ -275,6 +277,7 @@ static void open_session(struct session *s, const uint8_t *peer, size_t len, con
     s->last_seq    = 0;
     s->ready_trial = -1;
     s->ready_count = 0;
+    s->damaged     = 0;
     r->opened      = true;
 }
 
@@ -386,10 +389,30 @@ static void on_event(struct session *s, const uint8_t *peer, size_t len, const s
     r->event     = *in;
 }
 
+/* F2: of the last ten messages of the robot side, did the third come damaged?  Others may send what they like. */
+static void judge_link(struct session *s, const uint8_t *peer, size_t len, bool damaged, struct session_result *r)
+{
+    if (!from_robot(s, peer, len))
+        return;
+    s->damaged  = (uint16_t)(((unsigned)s->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
+    r->degraded = damaged && __builtin_popcount(s->damaged) >= DAMAGED_MAX;
+}
+
+/* A Hello of protocol 1: its sender understands the answer, in which the CRC is a field that it does not know. */
+static void on_bare(struct session *s, const uint8_t *peer, size_t len, uint32_t protocol, uint64_t now_ns,
+                    struct session_result *r)
+{
+    count(s, COUNT_REFUSED, 1);
+    refuse(r, REFUSAL_PROTOCOL, protocol, s->last_trouble);
+    blame(s, sender_take(s, peer, len, now_ns), now_ns);
+}
+
 void session_receive(struct session *s, const uint8_t *peer, size_t peer_len, const uint8_t *bytes, size_t len,
                      uint64_t now_ns, struct codec_scratch *scratch, struct session_result *r)
 {
     static const enum session_count kind_of[] = { [CODEC_OVERSIZED] = COUNT_OVERSIZED,
+                                                  [CODEC_CRC]       = COUNT_CRC,
+                                                  [CODEC_ECHO]      = COUNT_ECHO,
                                                   [CODEC_GARBAGE]   = COUNT_GARBAGE,
                                                   [CODEC_UNKNOWN]   = COUNT_UNKNOWN,
                                                   [CODEC_SHAPE]     = COUNT_SHAPE };
@@ -405,10 +428,14 @@ void session_receive(struct session *s, const uint8_t *peer, size_t peer_len, co
         count(s, COUNT_BANNED, 1);
         return;
     }
-    error = codec_unpack(bytes, len, scratch, &m, why, sizeof why);
+    error = codec_unpack(FROM_ROBOT, bytes, len, scratch, &m, why, sizeof why);
+    judge_link(s, peer, peer_len, codec_damaged(error), r);
     if (error != CODEC_OK) {
         trouble(s, "%s", why);
-        on_bad(s, peer, peer_len, kind_of[error], now_ns, r);
+        if (error == CODEC_BARE)
+            on_bare(s, peer, peer_len, (uint32_t)m.session, now_ns, r);
+        else
+            on_bad(s, peer, peer_len, kind_of[error], now_ns, r);
         return;
     }
     switch (m.kind) {

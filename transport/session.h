@@ -2,8 +2,8 @@
  *
  * Fed with every message and its sender, it says what to answer and what is new.  It checks Hello against what
  * robot.yaml expects, grants sessions, refuses a second robot side while the first is alive, drops duplicates, old and
- * reordered states, counts every kind of trouble, and bans a peer that sends more than 100 bad messages in a second
- * for 10 s (safety.md S6).  A new session always means: disarmed (the core sees the new id).  io thread only; the
+ * reordered states, counts every kind of trouble, says when three of the last ten messages of its robot side came
+ * damaged (F2), and bans a peer that sends more than 100 bad messages in a second for 10 s (safety.md S6).  A new session always means: disarmed (the core sees the new id).  io thread only; the
  * counters may be read from any thread. */
 #ifndef TRANSPORT_SESSION_H
 #define TRANSPORT_SESSION_H
@@ -24,7 +24,7 @@ enum {
 /* What happened, counted by kind; session_count_name gives the name shown in status. */
 enum session_count {
     COUNT_STATES,  /* good states handed on                          */
-    COUNT_GARBAGE, /* not an Envelope, truncated                     */
+    COUNT_GARBAGE, /* not an Envelope                                */
     COUNT_OVERSIZED,
     COUNT_UNKNOWN,     /* body of an unknown kind                        */
     COUNT_SHAPE,       /* counts, enums, names; joint count of a state   */
@@ -38,6 +38,8 @@ enum session_count {
     COUNT_SECOND_PEER, /* a second robot side while the first is alive   */
     COUNT_BANNED,      /* messages dropped from a banned peer            */
     COUNT_TRIAL_EVENTS,
+    COUNT_CRC,         /* damaged, truncated, noise                      */
+    COUNT_ECHO,        /* the daemon's own, come back                    */
     COUNT_KINDS,
 };
 const char *session_count_name(enum session_count k);
@@ -74,6 +76,7 @@ struct session {
     uint64_t              last_seq, last_heard_ns;
     int64_t               ready_trial; /* last trial announced READY and not over since, -1  */
     uint32_t              ready_count; /* READY announcements in this session                */
+    uint16_t              damaged;     /* of the robot side's last ten messages: bit 0 is the newest */
     struct session_sender sender[SESSION_SENDERS];
     _Atomic uint64_t      count[COUNT_KINDS];
     char                  last_trouble[240]; /* io thread's; copied out by the io loop             */
@@ -82,6 +85,7 @@ struct session {
 /* What a message means for the daemon. */
 struct session_result {
     bool               opened; /* a new session began                                   */
+    bool               degraded; /* it came damaged, the third of the robot side's last ten  */
     bool               has_state;
     struct joint_state state; /* received_ns and ready_trial filled in                 */
     bool               has_event;

@@ -61,34 +61,50 @@ void fuzz_end(void)
     rmdir(dir());
 }
 
-/* ---- codec: what unpacks has a sound shape, and packs and unpacks to the same bytes again ---------------------- */
+/* ---- codec: what unpacks has a sound shape, and packs and unpacks to the same bytes again; as it is, and with a CRC
+ * behind it, so that the fuzzer gets further than to that ---------------------------------------------------------- */
 
-static void codec(const uint8_t *bytes, size_t n)
+static void codec_of(enum codec_from from, const uint8_t *bytes, size_t n)
 {
     static struct codec_scratch scratch;
     static struct message       m, again;
     static uint8_t              one[CODEC_MAX_BYTES], two[CODEC_MAX_BYTES];
     char                        why[240];
 
-    if (codec_unpack(bytes, n, &scratch, &m, why, sizeof why) != CODEC_OK) {
+    if (codec_unpack(from, bytes, n, &scratch, &m, why, sizeof why) != CODEC_OK) {
         CHECK(m.kind == MESSAGE_NONE && why[0]);
         return;
     }
     if (m.kind == MESSAGE_HELLO && m.hello.protocol != LIMBER_PROTOCOL)
         return; /* of another protocol, nothing else is known */
     size_t a = codec_pack(&m, one);
-    CHECK(codec_unpack(one, a, &scratch, &again, why, sizeof why) == CODEC_OK && again.kind == m.kind);
+    CHECK(codec_unpack(codec_sender(m.kind), one, a, &scratch, &again, why, sizeof why) == CODEC_OK && again.kind == m.kind);
     size_t b = codec_pack(&again, two);
     CHECK(a == b && memcmp(one, two, a) == 0);
 }
 
-/* ---- session: a stream of messages of two peers; length (2 bytes), peer and pause (1), message ---------------- */
+static void codec(const uint8_t *bytes, size_t n)
+{
+    static uint8_t sealed[CODEC_MAX_BYTES + CODEC_CRC_BYTES];
+
+    for (enum codec_from from = FROM_ROBOT; from <= FROM_LIMBER; from++) {
+        codec_of(from, bytes, n);
+        if (n <= CODEC_MAX_BYTES) {
+            memcpy(sealed, bytes, n);
+            codec_of(from, sealed, codec_seal(from, sealed, n));
+        }
+    }
+}
+
+/* ---- session: a stream of messages of two peers; length (2 bytes; its highest bit: as it is, without a CRC), peer and
+ * pause (1), message ------------------------------------------------------------------------------------------------ */
 
 static void session(const uint8_t *bytes, size_t n)
 {
     static struct codec_scratch  scratch;
     static struct session        s;
     static struct session_result r;
+    static uint8_t               sealed[0x8000 + CODEC_CRC_BYTES];
     struct session_expect        e      = { .robot                = "cartpole",
                                             .nj                   = 2,
                                             .control_hz           = 25,
@@ -107,13 +123,16 @@ static void session(const uint8_t *bytes, size_t n)
     }
     session_init(&s, &e, 5);
     while (n >= 3) {
-        size_t  len  = bytes[0] + 256u * bytes[1];
+        size_t  len  = bytes[0] + 256u * (bytes[1] & 0x7f);
+        bool    bare = bytes[1] & 0x80;
         uint8_t peer = bytes[2] & 1;
 
         now_ns += (uint64_t)(bytes[2] >> 1) * 20 * NS_PER_MS;
         bytes += 3, n -= 3;
         len = len < n ? len : n;
-        session_receive(&s, &peer, 1, bytes, len, now_ns, &scratch, &r);
+        memcpy(sealed, bytes, len);
+        session_receive(&s, &peer, 1, sealed, bare ? len : codec_seal(FROM_ROBOT, sealed, len), now_ns, &scratch, &r);
+        CHECK(!r.degraded || (bare && !r.has_state && !r.opened));
         CHECK(!r.has_state || (s.id != 0 && r.state.session == s.id && r.state.nj == 2));
         bytes += len, n -= len;
     }
