@@ -573,3 +573,157 @@ TEST(a_robot_side_that_has_only_just_come_back_cannot_be_armed_though_the_one_be
     }
     EXPECT(core.mode == MODE_BASELINE && refused >= 25); /* a second */
 }
+
+/* ---- states ---- */
+
+static struct joint_state told_state;
+
+static void listening(void)
+{
+    core_init(&core, &config, 0);
+    core_ready(&core);
+    told_state = (struct joint_state){ .session = 7, .nj = 2, .ready_trial = -1, .extra = { 1 } };
+    in         = (struct core_input){ .now_ns        = NS_PER_S,
+                                      .state         = &told_state,
+                                      .timing_clean  = true,
+                                      .host          = ~0u,
+                                      .model_version = 1,
+                                      .aborted_trial = -1 };
+}
+
+/* Fault bits of a tick with a state that is `ticks` after the last one. */
+static uint32_t told(uint64_t ticks)
+{
+    in.now_ns += core.tick_ns;
+    in.state_new = ticks > 0;
+    told_state.seq += ticks;
+    core_step(&core, &in, &out);
+    return out.record.faults;
+}
+
+TEST(a_joint_may_go_as_far_as_one_and_a_half_times_its_velocity_for_the_ticks_since_the_last_state_and_at_most_sixteen)
+{
+    static const struct {
+        uint64_t ticks;
+        double   reach;
+    } c[] = { { 1, 4.8 }, { 5, 24 }, { 16, 76.8 }, { 17, 76.8 }, { 100, 76.8 } };
+
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        for (int side = -1; side <= 1; side += 2) {
+            dst_config(&config);
+            listening();
+            told(1);
+            told(1);
+            told_state.position[1] = side * (c[i].reach + 0.01);
+            EXPECT(told(c[i].ticks) & FAULT_STATE_JUMP);
+            told_state.seq -= c[i].ticks;
+            told_state.position[1] = side * (c[i].reach - 0.01);
+            EXPECT(!(told(c[i].ticks) & FAULT_STATE_JUMP));
+        }
+    }
+    dst_config(&config);
+    listening();
+    told_state.position[0] = -1.2;
+    told(1);
+    told_state.position[0] = 1.25;
+    EXPECT(told(1) & FAULT_STATE_JUMP);
+    told_state.position[0] = 1.15;
+    EXPECT(!(told(2) & FAULT_STATE_JUMP));
+}
+
+TEST(a_quaternion_is_one_to_within_a_hundredth_wherever_it_is_looked_at)
+{
+    for (int i = 0; i < 2; i++) {
+        for (int m = MEASURE_HEADING; m <= MEASURE_UP_Z; m++) {
+            dst_config(&config);
+            config.nextra         = 4;
+            config.observation[i] = (struct observation_config){ .measure = (enum measure)m, .joint = 0 };
+            listening();
+            told_state.extra[0] = sqrt(1.009);
+            EXPECT(!(told(1) & FAULT_STATE_RANGE));
+            told_state.extra[0] = sqrt(1.011);
+            EXPECT(told(1) & FAULT_STATE_RANGE);
+        }
+    }
+}
+
+TEST(a_heading_begins_where_it_is_seen_and_goes_on_through_any_number_of_turns)
+{
+    dst_config(&config);
+    config.nextra         = 4;
+    config.observation[0] = (struct observation_config){ .measure = MEASURE_HEADING, .joint = 0 };
+    listening();
+    for (double yaw = -3; yaw < 30; yaw += 1.5) {
+        told_state.extra[0] = cos(yaw / 2);
+        told_state.extra[3] = sin(yaw / 2);
+        EXPECT(told(1) == 0);
+        EXPECT_NEAR(core.x[0], yaw, 1e-5);
+    }
+}
+
+TEST(a_measured_effort_that_is_no_number_is_no_state_however_little_it_may_differ)
+{
+    dst_config(&config);
+    config.joint[0].effort_error = 0.5;
+    listening();
+    told_state.has_effort = true;
+    told_state.effort[0]  = (double)NAN;
+    EXPECT(told(1) & FAULT_STATE_NONFINITE);
+}
+
+TEST(nothing_of_a_session_goes_on_into_the_next)
+{
+    dst_config(&config);
+    for (int lockstep = 0; lockstep < 2; lockstep++) {
+        listening();
+        for (int i = 0; i < 80; i++)
+            told(1);
+        told_state.position[0] = (double)NAN; /* two are rejected */
+        told(1);
+        told_state.estop  = true;
+        told_state.faults = 5;
+        told(1);
+        core.live.open = true;
+        EXPECT(core.rejected == 2 && core.missing == 2 && core.estop && core.robot_faults == 5 && core.command_seq > 1);
+        EXPECT(core.phase_step > 0 && core.fresh_bits[0] && core.fresh_bits[1] && core.answered_seq > 0);
+        told_state.session++; /* of which no state has come yet */
+        core.phase_origin = 9;
+        in.lockstep       = lockstep;
+        told(0);
+        EXPECT(!core.have_state && core.rejected == 0 && core.missing == 1 && core.session_ns == in.now_ns);
+        EXPECT(core.command_seq == 1 && out.command.seq == 1 && core.answered_seq == 0);
+        EXPECT(core.fresh_bits[0] == 0 && core.fresh_bits[1] == 0 && !core.live.open);
+        EXPECT(core.phase_origin == 0 && core.phase_step == 0 && core.delay == !lockstep);
+        EXPECT(!core.estop && !core.robot_fault && core.robot_faults == 0);
+    }
+}
+
+/* Does it hold that states come, where these of the last 128 ticks brought none (-1: no more), at so many ticks a second? */
+static bool fresh(double hz, const int *missed)
+{
+    dst_config(&config);
+    config.control_hz = hz;
+    listening();
+    core.have_state    = true;
+    core.session       = 7;
+    core.fresh_bits[0] = core.fresh_bits[1] = ~0ull;
+    for (; *missed >= 0; missed++)
+        core.fresh_bits[*missed / 64] &= ~(1ull << *missed % 64);
+    core.now_ns = NS_PER_S;
+    core_prearm(&core, &in);
+    return core.prearm_since_ns[PREARM_STATE_FRESH] != 0;
+}
+
+#define MISSED(...) ((const int[]){ __VA_ARGS__, -1 })
+
+TEST(ninety_five_of_a_hundred_ticks_must_have_brought_a_state_or_of_those_of_a_second)
+{
+    EXPECT(fresh(25, MISSED(3, 26, 27, 28)) && !fresh(25, MISSED(3, 25)) && !fresh(25, MISSED(24, 25)));
+    EXPECT(fresh(63, MISSED(1, 2, 63, 64, 65, 66)) && !fresh(63, MISSED(1, 2, 3, 63)));
+    EXPECT(fresh(64, MISSED(1, 2, 64, 65, 66)) && !fresh(64, MISSED(1, 2, 3, 64)));
+    for (double hz = 99; hz <= 1000; hz += hz < 101 ? 1 : 899) {
+        EXPECT(fresh(hz, MISSED(1, 63, 64, 65, 99, 100, 101, 127)));
+        EXPECT(!fresh(hz, MISSED(1, 63, 64, 65, 66, 99)) && !fresh(hz, MISSED(0, 1, 2, 3, 4, 63)));
+        EXPECT(!fresh(hz, MISSED(64, 65, 66, 67, 98, 99)));
+    }
+}
