@@ -460,7 +460,7 @@ TEST(work_is_power_times_time_of_what_drives_and_what_is_a_second_old_is_forgott
     const double        still[2] = { 0 }, force[2] = { 1, 1 }, v[2] = { 0.25, 0.5 }, back[2] = { -9, -9 };
     struct effort_worst a = watched(&w, still, still, 0.1);
 
-    EXPECT(a.work <= 0 && a.dwell_s <= 0 && a.reversals <= 0 && a.work_joint == 0);
+    EXPECT(a.work <= 0 && a.dwell_s <= 0 && a.reversals <= 0 && a.work_joint == 0 && a.dwell_joint == 0);
     a = watched(&w, force, v, 0.5);
     EXPECT_NEAR(a.work, 0.375, 1e-12);
     EXPECT(a.work_joint == 1);
