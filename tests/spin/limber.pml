@@ -242,7 +242,7 @@ inline playback() /* trial_begin, core_playback: at a boundary, which needs a go
 {
     if
     :: good && d == BASELINE && trial == TRIAL_RANDOM && begun -> happens(EV_EXPLORE, AFTER_EXPLORE(d), 0, 0)
-    :: good && d == BASELINE && trial == TRIAL_PLANNED && begun && gate -> happens(EV_PROMOTE, AFTER_PROMOTE(d), 0, 0)
+    :: good && d == BASELINE && trial == TRIAL_PLANNED && gate && begun -> happens(EV_PROMOTE, AFTER_PROMOTE(d), 0, 0)
     :: good && d == ADVANCED && !gate -> happens(EV_DEMOTE, AFTER_DEMOTE(d), 0, 0); trip();
         if
         :: trips == TRIPS -> happens(EV_FAULT, AFTER_FAULT(d), 1, 0)
