@@ -241,8 +241,8 @@ inline trip()
 inline playback() /* trial_begin, core_playback: at a boundary, which needs a good state */
 {
     if
-    :: good && d == BASELINE && trial == TRIAL_RANDOM && begun -> happens(EV_EXPLORE, AFTER_EXPLORE(d), 0, 0)
-    :: good && d == BASELINE && trial == TRIAL_PLANNED && gate && begun -> happens(EV_PROMOTE, AFTER_PROMOTE(d), 0, 0)
+    :: good && d == BASELINE && begun && trial == TRIAL_RANDOM -> happens(EV_EXPLORE, AFTER_EXPLORE(d), 0, 0)
+    :: good && d == BASELINE && begun && trial == TRIAL_PLANNED && gate -> happens(EV_PROMOTE, AFTER_PROMOTE(d), 0, 0)
     :: good && d == ADVANCED && !gate -> happens(EV_DEMOTE, AFTER_DEMOTE(d), 0, 0); trip();
         if
         :: trips == TRIPS -> happens(EV_FAULT, AFTER_FAULT(d), 1, 0)
