@@ -724,6 +724,56 @@ TEST(ninety_five_of_a_hundred_ticks_must_have_brought_a_state_or_of_those_of_a_s
     for (double hz = 99; hz <= 1000; hz += hz < 101 ? 1 : 899) {
         EXPECT(fresh(hz, MISSED(1, 63, 64, 65, 99, 100, 101, 127)));
         EXPECT(!fresh(hz, MISSED(1, 63, 64, 65, 66, 99)) && !fresh(hz, MISSED(0, 1, 2, 3, 4, 63)));
-        EXPECT(!fresh(hz, MISSED(64, 65, 66, 67, 98, 99)));
+        EXPECT(!fresh(hz, MISSED(64, 65, 66, 67, 98, 99)) && fresh(hz, MISSED(1, 2, 3, 4, 5)));
     }
+}
+
+/* Ticks without a state, so far apart. */
+static uint32_t silent(int ticks, double gap_s)
+{
+    uint32_t fault = 0;
+
+    dst_config(&config);
+    listening();
+    told(1);
+    told(1);
+    for (int i = 0; i < ticks; i++) {
+        in.now_ns += (uint64_t)(gap_s * 1e9) - core.tick_ns;
+        fault = told(0);
+    }
+    return fault;
+}
+
+TEST(a_state_is_stale_by_ticks_that_brought_none_and_by_time_that_passed_whichever_comes_first)
+{
+    EXPECT(!(silent(2, 0.04) & FAULT_STATE_STALE) && silent(3, 0.04) & FAULT_STATE_STALE);
+    EXPECT(silent(3, 0.001) & FAULT_STATE_STALE);
+    EXPECT(silent(1, 0.13) & FAULT_STATE_STALE && !(silent(1, 0.11) & FAULT_STATE_STALE));
+}
+
+TEST(what_was_not_seen_for_long_may_be_anywhere_unless_it_is_armed)
+{
+    for (int m = MODE_DISARMED; m <= MODE_FAULT; m++) {
+        dst_config(&config);
+        listening();
+        told(1);
+        told(1);
+        for (int i = 0; i < 3; i++) {
+            core.mode = (enum mode)m; /* a stop would end it */
+            told(0);
+        }
+        core.mode              = (enum mode)m;
+        told_state.position[1] = 1000;
+        bool may               = m == MODE_DISARMED || m == MODE_FAULT;
+        EXPECT(!(told(3) & FAULT_STATE_JUMP) == may);
+    }
+}
+
+TEST(a_joint_outside_does_not_hide_an_emergency_stop_or_the_other_way_round)
+{
+    dst_config(&config);
+    listening();
+    told_state.position[0] = 4;
+    told_state.estop       = true;
+    EXPECT((told(1) & (FAULT_POSITION | FAULT_ESTOP)) == (FAULT_POSITION | FAULT_ESTOP));
 }
