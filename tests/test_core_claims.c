@@ -777,3 +777,138 @@ TEST(a_joint_outside_does_not_hide_an_emergency_stop_or_the_other_way_round)
     told_state.estop       = true;
     EXPECT((told(1) & (FAULT_POSITION | FAULT_ESTOP)) == (FAULT_POSITION | FAULT_ESTOP));
 }
+
+/* ---- arming and modes ---- */
+
+static void tick_op(enum operation_kind kind)
+{
+    in.op = (struct operation){ .kind = kind, .id = 77 };
+    told(1);
+    in.op.kind = OP_NONE;
+}
+
+/* The notice of this kind that the last tick gave. */
+static const struct notice *noticed(enum notice_kind kind)
+{
+    for (int i = 0; i < out.nnotice; i++)
+        if (out.notice[i].kind == kind)
+            return &out.notice[i];
+    return NULL;
+}
+
+/* Makes one pre-arm check of the core fail. */
+static void spoil(int check)
+{
+    switch (check) {
+    case PREARM_NO_FAULTS: told_state.faults = 2; break;
+    case PREARM_ESTOP: told_state.estop = true; break;
+    case PREARM_INSIDE: told_state.position[0] = 3.01; break;
+    case PREARM_SLOW: told_state.velocity[1] = 0.0101 * 80; break;
+    case PREARM_NOT_LATCHED: core.latched = true; break;
+    case PREARM_TIMING: in.timing_clean = false; break;
+    case PREARM_BASELINE: config.joint[0].gravity[0].effort = 301; break;
+    case PREARM_EFFORT: told_state.has_effort = false; break;
+    default: in.host &= ~(1u << check); break;
+    }
+}
+
+static void ready_to_arm(void)
+{
+    dst_config(&config);
+    config.hardware              = HARDWARE_REAL;
+    config.joint[0].effort_error = 400;
+    config.joint[0].ngravity     = 1; /* of any pose alike */
+    listening();
+    told_state.has_effort  = true;
+    told_state.position[0] = 2.99;
+    for (int i = 0; i < 60; i++)
+        told(1);
+    EXPECT(core.prearm == (1u << PREARM_COUNT) - 1);
+}
+
+TEST(each_check_before_arming_forbids_it_alone_and_is_named)
+{
+    for (int check = PREARM_NO_FAULTS; check < PREARM_COUNT; check++) {
+        ready_to_arm();
+        if (check == PREARM_SENSORS)
+            continue; /* a stuck sensor has tests of its own */
+        spoil(check);
+        tick_op(OP_ARM);
+        const struct notice *n = noticed(NOTICE_ANSWER);
+        EXPECT(core.mode == MODE_DISARMED && n && !n->ok && n->id == 77);
+        EXPECT_STR(n ? n->text : "", prearm_name((enum prearm)check));
+        EXPECT(core.prearm == (((1u << PREARM_COUNT) - 1) & ~(1u << check)));
+    }
+    dst_config(&config);
+    listening();
+    in.state = NULL;
+    told(0);
+    told(0);
+    EXPECT((core.prearm & ((1u << PREARM_CORE_COUNT) - 1)) == (1u << PREARM_NOT_LATCHED)); /* nobody is there */
+}
+
+TEST(a_change_of_mode_is_told_with_its_tick_time_trial_step_and_reason)
+{
+    ready_to_arm();
+    tick_op(OP_ARM);
+    const struct notice *n = noticed(NOTICE_MODE);
+    EXPECT(n && n->from == MODE_DISARMED && n->to == MODE_BASELINE && n->tick == core.tick && n->now_ns == in.now_ns);
+    core.good_s      = 5;
+    core.trial       = 4;
+    core.step        = 9;
+    told_state.estop = true;
+    told(1);
+    n = noticed(NOTICE_MODE);
+    EXPECT(n && n->to == MODE_FAULT && n->stop == STOP_ESTOP && n->trial == 4 && n->step == 9 && n->tick == core.tick);
+    EXPECT(core.latched && core.stop == STOP_ESTOP && core.stop_tick == core.tick && core.stop_ns == in.now_ns);
+    EXPECT(core.stop_trial == 4 && core.stop_step == 9 && core.stopping_ns == in.now_ns && core.good_s <= 0);
+    told_state.estop = false;
+    told(1);
+    tick_op(OP_RESET);
+    EXPECT(core.mode == MODE_DISARMED && !core.latched && out.command.mode == COMMAND_IDLE);
+}
+
+TEST(a_stop_that_latches_is_latched_once_it_has_ended_and_a_disarm_is_not)
+{
+    for (int stop = 0; stop < 2; stop++) {
+        ready_to_arm();
+        tick_op(OP_ARM);
+        tick_op(stop ? OP_STOP : OP_DISARM);
+        EXPECT(core.mode == MODE_STOPPING && !core.latched && core.stop_latches == stop);
+        for (int i = 0; i < 20; i++)
+            told(1);
+        EXPECT(core.mode == MODE_DISARMED && core.latched == stop);
+        EXPECT(out.command.mode == (stop ? COMMAND_DAMP : COMMAND_IDLE));
+    }
+}
+
+TEST(a_state_is_never_stale_after_fewer_than_three_ticks_and_after_as_many_as_make_the_time)
+{
+    static const struct {
+        double stale_s;
+        int    ticks;
+    } c[] = { { 0.04, 3 }, { 0.08, 3 }, { 0.12, 3 }, { 0.16, 4 }, { 0.4, 10 } };
+
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        dst_config(&config);
+        config.timeouts.state_stale_s = c[i].stale_s;
+        listening();
+        EXPECT(core.stale_ticks == c[i].ticks);
+    }
+}
+
+TEST(another_task_brings_its_own_ends_and_is_refused_while_a_trial_is_under_way)
+{
+    ready_to_arm();
+    for (int phase = TRIAL_IDLE; phase <= TRIAL_RUNNING; phase++) {
+        core.nend        = 0;
+        core.trial_phase = (enum trial_phase)phase;
+        core.mode        = phase == TRIAL_IDLE ? MODE_DISARMED : MODE_BASELINE;
+        in.op = (struct operation){ .kind = OP_TASK, .nend = 1, .end = { { .obs = 2, .low = -7, .high = 8 } } };
+        told(1);
+        EXPECT(noticed(NOTICE_ANSWER) && noticed(NOTICE_ANSWER)->ok == (phase == TRIAL_IDLE));
+        EXPECT(core.nend == (phase == TRIAL_IDLE));
+        EXPECT(core.end[0].obs == 2 && core.end[0].low <= -7 && core.end[0].high >= 8);
+    }
+    in.op.kind = OP_NONE;
+}
