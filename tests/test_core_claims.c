@@ -912,3 +912,70 @@ TEST(another_task_brings_its_own_ends_and_is_refused_while_a_trial_is_under_way)
     }
     in.op.kind = OP_NONE;
 }
+
+/* ---- what is sent ---- */
+
+static void armed_at_100_newtons(void)
+{
+    ready_to_arm();
+    tick_op(OP_ARM);
+    config.joint[0].gravity[0].effort = 100;
+    for (int i = 0; i < 5; i++)
+        told(1);
+    EXPECT(core.mode == MODE_BASELINE);
+    EXPECT_NEAR(out.command.torque[0], 100, 1e-9);
+}
+
+TEST(an_operators_stop_ramps_down_from_what_was_sent_and_then_damps)
+{
+    armed_at_100_newtons();
+    told_state.velocity[1]            = 1;    /* or it would end at the ramp's */
+    config.joint[0].gravity[0].effort = -100; /* the baseline has nothing to say any more */
+    tick_op(OP_STOP);
+    for (int i = 0; i < 12; i++) {
+        double elapsed = i * 0.04;
+
+        EXPECT(core.mode == MODE_STOPPING && out.command.mode == (elapsed < 0.3 ? COMMAND_TORQUE : COMMAND_DAMP));
+        EXPECT_NEAR(out.command.torque[0], elapsed < 0.3 ? 100 * (1 - elapsed / 0.3) : 0, 1e-6);
+        told(1);
+    }
+}
+
+TEST(no_ramp_is_computed_from_an_old_state)
+{
+    armed_at_100_newtons();
+    tick_op(OP_STOP);
+    for (int i = 1; i <= 3; i++) {
+        told(0);
+        EXPECT(core.mode == MODE_STOPPING && out.command.mode == (i < 3 ? COMMAND_TORQUE : COMMAND_DAMP));
+    }
+}
+
+TEST(a_command_says_whom_it_is_for_what_it_answers_and_for_how_long_it_is_valid)
+{
+    armed_at_100_newtons();
+    const struct joint_command *c = &out.command;
+
+    uint64_t seq = c->seq;
+    told(3);
+    EXPECT(out.has_command && c->session == 7 && c->seq == seq + 1 && c->state_seq == told_state.seq && c->nj == 2);
+    EXPECT_NEAR(c->valid_ms, 120, 1e-9);
+    EXPECT(!(fabs(c->torque[1]) > 0) && !(fabs(c->torque[2]) > 0) && !(fabs(c->kd[0]) > 0));
+}
+
+TEST(the_record_of_a_tick_has_what_came_in_and_what_went_out)
+{
+    armed_at_100_newtons();
+    const struct tick_record *r = &out.record;
+
+    told_state.velocity[0] = -0.5;
+    told_state.estop       = true;
+    core.trial             = 4;
+    told(1);
+    EXPECT(r->tick == core.tick && r->now_ns == in.now_ns && r->mode == MODE_FAULT && r->faults & FAULT_ESTOP);
+    EXPECT(r->state_seq == told_state.seq && r->command_seq == out.command.seq && r->nj == 2 && r->trial == 4);
+    EXPECT_NEAR(r->position[0], 2.99, 0);
+    EXPECT_NEAR(r->velocity[0], -0.5, 0);
+    EXPECT_NEAR(r->want[0], 100, 1e-9);
+    EXPECT_NEAR(r->effort[0], 0, 0);
+}
