@@ -979,3 +979,91 @@ TEST(the_record_of_a_tick_has_what_came_in_and_what_went_out)
     EXPECT_NEAR(r->want[0], 100, 1e-9);
     EXPECT_NEAR(r->effort[0], 0, 0);
 }
+
+TEST(a_check_before_arming_must_have_held_for_a_second_to_the_tick)
+{
+    dst_config(&config);
+    listening();
+    for (int i = 0; i <= 25; i++) {
+        told(1);
+        EXPECT((core.prearm >> PREARM_SLOW & 1) == (i == 25));
+    }
+    for (int i = 0; i < 44; i++)
+        told(1);
+    EXPECT(core.fresh_bits[0] == ~0ull && core.fresh_bits[1] == 63); /* seventy ticks */
+}
+
+TEST(the_baseline_takes_over_where_the_robot_is_and_forgets_what_a_plan_wanted)
+{
+    ready_to_arm();
+    core.action_effort[0] = 50;
+    tick_op(OP_ARM);
+    EXPECT_NEAR(core.hold[0], 2.99, 0);
+    EXPECT_NEAR(core.action_effort[0], 0, 0);
+    told_state.position[0] = 2.9;
+    told(1);
+    tick_op(OP_STOP);
+    EXPECT_NEAR(core.hold[0], 2.99, 0); /* nobody took over */
+}
+
+TEST(a_reset_waits_for_the_e_stop_where_that_faulted_and_clears_trips_and_the_unfit_model)
+{
+    ready_to_arm();
+    tick_op(OP_ARM);
+    told_state.estop = true;
+    told(1);
+    tick_op(OP_RESET);
+    EXPECT(core.mode == MODE_FAULT && noticed(NOTICE_ANSWER) && !noticed(NOTICE_ANSWER)->ok);
+    EXPECT_STR(noticed(NOTICE_ANSWER)->text, "emergency stop");
+    told_state.estop = false;
+    tick_op(OP_RESET);
+    EXPECT(core.mode == MODE_DISARMED);
+    told_state.estop = true; /* and is in nobody's way where nothing stopped */
+    core.trips       = 4;
+    core.unfit_model = 1;
+    tick_op(OP_RESET);
+    EXPECT(noticed(NOTICE_ANSWER)->ok && core.trips == 0 && core.unfit_model == 0);
+}
+
+TEST(faults_that_come_up_in_one_tick_are_all_recorded_and_what_was_wrong_before_is_not_said_again)
+{
+    ready_to_arm();
+    config.gates.limit_dwell = (struct gate_config){ .threshold = 0.05 };
+    listening();
+    told_state.has_effort = true;
+    for (int i = 0; i < 60; i++)
+        told(1);
+    tick_op(OP_ARM);
+    config.joint[0].gravity[0].effort = 300;
+    told(1);
+    in.now_ns += 30 * NS_PER_MS; /* late, and by then too long at the limit */
+    uint32_t fault = told(1);
+    EXPECT(fault & FAULT_TICK_LATE && fault & FAULT_LIMIT_DWELL && core.stop == STOP_LIMIT_DWELL);
+    ready_to_arm();
+    told_state.position[0] = (double)NAN;
+    told_state.estop       = true;
+    told(1);
+    told(1);
+    EXPECT((told(1) & (FAULT_STATE_REJECTED | FAULT_ESTOP)) == (FAULT_STATE_REJECTED | FAULT_ESTOP));
+    EXPECT(out.record.blame.what == 'q');
+    told_state.position[0] = 2.99;
+    told(1);
+    EXPECT(out.record.blame.what == 0);
+}
+
+TEST(a_plan_whose_effort_passes_the_filter_unchanged_does_not_count_as_cut_and_one_that_does_not_is_recorded)
+{
+    ready_to_arm();
+    config.plan_every = 1 << 20; /* after a boundary or two what is wanted stays as it is */
+    tick_op(OP_ARM);
+    told(1);
+    core.mode             = MODE_ADVANCED;
+    core.plan.iterations  = 6;
+    core.action_effort[0] = 10;
+    told(1);
+    EXPECT(core.interventions <= 0 && out.record.filter == 0 && out.record.plan_iterations == 6);
+    core.action_effort[0] = 1000;
+    told(1);
+    EXPECT(core.interventions >= 1 && out.record.filter & FILTER_ABSOLUTE &&
+           core.count_filter[1] + core.count_filter[2] > 0);
+}
