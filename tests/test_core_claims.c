@@ -1067,3 +1067,35 @@ TEST(a_plan_whose_effort_passes_the_filter_unchanged_does_not_count_as_cut_and_o
     EXPECT(core.interventions >= 1 && out.record.filter & FILTER_ABSOLUTE &&
            core.count_filter[1] + core.count_filter[2] > 0);
 }
+
+TEST(the_fifth_trip_within_ten_seconds_is_a_fault_in_its_own_tick)
+{
+    ready_to_arm();
+    tick_op(OP_ARM);
+    core.mode  = MODE_ADVANCED; /* without a plan */
+    core.trips = 4;
+    for (int i = 0; i < 4; i++)
+        core.trip_ns[i] = in.now_ns;
+    told(1);
+    EXPECT(core.mode == MODE_FAULT && core.stop == STOP_GATES && out.command.mode == COMMAND_DAMP);
+}
+
+TEST(three_late_ticks_of_the_last_hundred_are_told_once)
+{
+    int ticks = 0, notices = 0;
+
+    ready_to_arm();
+    for (int i = 0; i < 300; i++) {
+        in.now_ns += i < 3 ? 30 * NS_PER_MS : 0;
+        ticks += (told(1) & FAULT_TICKS_LATE) != 0;
+        notices += noticed(NOTICE_FAULT) && 1u << noticed(NOTICE_FAULT)->fault == FAULT_TICKS_LATE;
+    }
+    EXPECT(ticks == 98 && notices == 1); /* from the third on, while the first is among the last hundred */
+}
+
+TEST(a_core_knows_how_much_was_learned_before_it_started)
+{
+    dst_config(&config);
+    core_init(&core, &config, 5);
+    EXPECT(core.transitions == 5);
+}
