@@ -24,6 +24,16 @@ tests_of() {
     esac
 }
 
+# The share of mutants that may survive: less where every survivor was looked at.
+may_survive() {
+    case $1 in
+    daemon/filter.c | daemon/mode.c) echo 0 ;;
+    daemon/core_gates.c | daemon/core_scores.c | daemon/core_effort.c | models/* | transport/* | firmware-bridge/*) echo 0.05 ;;
+    daemon/core.c | daemon/core_state.c) echo 0.15 ;;
+    *) echo 0.35 ;;
+    esac
+}
+
 one() { # FILE N LINE FAMILY TEXT
     file=$1 n=$2 line=$3 family=$4 text=$5
     [[ $family = negation && $text = *"if (!("* ]] && text=$(sed -E 's/if \(!\((.*)\)( \{.*|)$/if (!(\1))\2/' <<<"$text")
@@ -52,6 +62,6 @@ for file; do
     grep '^survivor' "$work/result"
     awk -v f="$file" '/^caught/ { c++ } /^survivor/ { s++ } /^equivalent/ { e++ } /^refused/ { r++ }
         END { printf "mutate %s: %d of %d caught (%.1f %%), %d survivors, %d equivalent, %d refused by the compiler\n", f, c, c + s, c + s ? 100 * c / (c + s) : 100, s, e, r }' "$work/result"
-    awk -v strict="$([[ $file = daemon/filter.c || $file = daemon/mode.c ]] && echo 1 || echo 0)" '/^caught/ { c++ } /^survivor/ { s++ } END { exit strict ? s > 0 : c < 0.95 * (c + s) }' "$work/result" || bad=1
+    awk -v may="$(may_survive "$file")" '/^caught/ { c++ } /^survivor/ { s++ } END { exit s > may * (c + s) }' "$work/result" || bad=1
 done
 exit $bad
