@@ -10,7 +10,7 @@
 # make safety-report  everything that speaks for safety, one table and build/safety.json
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
 # make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
-# make mutate     FILES=: changes of filter, modes, codec and receiver that no test notices; make cover: lines, branches, MC/DC of the safety core
+# make mutate     FILES= SAMPLE=: changes of the safety core, one in SAMPLE, that no test notices; make cover: lines, branches, MC/DC of the safety core
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
@@ -132,7 +132,7 @@ $B/liblimber.a: $(OBJ)
 # What needs only libc and libm, and the tests of that.
 PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/models/kernels_% $B/firmware-bridge/receiver.o \
     $(patsubst %,$B/%.o,daemon/mode daemon/filter models/ensemble models/isa models/judge models/peak models/train models/train_data models/train_unroll),$(OBJ))
-PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core core_effort core_gates dst receiver rollout planner gradient search train \
+PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core core_claims core_effort core_gates dst receiver rollout planner gradient search train \
     train_loss train_options judge kernels team ensemble task filter vmath peak mode))
 # The long simulations of the core, and whole fits, take minutes in an emulator.
 PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core test_dst test_train% test_judge test_team,$(PURE_NAMES)) in_good_weather nothing_moves \
@@ -237,7 +237,7 @@ fuzz:
 	    ISA_WITHOUT="-fsanitize=fuzzer-no-link,address,undefined" build-fuzz/fuzz
 	@./tests/fuzz/fuzz.sh build-fuzz/fuzz $(or $(SECONDS),60) $(TARGETS)
 
-# A change in one place at a time of filter, modes, codec and receiver must be noticed; coverage of the safety core.
+# A change in one place at a time of the safety core must be noticed; its coverage.
 mutate:
 	@./deps.sh test
 	$(BUILD) $B/tests/run

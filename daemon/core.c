@@ -408,6 +408,15 @@ static uint32_t lateness(struct core *c, const struct core_input *in, double gap
     return (late ? FAULT_TICK_LATE : 0) | (n >= LATE_MAX ? FAULT_TICKS_LATE : 0);
 }
 
+/* What the threads around the core know. */
+static uint32_t told(const struct core *c, const struct core_input *in, double gap_s)
+{
+    bool stalled = gap_s > c->config->timeouts.state_stale_s && !in->lockstep;
+
+    return (stalled || in->slept ? FAULT_STALL : 0) | /* the robot side has damped meanwhile */
+           (in->syscall_refused ? FAULT_SYSCALL : 0) | (in->link_damaged ? FAULT_LINK_DAMAGED : 0);
+}
+
 /* Every fault is counted.  What stops nothing by itself is told when it comes up, but not again and again: the rest of it
  * waits for the next notice. */
 static void faults_count(struct core *c, uint32_t fault, struct core_output *out)
@@ -598,13 +607,7 @@ void core_step(struct core *c, const struct core_input *in, struct core_output *
         filter_time(&c->limits, &c->window, c->sent, gap_s);
     uint32_t fault = core_estimate(c, in);  /* joint state in            */
     core_prearm(c, in);
-    if ((gap_s > c->config->timeouts.state_stale_s && !in->lockstep) || in->slept) /* the robot side has damped meanwhile */
-        fault |= FAULT_STALL;
-    if (in->syscall_refused)
-        fault |= FAULT_SYSCALL;
-    if (in->link_damaged)
-        fault |= FAULT_LINK_DAMAGED;
-    fault |= lateness(c, in, gap_s);
+    fault |= told(c, in, gap_s) | lateness(c, in, gap_s);
     supervise(c, fault, out);               /* stops and faults          */
     operate(c, in, out);                    /* the operator's wish       */
     core_trial_advance(c, in, out);         /* trial, transition         */

@@ -181,6 +181,18 @@ static int success_window(const struct core *c)
     return c->config->control_hz < 100 ? (int)c->config->control_hz + 1 : 100;
 }
 
+/* What a state says about e-stop and robot: heeded even where the numbers beside it cannot be believed.  Fault bits. */
+static uint32_t heed(struct core *c, const struct core_input *in)
+{
+    if (in->state_new) {
+        c->estop        = in->state->estop;
+        c->robot_fault  = in->state->faults != 0;
+        c->robot_faults = in->state->faults;
+    }
+    return ((in->state_new && c->estop) || in->estop_seen ? FAULT_ESTOP : 0) |
+           ((in->state_new && c->robot_fault) || in->fault_seen ? FAULT_ROBOT : 0);
+}
+
 /* Takes the newest state if it is new and believable.  Returns fault bits. */
 uint32_t core_estimate(struct core *c, const struct core_input *in)
 {
@@ -224,13 +236,7 @@ uint32_t core_estimate(struct core *c, const struct core_input *in)
         fault |= core_effort_measured(c, &before);
     }
     fault |= core_sensors_fault(c);
-    if (in->state_new) { /* heeded even where the numbers beside them cannot be believed */
-        c->estop        = s->estop;
-        c->robot_fault  = s->faults != 0;
-        c->robot_faults = s->faults;
-    }
-    fault |= (in->state_new && c->estop) || in->estop_seen ? FAULT_ESTOP : 0;
-    fault |= (in->state_new && c->robot_fault) || in->fault_seen ? FAULT_ROBOT : 0;
+    fault |= heed(c, in);
     if (!c->good) {
         c->missing++;
         c->count_missing++;

@@ -11,12 +11,12 @@
 
 void plant_step(struct plant *p, double force, double dt)
 {
-    const double mc = 10.47, mp = 5.02 * p->load, l = 0.3, inertia = 0.15, g = 9.81;
+    const double mc = 10.47, mp = 5.02 * p->mass, l = 0.3, inertia = 0.15, g = 9.81;
 
     for (int i = 0; i < 4; i++) {
         double s = sin(p->q[1]), c = cos(p->q[1]), h = dt / 4;
         double a11 = mc + mp, a12 = -mp * l * c, a22 = mp * l * l + inertia;
-        double b1 = force - p->load * p->v[0] - mp * l * s * p->v[1] * p->v[1], b2 = -p->v[1] - mp * g * l * s;
+        double b1 = force - p->friction * p->v[0] - mp * l * s * p->v[1] * p->v[1], b2 = -p->v[1] - mp * g * l * s;
         double det = a11 * a22 - a12 * a12;
 
         p->v[0] += h * (a22 * b1 - a12 * b2) / det;
@@ -101,7 +101,7 @@ static void world_init(struct world *w, const struct dst_options *o, struct dst_
     w->model   = 1;
     w->tick_ns = (uint64_t)(1e9 / cfg->control_hz);
     w->now_ns  = 1000 * NS_PER_S;
-    w->plant.load = 1;
+    w->plant.mass = w->plant.friction = 1;
     rng_seed(&w->rng, o->seed);
     w->session     = 1;
     w->ready_trial = -1;
@@ -252,7 +252,7 @@ static void world_apply(struct world *w)
         w->reset_wanted = false;
         w->ready_trial  = w->reset_trial;
         w->ready_count++;
-        w->plant = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) }, .load = 1 };
+        w->plant = (struct plant){ .q = { 0.1 * rng_normal(&w->rng), 0.1 * rng_normal(&w->rng) }, .mass = 1, .friction = 1 };
         receiver_forget_command(&w->receiver);
     }
     weather_limits(w);
@@ -267,7 +267,9 @@ static void world_apply(struct world *w)
     weather_motor(w);
     w->r->driven_ticks += tau[0] != 0;
     hash(w->r, tau, sizeof tau);
-    plant_step(&w->plant, w->given[0], (double)w->tick_ns * 1e-9);
+    memmove(w->force + 1, w->force, sizeof w->force - sizeof w->force[0]);
+    w->force[0] = w->given[0];
+    plant_step(&w->plant, w->force[w->plant.changed ? w->o->change.delay : 0], (double)w->tick_ns * 1e-9);
     w->now_ns += w->tick_ns;
 }
 

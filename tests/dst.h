@@ -23,13 +23,21 @@ struct dst_faults {
     double plan_limit, plan_reverse;            /* for some ticks: all it can, one way; all it can, to and fro */
     double plan_pump;                           /* for some ticks: all it can, the way that the cart goes      */
     double motor_weak;                          /* gives, and measures, a share of its effort; for some ticks  */
-    double plant_heavy;                         /* three times the mass and friction, until the next reset */
+    double plant_heavy;                         /* another mass, friction or delay, until the next reset */
     double tick_late;                           /* the core is not run for up to six ticks */
     double estop, robot_fault;                  /* robot side                            */
     double restart;                             /* robot side starts anew: new session   */
     double stop, disarm, reset, arm;            /* a restless operator                   */
     double silence;                             /* the robot side goes quiet for a while */
     double syscall_refused;                     /* to a real-time thread; limberd is started again some ticks later */
+};
+
+/* Of a plant that is not the one that was learned: factors of the pole's mass and of the cart's friction, and ticks by
+ * which its effort comes later. */
+enum { DST_DELAY = 4 };
+struct dst_change {
+    double mass, friction;
+    int    delay;
 };
 
 struct dst_options {
@@ -42,10 +50,13 @@ struct dst_options {
     uint64_t                   silent_from;
     uint64_t                   estop_at;
     bool                       cheap;         /* plans are drawn, not searched; predictions those of the healthy plant */
+    struct dst_change          change;        /* what plant_heavy makes of the plant; all 0: three times mass and friction */
 };
 
 /* sensor_stuck, velocity_stuck, sensor_slow, sensor_garbage, motor_weak */
 enum { DST_SENSORS = 5, DST_WEAK = 4 };
+
+enum { DST_NOTICED = 50 };
 
 struct dst_result {
     uint64_t hash;            /* FNV-1a over every effort byte at the motors        */
@@ -58,8 +69,10 @@ struct dst_result {
     uint64_t fault[FAULT_COUNT]; /* ticks in which the core saw each                */
     uint64_t filter[FILTER_STAGES]; /* ticks in which each stage changed something  */
     uint64_t gate_trips, unfit;
-    uint64_t heavy, heavy_seen;  /* plans flown on a changed plant for 20 ticks or to a trip; trips */
     uint64_t slowed, changed; /* evaluations that the receiver's rate held back; commands it told of as changed */
+    /* Good states on a changed plant while a plan drives, the change included: gates that tripped at the n-th, and flights
+     * that went on after it. */
+    uint64_t noticed[DST_NOTICED + 1], unnoticed[DST_NOTICED + 1];
     uint64_t silent_to_damp;  /* ticks from the last state to the last TORQUE command, where silent_from was set */
     uint64_t mode_ticks[MODE_COUNT];
     double   effort_max;
@@ -91,6 +104,12 @@ void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_resu
 
 /* The same where effort may grow by 40 N a tick only, so that both ends have something to agree about; F7 is not watched. */
 void dst_slow_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r);
+
+/* The same with nothing but plants that change like this. */
+void dst_change_run(uint64_t seed, uint64_t ticks, const struct dst_change *change, struct dst_result *r);
+
+/* Of flights on a changed plant that lasted for n good states, the share in which a gate tripped by then; *of: how many. */
+double dst_noticed(const struct dst_result *r, int n, uint64_t *of);
 
 /* The same as a line for the environment of the test program, and back: -1 with a complaint printed. */
 void dst_line(uint64_t seed, uint64_t ticks, uint64_t verbs, char *line, size_t size);

@@ -55,7 +55,6 @@ static void watch_states(struct world *w)
 
 enum {
     HEALTHY_TICKS = 2000, /* of flight, before it can be known what is usual */
-    NOTICED_TICKS = 20,   /* by when a changed plant is                      */
 };
 
 static bool bad_plan(const struct plan *p)
@@ -126,11 +125,11 @@ void check_input(struct world *w, const struct core_input *in)
         w->g_bad_plan = 0;
     memmove(w->g_late, w->g_late + 1, sizeof w->g_late - sizeof w->g_late[0]);
     w->g_late[99] = w->g_gap > 1;
-    w->g_healthy += w->plant.load <= 1 && w->core.mode == MODE_ADVANCED;
-    if (w->plant.load > 1 && w->core.mode == MODE_ADVANCED && w->g_healthy >= HEALTHY_TICKS)
+    w->g_healthy += !w->plant.changed && w->core.mode == MODE_ADVANCED;
+    if (w->plant.changed && w->core.mode == MODE_ADVANCED && w->g_healthy >= HEALTHY_TICKS)
         w->g_heavy_tick += good;
     else
-        w->g_heavy_tick = 0;
+        w->g_heavy_tick = w->g_heavy_before = 0;
 }
 
 /* Faults by their bounds, in ticks of this core. */
@@ -259,6 +258,21 @@ static void check_heat(struct world *w, int j, double effort)
         violated(w, "motor heated to %g (I8)", w->g_heat[j]);
 }
 
+/* A plan that drives on a changed plant: has a gate tripped in this tick, or does it go on? */
+static void check_noticed(struct world *w)
+{
+    uint64_t n       = w->g_heavy_tick;
+    bool     tripped = false;
+
+    for (int i = 0; i < w->out.nnotice; i++)
+        tripped |= w->out.notice[i].kind == NOTICE_GATE;
+    if (n < 1 || n > DST_NOTICED || n == w->g_heavy_before)
+        return;
+    w->g_heavy_before = n;
+    w->r->noticed[n] += tripped;
+    w->r->unnoticed[n] += !tripped && w->core.mode == MODE_ADVANCED;
+}
+
 void check_command(struct world *w, const struct core_input *in)
 {
     const struct joint_command *c      = &w->out.command;
@@ -302,11 +316,7 @@ void check_command(struct world *w, const struct core_input *in)
         w->g_armed = false;
     if (torque && w->o->silent_from && w->tick >= w->o->silent_from)
         w->r->silent_to_damp = w->tick - w->o->silent_from + 1;
-    if (w->g_heavy_tick == NOTICED_TICKS ||
-        (w->g_heavy_tick > 0 && w->core.mode == MODE_BASELINE && w->g_heavy_tick < NOTICED_TICKS)) {
-        w->r->heavy++;
-        w->r->heavy_seen += w->core.mode == MODE_BASELINE;
-    }
+    check_noticed(w);
 }
 
 void check_motor(struct world *w, const double *tau)

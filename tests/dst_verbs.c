@@ -57,7 +57,8 @@ int dst_verb_count(void)
     return (int)(sizeof dst_verbs / sizeof dst_verbs[0]);
 }
 
-static void verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, double effort_rate, struct dst_result *r)
+static void verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, double effort_rate,
+                     const struct dst_change *change, struct dst_result *r)
 {
     static struct robot_config c;
     struct dst_options         o = { .seed          = seed,
@@ -67,6 +68,8 @@ static void verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, double effor
                                      .operator_arms = true,
                                      .faults        = { .arm = 0.05, .reset = 0.05 } };
 
+    if (change)
+        o.change = *change;
     dst_config(&c);
     c.joint[0].effort_rate = c.joint[0].effort_rate_down = effort_rate;
     c.gates.spread   = (struct gate_config){ .calibrated = true };
@@ -85,12 +88,31 @@ static void verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, double effor
 
 void dst_verb_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r)
 {
-    verb_run(seed, ticks, verbs, 15000, r);
+    verb_run(seed, ticks, verbs, 15000, NULL, r);
 }
 
 void dst_slow_run(uint64_t seed, uint64_t ticks, uint64_t verbs, struct dst_result *r)
 {
-    verb_run(seed, ticks, verbs, 1000, r);
+    verb_run(seed, ticks, verbs, 1000, NULL, r);
+}
+
+void dst_change_run(uint64_t seed, uint64_t ticks, const struct dst_change *change, struct dst_result *r)
+{
+    uint64_t heavy = 0;
+
+    for (int i = 0; i < dst_verb_count(); i++)
+        heavy |= strcmp(dst_verbs[i].name, "plant_heavy") == 0 ? (uint64_t)1 << i : 0;
+    verb_run(seed, ticks, heavy, 15000, change, r);
+}
+
+double dst_noticed(const struct dst_result *r, int n, uint64_t *of)
+{
+    uint64_t seen = 0;
+
+    for (int i = 1; i <= n; i++)
+        seen += r->noticed[i];
+    *of = seen + r->unnoticed[n];
+    return *of ? (double)seen / (double)*of : 0;
 }
 
 void dst_line(uint64_t seed, uint64_t ticks, uint64_t verbs, char *line, size_t size)

@@ -152,7 +152,7 @@ static void cheap_plan(struct world *w, const struct plan_request *req, struct p
     const struct robot_config *cfg = w->o->config;
     struct plant p = { .q    = { (double)req->x[0], (double)req->x[1] },
                        .v    = { (double)req->x[2], (double)req->x[3] },
-                       .load = 1 };
+                       .mass = 1, .friction = 1 };
     struct rng   r;
     double       dt = cfg->plan_every / cfg->control_hz, scale = cfg->action[0].scale;
 
@@ -288,8 +288,13 @@ void weather_clock(struct world *w)
         plant_step(&w->plant, tau[0], (double)w->tick_ns * 1e-9);
         w->now_ns += w->tick_ns;
     }
-    if (w->plant.load <= 1 && happens(w, f->plant_heavy))
-        w->plant.load = 3;
+    if (w->plant.changed || !happens(w, f->plant_heavy))
+        return;
+    const struct dst_change *c = &w->o->change;
+
+    w->plant.changed  = true;
+    w->plant.mass     = c->mass > 0 ? c->mass : 3;
+    w->plant.friction = c->mass > 0 ? c->friction : 3;
 }
 
 /* What was to be called was not done: the thread may be broken until limberd is started again. */

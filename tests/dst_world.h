@@ -18,7 +18,8 @@ enum { DST_REVERSALS = 16, DST_WORKS = 64 };
 /* Cart and pole, hanging at theta = 0. */
 struct plant {
     double q[2], v[2];
-    double load; /* times the pole's mass, and the cart's friction */
+    double mass, friction; /* times the pole's, and the cart's          */
+    bool   changed;
 };
 
 struct world {
@@ -47,6 +48,7 @@ struct world {
     uint64_t                  refused_tick, born_again; /* since when; when limberd is started again */
     uint64_t                  applied_seq;
     double                    applied[2], given[2]; /* as the robot side believes, as its motors gave it */
+    double                    force[DST_DELAY];     /* over the last ticks, newest first                 */
     struct core               core;
     struct core_output        out;
     struct planner           *planner;
@@ -81,7 +83,7 @@ struct world {
     uint64_t           g_command_seq;
     bool               g_trouble;      /* while stopping: an operator's ramp is over          */
     uint64_t           g_healthy;    /* ticks flown on the plant that was learned */
-    uint64_t           g_heavy_tick; /* good states since the plant changed while a plan drove */
+    uint64_t           g_heavy_tick, g_heavy_before; /* good states since the plant changed while a plan drove */
     int                g_weak;       /* states in a row with another effort than commanded */
     int                g_end;        /* of the limit at which the command stands ...      */
     uint64_t           g_end_ns;     /* ... since then                                     */

@@ -9,6 +9,7 @@
 #include "daemon/bench_model.h"
 #include "daemon/cli_json.h"
 #include "daemon/cli_plot_bands.h"
+#include "daemon/core_scores.h"
 #include "models/model_file.h"
 #include "models/store.h"
 #include "models/train.h"
@@ -167,6 +168,48 @@ TEST(nets_agree_on_what_they_have_seen_and_disagree_away_from_it)
     trust_spread_pushed(&e, &seen, &s, 1, 0, N, 1, away); /* pushed by nothing: the rows themselves */
     trust_spread_rows(&e, &seen, N, 1, in);
     EXPECT(memcmp(in, away, sizeof in) == 0);
+    ensemble_free(&e);
+    trust_rows_free(&seen);
+    trust_rows_free(&held);
+}
+
+static double beyond(const double *value, int n, double threshold)
+{
+    int count = 0;
+
+    for (int i = 0; i < n; i++)
+        count += value[i] > threshold;
+    return (double)count / n;
+}
+
+/* The gate `spread` as a robot has it: calibrated by 999 plans where the data was, three times the largest.  Far is one
+ * input pushed by so many of its standard deviations; to be sure to trip takes more than to exceed all that was seen. */
+TEST(a_calibrated_spread_gate_trips_on_what_is_far_from_the_data_and_not_near_it)
+{
+    enum { N = 2000 };
+    struct trust_rows  seen = world_rows(1500, 3), held = world_rows(6000, 4);
+    struct trust_scale s;
+    struct ensemble    e   = { 0 };
+    struct score_log   log = { 0 };
+    double             value[N];
+    static const struct {
+        double push, trips, exceeds_all; /* shares */
+    } far[] = { { 2, 0, 0.15 }, { 4, 0.05, 0.6 }, { 8, 0.6, 0.99 }, { 16, 0.8, 0.99 }, { 32, 0.99, 0.99 } };
+
+    learn(&seen, &e);
+    trust_scale(&e, &seen, &s);
+    trust_spread_rows(&e, &held, 999, 1, value);
+    for (int i = 0; i < 999; i++)
+        scores_add(&log, value[i]);
+    scores_close(&log);
+    double threshold = scores_threshold(&log);
+    trust_spread_rows(&e, &held, N, 2, value);
+    EXPECT(beyond(value, N, threshold) <= 0 && beyond(value, N, threshold / SCORES_SLACK) < 0.003);
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
+        trust_spread_pushed(&e, &seen, &s, -1, far[i].push, N, 4, value);
+        EXPECT(beyond(value, N, threshold) >= far[i].trips);
+        EXPECT(beyond(value, N, threshold / SCORES_SLACK) >= far[i].exceeds_all);
+    }
     ensemble_free(&e);
     trust_rows_free(&seen);
     trust_rows_free(&held);

@@ -77,15 +77,15 @@ TEST(all_faults_at_once_break_no_invariant)
         EXPECT(holds(seed, (uint64_t)test_rounds(40000, 1000000), ((uint64_t)1 << dst_verb_count()) - 1, &r));
 }
 
-TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_ten_thousand_plans)
+TEST(in_good_weather_calibrated_gates_trip_less_than_once_in_a_hundred_thousand_plans)
 {
     struct dst_result r;
 
-    uint64_t ticks = (uint64_t)test_rounds(100000, 1000000);
+    uint64_t ticks = (uint64_t)test_rounds(200000, 10000000);
 
     EXPECT(holds(3, ticks, 0, &r));
     EXPECT(r.advanced_ticks > ticks / 2);
-    EXPECT(r.gate_trips <= r.advanced_ticks / 10000);
+    EXPECT(r.gate_trips <= r.advanced_ticks / 100000); /* one of 126,000 plans; under LIMBER_SOAK 63 of six million */
     EXPECT(r.fault[4] + r.fault[15] + r.fault[11] == 0);
 }
 
@@ -117,16 +117,38 @@ TEST(a_robot_side_of_the_same_rate_is_never_said_to_clip_whatever_gets_lost)
         printf("    slowed in %" PRIu64 "\n", slowed);
 }
 
-TEST(a_changed_plant_is_noticed_within_twenty_ticks)
+/* An error adds to the gate's sum by what it is beyond three times the usual, at most 1, and the gate's threshold is 5: the
+ * sixth state that shows the change is the first that can trip it.  How many more it takes depends on the efforts that were
+ * drawn: shares of flights, by their tenth and twentieth good state since the change (25 a second). */
+TEST(a_changed_plant_is_noticed_as_soon_as_its_change_is_larger_than_what_is_usual)
 {
+    static const struct {
+        struct dst_change change;
+        double            in_10, in_20;
+    } c[] = {
+        { { .mass = 3, .friction = 3 }, 0.85, 0.99 },
+        { { .mass = 3, .friction = 1 }, 0.85, 0.99 },
+        { { .mass = 2, .friction = 1 }, 0.5, 0.93 },
+        { { .mass = 1.5, .friction = 1 }, 0.18, 0.45 },
+        { { .mass = 0.5, .friction = 1 }, 0.4, 0.8 },
+        { { .mass = 1, .friction = 30 }, 0.2, 0.6 },
+        { { .mass = 1, .friction = 1, .delay = 1 }, 0.8, 0.98 },
+        { { .mass = 1, .friction = 1, .delay = 2 }, 0.85, 0.98 },
+    };
     struct dst_result r;
-    uint64_t          heavy = 0;
+    uint64_t          flights, ticks = (uint64_t)test_rounds(100000, 2000000);
 
-    for (int i = 0; i < dst_verb_count(); i++)
-        heavy |= strcmp(dst_verbs[i].name, "plant_heavy") == 0 ? (uint64_t)1 << i : 0;
-    EXPECT(heavy && holds(5, 100000, heavy, &r));
-    EXPECT(r.heavy > 50 && r.heavy_seen >= r.heavy * 99 / 100);
-    EXPECT(r.unfit > 10);
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        dst_change_run(5, ticks, &c[i].change, &r);
+        double in_10 = dst_noticed(&r, 10, &flights), in_20 = dst_noticed(&r, 20, &flights);
+        if (in_10 < c[i].in_10 || in_20 < c[i].in_20)
+            printf("    mass %g, friction %g, delay %d: of %" PRIu64 " flights %.3f by 10, %.3f by 20\n", c[i].change.mass,
+                   c[i].change.friction, c[i].change.delay, flights, in_10, in_20);
+        EXPECT(in_10 >= c[i].in_10 && in_20 >= c[i].in_20 && flights > 50);
+        EXPECT(r.violations == 0 && r.unfit > 10);
+    }
+    dst_change_run(5, ticks, &(struct dst_change){ .mass = 1, .friction = 3 }, &r);
+    EXPECT(dst_noticed(&r, 20, &flights) <= 0 && flights > 50 && r.unfit == 0); /* of 150 N that drive, 2 N more: within noise */
 }
 
 /* LIMBER_DST="seed=.. ticks=.. faults=..": that run.  Without it: a run and the line it is reported by are the same. */

@@ -6,6 +6,7 @@
 #include "daemon/rt/clock.h"
 #include "firmware-bridge/receiver.h"
 #include "tests/spin/tables.h"
+#include "tests/spin/walk.h"
 #include "tests/test.h"
 
 /* As in limber.pml. */
@@ -139,27 +140,9 @@ static void replay_line(struct replay *p, const char *line)
         if (a)
             deliver(p, a, b, c, d, e);
         tick_ends(p, f, latch);
-    } else {
-        replay_begin(p); /* w: a new walk */
+    } else if (line[0] == 'w') {
+        replay_begin(p); /* a new walk */
     }
-}
-
-/* Walks of 10,000 ticks each, as limber.pml tells them; the caller frees. */
-static char *walks(int first_seed, int n)
-{
-    char   command[2048], *text = NULL, part[65536];
-    size_t size = 0, got;
-
-    snprintf(command, sizeof command, "%s/../tests/spin/walk.sh %s/spin-walk $(seq %d %d)", test_build_dir(),
-             test_build_dir(), first_seed, first_seed + n - 1);
-    FILE *from = popen(command, "re"), *to = open_memstream(&text, &size);
-    if (!from || !to)
-        abort();
-    while ((got = fread(part, 1, sizeof part, from)) > 0)
-        fwrite(part, 1, got, to);
-    EXPECT(pclose(from) == 0);
-    fclose(to);
-    return text;
 }
 
 static void replay(struct replay *p, enum mode (*next)(enum mode m, enum mode_event e), const char *text)
@@ -182,7 +165,7 @@ TEST(random_walks_of_the_model_are_walked_by_the_code)
     int                  n = test_rounds(10, 100);
 
     for (int seed = 1; seed <= n; seed += 10) {
-        char *text = walks(seed, 10);
+        char *text = spin_walks("BOTH", seed, 10);
 
         replay(&p, mode_next, text);
         free(text);
@@ -195,7 +178,7 @@ TEST(random_walks_of_the_model_are_walked_by_the_code)
 TEST(a_changed_cell_of_the_mode_table_shows_in_a_walk)
 {
     static struct replay p, odd;
-    char                *text = walks(1, 1);
+    char                *text = spin_walks("BOTH", 1, 1);
     int                  seen = 0;
 
     replay(&p, mode_next, text);

@@ -8,7 +8,7 @@
  *     -DBOTH     both sides and the link; of the daemon what the other side can notice
  *     -DCHAOS    the receiver alone, against arbitrary traffic
  *     -DDAEMON   the daemon alone, all of it, with the torque filter (I8)
- *     -DBOTH -DWALK=n   print n ticks of one path, for the replay on the C code */
+ *     -DBOTH -DWALK=n   print n ticks of one path, for the replay on the C code; likewise -DDAEMON */
 #include "tables.pml"
 
 #ifndef DT
@@ -24,8 +24,10 @@
 #endif
 #define RAMP 2  /* ticks of the ramp of an operator's stop                                    */
 #define CAP 3   /* ticks after which stopping ends anyhow                                     */
+#ifndef REJ
 #define REJ 2   /* implausible states in a row that stop the robot                            */
 #define TRIPS 2 /* gate trips that are too many                                               */
+#endif
 #define TOP 2   /* DAEMON: the absolute limit; the rate limit is 1 a tick                     */
 
 /* what the environment does: to the robot, with the state, the operator's wish, with the command */
@@ -91,11 +93,17 @@ bool gate, good, settled,  stale, told, noticed, clash, knows, valid, bad;
 
 #ifdef WALK
 int walked;
+bool calm;  /* in the tick before: a good state, and nothing that forbids arming */
+bool asked; /* in this tick, for a trial                                         */
+#define begun !asked
+#define asks() asked = 1
 /* A walk begins at a random one of the ways and takes the first that is open: what an undisturbed robot does should not
  * be rare. */
 #define often(x) x :: x :: x :: x :: x :: x
 #else
 #define often(x) false
+#define begun true
+#define asks() skip
 #endif
 
 #define armed(m) ((m) == BASELINE || (m) == EXPLORE || (m) == ADVANCED)
@@ -205,8 +213,8 @@ inline operate()
     :: op == STOP && (armed(d) || d == STOPPING) -> stop(1, 1)
     :: op == RESET && (d == DISARMED || (d == FAULT && !noticed && !seen_estop && !seen_fault)) ->
         happens(EV_RESET, AFTER_RESET(d), 0, 0); latched = 0; trips = 0
-    :: op == TRIAL_PLANNED && d == BASELINE && trial == 0 -> trial = TRIAL_PLANNED
-    :: op == TRIAL_RANDOM && d == BASELINE && trial == 0 -> trial = TRIAL_RANDOM
+    :: op == TRIAL_PLANNED && d == BASELINE && trial == 0 -> trial = TRIAL_PLANNED; asks()
+    :: op == TRIAL_RANDOM && d == BASELINE && trial == 0 -> trial = TRIAL_RANDOM; asks()
     :: op == TRIAL_STOP && trial != 0 -> trial = 0;
         if
         :: d == ADVANCED || d == EXPLORE -> happens(EV_DEMOTE, AFTER_DEMOTE(d), 0, 0)
@@ -233,8 +241,8 @@ inline trip()
 inline playback() /* trial_begin, core_playback: at a boundary, which needs a good state */
 {
     if
-    :: good && d == BASELINE && trial == TRIAL_RANDOM -> happens(EV_EXPLORE, AFTER_EXPLORE(d), 0, 0)
-    :: good && d == BASELINE && trial == TRIAL_PLANNED && gate -> happens(EV_PROMOTE, AFTER_PROMOTE(d), 0, 0)
+    :: good && d == BASELINE && begun && trial == TRIAL_RANDOM -> happens(EV_EXPLORE, AFTER_EXPLORE(d), 0, 0)
+    :: good && d == BASELINE && begun && trial == TRIAL_PLANNED && gate -> happens(EV_PROMOTE, AFTER_PROMOTE(d), 0, 0)
     :: good && d == ADVANCED && !gate -> happens(EV_DEMOTE, AFTER_DEMOTE(d), 0, 0); trip();
         if
         :: trips == TRIPS -> happens(EV_FAULT, AFTER_FAULT(d), 1, 0)
@@ -288,8 +296,29 @@ inline filter()
 }
 #endif
 
+#ifdef WALK
+/* What cannot be said to the C code in this tick's state does not happen in a walk: the code wants to have seen for a second
+ * that all is well before it arms, and a start pose to be reached after it was asked for; a joint is seen outside in a
+ * state. */
+inline walkable()
+{
+    asked = 0;
+    phys = (phys == OUTSIDE && !(agreed && st == FRESH) -> 0 : phys);
+    op = (op == ARM && (!calm || phys == OUTSIDE || dsess != CURRENT) -> 0 : op)
+}
+
+inline walks()
+{
+    printf("i %d %d %d %d %d %d %d %d %d %d %d\n", st, op, gate, phys == OUTSIDE, agreed, estop, mfault, f == LATCH, d, tk, latched);
+    calm = good && !seen_estop && !seen_fault && !seen_latch && phys != OUTSIDE && dp != STOPPING
+}
+#endif
+
 inline daemon()
 {
+#ifdef WALK
+    walkable();
+#endif
     if
     :: d == BOOT -> happens(EV_READY, AFTER_READY(d), 0, 0)
     :: else
@@ -298,7 +327,10 @@ inline daemon()
     supervise();
     operate();
     playback();
-    command()
+    command();
+#ifdef WALK
+    walks()
+#endif
 }
 
 /* ---- receiver (receiver.c) ---- */
@@ -394,8 +426,6 @@ inline canonical()
 
 /* ---- environment ---- */
 
-#define any(x) if :: x = 0 :: x = 1 fi
-
 inline physics()
 {
     if
@@ -404,7 +434,7 @@ inline physics()
     :: !estop -> phys = PRESS; estop = 1; g_estop = 1; g_since = 1; becomes(R_AFTER_ESTOP(f), 1)
     :: often(mfault -> phys = REPAIRED; mfault = 0) :: often(phys = 0) :: often(phys = 0) :: often(phys = 0)
     :: !mfault -> phys = MOTOR; mfault = 1
-    :: often(phys = 0)
+    :: often(phys = 0) :: often(phys = 0)
     :: phys = CRASH; d = BOOT; age = DT; rej = 0; trips = 0; timer = 0; dsess = NONE; latched = 0; stop_latches = 0;
        ramp = 0; seen_estop = 0; seen_fault = 0; seen_latch = 0; trial = 0; agreed = 0;
        g_age = DT; g_arm = 0; g_lat = 0; g_hard = 0; g_stopping = 0; g_trips = 0
@@ -415,6 +445,9 @@ inline physics()
 #endif
 #ifdef DAEMON
     :: phys = OUTSIDE
+    /* There is no link over which an IDLE could end the latch. */
+    :: often(f == LATCH && !estop -> phys = WELCOME; agreed = 1; g_session = 0; dsess = (dsess == CURRENT -> OLD : dsess);
+             since = FT; g_since = FT; g_silenced = 0; becomes(R_AFTER_IDLE(f), 0))
 #endif
     :: phys = PLACED;
        if
@@ -432,13 +465,15 @@ inline physics()
 
 inline chooses()
 {
-    if :: st = LOST :: st = FRESH :: often(st = FRESH) :: st = OLD_STATE :: st = BAD fi;
+    if :: st = LOST :: st = FRESH :: often(st = FRESH) :: often(st = FRESH) :: st = OLD_STATE :: st = BAD fi;
     if :: op = 0 :: op = ARM :: op = DISARM :: op = STOP :: op = RESET :: op = TRIAL_PLANNED
+       :: often(op = 0) :: often(d == DISARMED -> op = ARM) :: often(d == BASELINE -> op = TRIAL_PLANNED)
+       :: often(d == FAULT || latched -> op = RESET)
 #ifdef DAEMON
        :: op = TRIAL_RANDOM :: op = TRIAL_STOP :: op = LATER
 #endif
     fi;
-    any(gate);
+    if :: gate = 0 :: gate = 1 :: often(gate = 1) fi;
 #ifdef DAEMON
     if :: want = 0 :: want = 1 :: want = 2 :: want = TOP + 1 :: want = TOP + 2 fi
 #endif
