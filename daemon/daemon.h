@@ -87,6 +87,10 @@ struct daemon {
     struct hello        hello;       /* of the current session    */
     bool                has_hello, link_up;
     char                link_trouble[240];
+    struct {
+        uint64_t said_ns, pause_ns;
+        int      more; /* since then, this one included */
+    } trouble;
     struct waiter       waiter[WAITERS];
     struct operator_refusals refused_operators;
     uint64_t            next_operation;

@@ -177,6 +177,21 @@ static void candidate_refused(struct learner *l, const char *reason, const struc
     disk_task(l->journal->disk, remove_file, NULL, l->last_report.file, strlen(l->last_report.file) + 1, NULL);
 }
 
+/* Files of models that nobody will fly again; what they were is in the store. */
+static void remove_old(void *learner, const void *newest)
+{
+    const struct learner *l = learner;
+    char                  path[PATH_SIZE + 32];
+    uint64_t              to;
+
+    memcpy(&to, newest, sizeof to);
+    to = to > MODELS_KEPT ? to - MODELS_KEPT : 0;
+    for (uint64_t v = to > 10 * MODELS_KEPT ? to - 10 * MODELS_KEPT : 1; v <= to; v++) {
+        model_path(l, v, path, sizeof path);
+        unlink(path);
+    }
+}
+
 static void candidate_accepted(struct learner *l, const struct verdict *v)
 {
     struct ensemble *candidate = &l->adopting.candidate;
@@ -190,6 +205,8 @@ static void candidate_accepted(struct learner *l, const struct verdict *v)
     hand_over(l);
     snprintf(l->last, sizeof l->last, "version %llu published: %s", (unsigned long long)l->incumbent.version, v->reason);
     journal_say(l->journal, "model", "%s", l->last);
+    /* The next training starts from the incumbent; what came before it is in memory. */
+    disk_task(l->journal->disk, remove_old, l, &l->incumbent.version, sizeof l->incumbent.version, NULL);
 }
 
 /* On the disk's thread, as all that waits for files. */
@@ -247,6 +264,8 @@ static void adoption_goes_on(struct learner *l)
     enum adopting step = l->adopting.step;
 
     if (!step || !disk_done(l->journal->disk, l->adopting.place))
+        return;
+    if (step == ADOPT_NAME && !l->adopting.bad && l->flown) /* else it would have to be watched while the baseline drives */
         return;
     l->adopting.step = ADOPT_NONE;
     if (l->adopting.bad)
@@ -550,6 +569,7 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
 
 struct model_scan {
     struct model_row newest;  /* published           */
+    uint64_t         before;  /* published before it */
     uint64_t         highest; /* version, any status */
     int64_t          learned; /* newest trial any of them was trained on */
 };
@@ -558,8 +578,10 @@ static bool take_model_row(void *ctx, const struct model_row *m)
 {
     struct model_scan *scan = ctx;
 
-    if (strcmp(m->status, "published") == 0)
+    if (strcmp(m->status, "published") == 0) { /* and not rolled back since */
+        scan->before = scan->newest.version;
         scan->newest = *m;
+    }
     scan->highest = m->version > scan->highest ? m->version : scan->highest;
     scan->learned = m->trial_id > scan->learned ? m->trial_id : scan->learned;
     return true;
@@ -615,9 +637,10 @@ static bool load(const struct learner *l, uint64_t version, struct ensemble *e, 
 }
 
 /* And the one that it would be rolled back to. */
-static void load_incumbent(struct learner *l, const struct model_row *newest)
+static void load_incumbent(struct learner *l, const struct model_scan *scan)
 {
-    char why[240];
+    const struct model_row *newest = &scan->newest;
+    char                    why[240];
 
     if (!newest->version)
         return;
@@ -625,7 +648,7 @@ static void load_incumbent(struct learner *l, const struct model_row *newest)
         journal_say(l->journal, "model", "version %llu is not used: %s", (unsigned long long)newest->version, why);
         return;
     }
-    if (newest->parent && !load(l, newest->parent, &l->older, why, sizeof why))
+    if (scan->before && !load(l, scan->before, &l->older, why, sizeof why))
         journal_say(l->journal, "model", "version %llu cannot be rolled back: %s", (unsigned long long)newest->version, why);
     hand_over(l);
     snprintf(l->last, sizeof l->last, "version %llu loaded from the store", (unsigned long long)newest->version);
@@ -675,7 +698,7 @@ int learner_start(struct learner *l, const struct store_schema *schema, const ch
         remember(l, &ctx.data);
     trial_data_free(&ctx.data);
     l->next_version = scan.highest + 1;
-    load_incumbent(l, &scan.newest);
+    load_incumbent(l, &scan);
     setup_fill(l, schema, store_path);
     spawn(l);
     /* Experience that no model was trained on: the daemon ended before the training did. */

@@ -15,7 +15,7 @@
 
 enum learner_state { LEARNER_OFF, LEARNER_IDLE, LEARNER_TRAINING, LEARNER_DEAD };
 
-enum { JUDGE_TRIALS = 3, PREQUENTIAL_KEPT = 64 };
+enum { JUDGE_TRIALS = 3, PREQUENTIAL_KEPT = 64, MODELS_KEPT = 100 };
 
 /* Transitions of one trial, in columns, as the judge wants them. */
 struct trial_data {
@@ -23,7 +23,8 @@ struct trial_data {
     float *x, *a, *y;
 };
 
-/* A candidate on its way to fly: its file is loaded, and, where it was judged good, gets its name. */
+/* A candidate on its way to fly: its file is loaded, and, where it was judged good, gets its name.  It takes its place between
+ * trials. */
 enum adopting { ADOPT_NONE, ADOPT_LOAD, ADOPT_NAME };
 
 struct learner {
@@ -48,6 +49,7 @@ struct learner {
         char            why[240];
         struct verdict  verdict;
     } adopting;
+    bool               flown;                       /* a planned trial is open: its model stays until it is judged by it */
     uid_t              us;
     uint64_t           next_version;
     int64_t            ordered_trial_id;

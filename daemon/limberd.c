@@ -28,6 +28,7 @@ enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
 #define SHUTDOWN_NS NS_PER_S
 #define WRITE_ALL_NS (20 * NS_PER_S) /* less than TimeoutStopSec of the unit */
 #define REFUSED_NS (10 * NS_PER_S)
+#define TROUBLE_NS (60 * NS_PER_S)
 #define LOCKSTEP_WAIT_NS (6 * NS_PER_S) /* the control thread's own guard, 5 s, and one to be scheduled */
 
 static const char usage[] =
@@ -460,6 +461,21 @@ uint64_t daemon_silent_ns(const struct daemon *d)
     return clock_now_ns() - heard;
 }
 
+/* Again and again costs longer and longer, up to a minute, until there was a minute without: status has the newest. */
+static void say_trouble(struct daemon *d)
+{
+    uint64_t now = clock_now_ns(), since = now - d->trouble.said_ns;
+
+    d->trouble.more++;
+    if (d->trouble.said_ns && since < d->trouble.pause_ns)
+        return;
+    bool again          = d->trouble.said_ns && since < d->trouble.pause_ns + TROUBLE_NS;
+    d->trouble.pause_ns = !again ? NS_PER_S : 2 * d->trouble.pause_ns < TROUBLE_NS ? 2 * d->trouble.pause_ns : TROUBLE_NS;
+    d->trouble.said_ns  = now;
+    journal_say(&d->journal, "link", d->trouble.more > 1 ? "%s (and %d more)" : "%s", d->link_trouble, d->trouble.more - 1);
+    d->trouble.more = 0;
+}
+
 static void take_link_notes(struct daemon *d)
 {
     struct shared *s = d->shared;
@@ -477,7 +493,7 @@ static void take_link_notes(struct daemon *d)
             break;
         case LINK_TROUBLE:
             snprintf(d->link_trouble, sizeof d->link_trouble, "%s", n->text);
-            journal_say(&d->journal, "link", "%s", n->text);
+            say_trouble(d);
             break;
         case LINK_TRIAL_EVENT:
             if (n->event.kind == TRIAL_ENDED)

@@ -8,7 +8,7 @@
 
 #include "daemon/rt/check.h"
 
-enum { SCHEMA_VERSION = 1, BUSY_MS = 1000 };
+enum { SCHEMA_VERSION = 1, BUSY_MS = 1000, EVENTS_TRIM = 256 };
 
 enum statement {
     BEGIN,
@@ -529,6 +529,15 @@ int store_model_status(struct store *s, uint64_t version, const char *status, co
     return -1;
 }
 
+/* The newest are kept: a daemon that runs for years says a lot. */
+static int trim_events(struct store *s, sqlite3_int64 newest)
+{
+    char sql[100];
+
+    snprintf(sql, sizeof sql, "DELETE FROM events WHERE id <= %lld", (long long)newest - EVENTS_KEPT);
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(s, "trim the events");
+}
+
 int store_event(struct store *s, double unix_s, uint64_t mono_ns, int64_t trial, const char *kind, const char *words)
 {
     sqlite3_stmt *st = s->st[EVENT];
@@ -538,7 +547,10 @@ int store_event(struct store *s, double unix_s, uint64_t mono_ns, int64_t trial,
     sqlite3_bind_int64(st, 3, trial);
     bind_text(st, 4, kind);
     bind_text(st, 5, words);
-    return run(s, EVENT, "store an event");
+    if (run(s, EVENT, "store an event") != 0)
+        return -1;
+    sqlite3_int64 id = sqlite3_last_insert_rowid(s->db);
+    return id % EVENTS_TRIM ? 0 : trim_events(s, id);
 }
 
 int store_recover(struct store *s)

@@ -16,6 +16,8 @@
 
 #include "models/ensemble.h"
 
+enum { EVENTS_KEPT = 20000 };
+
 struct store;
 
 struct store_schema {
@@ -92,6 +94,7 @@ int store_trial_update(struct store *s, const struct trial_row *t); /* by id    
 int store_transition(struct store *s, int64_t trial_id, const struct transition *t);
 int store_model(struct store *s, const struct model_row *m); /* insert or replace by version */
 int store_model_status(struct store *s, uint64_t version, const char *status, const char *reason); /* rest unchanged */
+/* Of events about the newest EVENTS_KEPT stay. */
 int store_event(struct store *s, double unix_s, uint64_t mono_ns, int64_t trial, const char *kind, const char *text);
 
 /* On start: trials left "running" become "aborted" (reason: the daemon ended).  Returns their count or -1. */

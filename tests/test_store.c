@@ -269,6 +269,20 @@ TEST(a_transition_without_its_trial_is_refused)
     store_close(s);
 }
 
+TEST(of_events_about_the_newest_twenty_thousand_stay)
+{
+    struct store *s = opened(false);
+
+    EXPECT(store_begin(s) == 0);
+    for (int i = 1; i <= EVENTS_KEPT + 1000; i++)
+        EXPECT(store_event(s, i, (uint64_t)i, 0, "link", "trouble") == 0);
+    EXPECT(store_commit(s) == 0);
+    EXPECT_STR(asked("SELECT max(unix_s) FROM events"), "21000");
+    EXPECT(atoi(asked("SELECT count(*) FROM events")) >= EVENTS_KEPT);
+    EXPECT(atoi(asked("SELECT count(*) FROM events")) < EVENTS_KEPT + 256);
+    store_close(s);
+}
+
 TEST(what_was_not_committed_is_gone)
 {
     struct store    *s = opened(false);
