@@ -154,8 +154,10 @@ static void gather(struct control_loop *c)
     in->fault_seen    = atomic_exchange(&s->fault_seen, false);
     in->link_damaged  = atomic_exchange(&s->link_damaged, false);
     in->syscall_refused = atomic_load(&s->refused) != 0;
-    in->op.kind       = OP_NONE;
-    if (ring_peek(&s->operation_ring, &slot)) {
+    in->op = (struct operation){ .kind = OP_NONE, .id = atomic_exchange(&s->stop_id, 0) };
+    if (in->op.id) {
+        in->op.kind = OP_STOP;
+    } else if (ring_peek(&s->operation_ring, &slot)) {
         in->op = s->operation[slot];
         ring_pop(&s->operation_ring);
         if (in->op.expires_ns && c->woke_ns > in->op.expires_ns)

@@ -285,12 +285,17 @@ static void model_trip(struct core *c, struct core_output *out)
 void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
 {
     double most_s = c->config->gates.promote_s > NEED_MAX_S ? c->config->gates.promote_s : NEED_MAX_S;
-    int    others = 0;
+    bool   others = false;
 
+    for (int g = 0; g < GATE_COUNT; g++)
+        others |= g != GATE_SHADOW && tripped(c, (enum gate)g);
+    if (!others) { /* another model, which has to be watched first: nothing went wrong */
+        core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
+        return;
+    }
     for (int g = 0; g < GATE_COUNT; g++) {
         if (!tripped(c, (enum gate)g))
             continue;
-        others += g != GATE_SHADOW;
         c->gate[g].trips++;
         struct notice *n = core_notice(c, out, NOTICE_GATE);
         n->gate          = (enum gate)g;
@@ -299,10 +304,6 @@ void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
     }
     if (*fault & FAULT_PLAN_BAD || tripped(c, GATE_SPREAD) || tripped(c, GATE_RESIDUAL) || tripped(c, GATE_DRIFT))
         model_trip(c, out);
-    if (!others) { /* another model, which has to be watched first: nothing went wrong */
-        core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
-        return;
-    }
     c->trial_trips++;
     c->drift  = 0;
     c->calm_s = 0;

@@ -1,17 +1,20 @@
 #include "daemon/disk.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
 #include "daemon/rt/ring.h"
 #include "daemon/rt/signal.h"
 
-enum { STACK = 1 << 19 };
+enum { STACK = 1 << 19, PRINT_MS = 200 };
 
 enum entry_kind { TRIAL_BEGIN, TRIAL_UPDATE, TRANSITION, MODEL, MODEL_STATUS, EVENT, TASK };
 
@@ -248,6 +251,19 @@ uint64_t disk_busy_ns(const struct disk *d)
     return since ? clock_now_ns() - since : 0;
 }
 
+void disk_print(const char *kind, const char *text)
+{
+    static _Atomic bool stuck;
+    struct pollfd       p = { .fd = STDERR_FILENO, .events = POLLOUT };
+    char                line[PIPE_BUF];
+
+    int n = snprintf(line, sizeof line, "limberd: %s: %s\n", kind, text);
+    n     = n < (int)sizeof line ? n : (int)sizeof line - 1;
+    stuck = poll(&p, 1, stuck ? 0 : PRINT_MS) <= 0;
+    if (!stuck && write(STDERR_FILENO, line, (size_t)n) < 0)
+        return; /* nobody is there */
+}
+
 /* ---- the thread ---- */
 
 /* The first reason is kept, and the transitions that are lost are counted. */
@@ -300,7 +316,7 @@ static void write_batch(struct disk *d, uint64_t until)
         const char   *what = "beginning a batch";
 
         if (e->kind == EVENT && e->event.use & DISK_PRINT)
-            fprintf(stderr, "limberd: %s: %s\n", e->event.kind, e->event.text);
+            disk_print(e->event.kind, e->event.text);
         if (e->kind != EVENT || e->event.use & DISK_STORE) {
             if (!open && !broken)
                 broken = !(open = store_begin(d->store) == 0);

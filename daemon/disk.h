@@ -1,4 +1,5 @@
-/* disk.h - the one thread that waits for the disk, so that neither control nor the main loop ever does.
+/* disk.h - the one thread that waits for the disk, so that neither control nor the main loop does (but for a task file that an
+ * operator asks for).
  *
  * It owns the store from disk_start() on.  The main thread puts rows and tasks in line, in memory, and never waits; what was
  * put in line up to a disk_go() is written in that order, rows in one transaction until a task is due.  disk_line() is
@@ -44,7 +45,7 @@ enum disk_event_use {
 bool disk_event(struct disk *d, unsigned use, double unix_s, int64_t trial, const char *kind, const char *text);
 
 /* run(ctx, a copy of payload) on the thread, or at once where there is none yet; size at most DISK_TASK_BYTES.  *place, which
- * may be NULL, is its place in line, set before the thread may run it. */
+ * may be NULL, is its place in line, once there is a thread. */
 bool disk_task(struct disk *d, void (*run)(void *ctx, const void *payload), void *ctx, const void *payload, size_t size,
                uint64_t *place);
 
@@ -53,6 +54,9 @@ void     disk_go(struct disk *d);
 bool     disk_done(const struct disk *d, uint64_t place);
 bool     disk_wait(struct disk *d, uint64_t place, uint64_t until_ns); /* at the end only: the one that does wait */
 bool     disk_news(struct disk *d, struct disk_news *news);            /* false: nothing failed                */
+
+/* A line to stderr, from any thread; none where that would have to wait for longer than a moment: a pipe that nobody reads. */
+void disk_print(const char *kind, const char *text);
 
 uint64_t disk_waiting(const struct disk *d); /* rows and tasks in line           */
 uint64_t disk_dropped(const struct disk *d);

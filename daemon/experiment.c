@@ -93,7 +93,6 @@ static void begin(struct experiment *e, const struct notice *n)
     e->row.started          = unix_now();
     trial_data_clear(&e->data);
     e->open           = true;
-    e->learner->flown = n->trial_kind == TRIAL_PLANNED;
     e->ending         = false;
     e->start_sent     = false;
     e->reported       = (double)NAN;
@@ -207,7 +206,6 @@ static void settle(struct experiment *e)
         journal_say(e->journal, "trial", "trial %u (%s) aborted at step %u: %s", n->trial, e->row.kind, n->step, n->text);
     count_lost(e, n);
     e->open = e->ending = false;
-    e->learner->flown   = false;
     update(e, &e->row, "ending a trial");
     remember(e, &e->row);
     e->journal->trial = -1;
@@ -296,6 +294,11 @@ void experiment_reported_return(struct experiment *e, const struct trial_event *
 bool experiment_under_way(const struct experiment *e)
 {
     return e->open || e->start_sent;
+}
+
+bool experiment_flies(const struct experiment *e)
+{
+    return e->start_sent || (e->open && strcmp(e->row.kind, "planned") == 0);
 }
 
 void experiment_task(struct experiment *e)

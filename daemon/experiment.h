@@ -66,6 +66,9 @@ void experiment_advance(struct experiment *e, const struct core *core);
 /* A trial runs, is on its way to the disk, or has been asked of the core. */
 bool experiment_under_way(const struct experiment *e);
 
+/* A trial is about to begin, or a planned one has begun: not the moment for another model. */
+bool experiment_flies(const struct experiment *e);
+
 /* config->task is another one from here on; none is under way. */
 void experiment_task(struct experiment *e);
 

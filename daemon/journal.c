@@ -65,12 +65,13 @@ int journal_batch(struct journal *j, int64_t trial_id)
     static const char works[] = "writing works again";
     struct disk_news  news;
     uint64_t          now = clock_now_ns();
+    bool              probed = j->probe && disk_done(j->disk, j->probe); /* before asking what is lost */
 
     if (disk_news(j->disk, &news))
         journal_store_failed(j, news.what, news.why);
     else if (disk_busy_ns(j->disk) > STALLED_NS)
         journal_store_failed(j, "writing", "the disk has taken nothing for 5 s");
-    if (j->probe && disk_done(j->disk, j->probe)) {
+    if (probed) {
         j->probe = 0;
         if (!j->failed) {
             j->store_ok = true;

@@ -168,24 +168,30 @@ static void remove_file(void *unused, const void *path)
     unlink(path);
 }
 
+/* Whatever its name is by now. */
 static void candidate_refused(struct learner *l, const char *reason, const struct verdict *v)
 {
+    char path[PATH_SIZE + 32];
+
     l->refused++;
     record_model(l, l->last_report.version, "refused", reason, v);
     snprintf(l->last, sizeof l->last, "version %llu refused: %s", (unsigned long long)l->last_report.version, reason);
     journal_say(l->journal, "model", "%s", l->last);
     disk_task(l->journal->disk, remove_file, NULL, l->last_report.file, strlen(l->last_report.file) + 1, NULL);
+    if (!l->adopting.held)
+        return;
+    model_path(l, l->last_report.version, path, sizeof path);
+    disk_task(l->journal->disk, remove_file, NULL, path, strlen(path) + 1, NULL);
 }
 
 /* Files of models that nobody will fly again; what they were is in the store. */
-static void remove_old(void *learner, const void *newest)
+static void remove_old(void *learner, const void *last)
 {
     const struct learner *l = learner;
     char                  path[PATH_SIZE + 32];
     uint64_t              to;
 
-    memcpy(&to, newest, sizeof to);
-    to = to > MODELS_KEPT ? to - MODELS_KEPT : 0;
+    memcpy(&to, last, sizeof to);
     for (uint64_t v = to > 10 * MODELS_KEPT ? to - 10 * MODELS_KEPT : 1; v <= to; v++) {
         model_path(l, v, path, sizeof path);
         unlink(path);
@@ -205,8 +211,11 @@ static void candidate_accepted(struct learner *l, const struct verdict *v)
     hand_over(l);
     snprintf(l->last, sizeof l->last, "version %llu published: %s", (unsigned long long)l->incumbent.version, v->reason);
     journal_say(l->journal, "model", "%s", l->last);
-    /* The next training starts from the incumbent; what came before it is in memory. */
-    disk_task(l->journal->disk, remove_old, l, &l->incumbent.version, sizeof l->incumbent.version, NULL);
+    uint64_t old = l->incumbent.version > MODELS_KEPT ? l->incumbent.version - MODELS_KEPT : 0;
+
+    if (l->older.version && l->older.version <= old) /* after a roll-back trainings start from its file */
+        old = l->older.version - 1;
+    disk_task(l->journal->disk, remove_old, l, &old, sizeof old, NULL);
 }
 
 /* On the disk's thread, as all that waits for files. */
@@ -243,8 +252,8 @@ static bool adopt(struct learner *l, enum adopting step)
     return put;
 }
 
-/* It is loaded and whole: is it good?  On the newest trials. */
-static void judge(struct learner *l)
+/* It is loaded and whole: is it good?  On the newest trials.  False: no, and it was refused. */
+static bool judge(struct learner *l)
 {
     struct verdict   *v    = &l->adopting.verdict;
     struct trial_data all  = newest_trials(l);
@@ -254,8 +263,7 @@ static void judge(struct learner *l)
     trial_data_free(&all);
     if (!v->accept)
         candidate_refused(l, v->reason, v);
-    else if (!adopt(l, ADOPT_NAME))
-        candidate_refused(l, "the disk is too slow: no place in line for its name", v);
+    return v->accept;
 }
 
 /* What the disk's thread has done of it. */
@@ -265,15 +273,18 @@ static void adoption_goes_on(struct learner *l)
 
     if (!step || !disk_done(l->journal->disk, l->adopting.place))
         return;
-    if (step == ADOPT_NAME && !l->adopting.bad && l->flown) /* else it would have to be watched while the baseline drives */
+    if (!l->adopting.bad && l->flown) { /* in a trial it would have to be watched while the baseline drives */
+        l->adopting.held = step == ADOPT_NAME;
         return;
+    }
     l->adopting.step = ADOPT_NONE;
     if (l->adopting.bad)
         candidate_refused(l, l->adopting.why, step == ADOPT_NAME ? &l->adopting.verdict : NULL);
-    else if (step == ADOPT_LOAD)
-        judge(l);
-    else
+    else if (step == ADOPT_NAME && (!l->adopting.held || judge(l)))
         candidate_accepted(l, &l->adopting.verdict);
+    else if (step == ADOPT_LOAD && judge(l) && !adopt(l, ADOPT_NAME))
+        candidate_refused(l, "the disk is too slow: no place in line for its name", &l->adopting.verdict);
+    l->adopting.held = false;
     if (l->adopting.step)
         return;
     ensemble_free(&l->adopting.candidate); /* where it was refused */

@@ -43,13 +43,14 @@ struct learner {
     struct ensemble    older;                       /* to roll back to; version 0: none */
     struct {
         enum adopting   step;
+        bool            held;                       /* a trial went by since it was judged */
         uint64_t        place;                      /* in the disk's line      */
         struct ensemble candidate;                  /* from here on the disk's thread's, until it is done */
         int             bad;
         char            why[240];
         struct verdict  verdict;
     } adopting;
-    bool               flown;                       /* a planned trial is open: its model stays until it is judged by it */
+    bool               flown;                       /* not the moment for another model: set before learner_tick() */
     uid_t              us;
     uint64_t           next_version;
     int64_t            ordered_trial_id;

@@ -596,6 +596,7 @@ static void drain(struct daemon *d)
     operate_expire(d);
     atomic_store(&d->shared->host_prearm, host_prearm(d));
     experiment_commit(&d->experiment);
+    d->learner.flown = experiment_flies(&d->experiment);
     learner_tick(&d->learner);
 }
 
@@ -629,8 +630,10 @@ static void on_notify(uv_timer_t *t)
 
 uint64_t daemon_operation(struct daemon *d, enum operation_kind kind)
 {
-    uint64_t slot;
+    uint64_t slot, none = 0;
 
+    if (kind == OP_STOP && atomic_compare_exchange_strong(&d->shared->stop_id, &none, d->next_operation + 1))
+        return ++d->next_operation;
     if (!ring_claim(&d->shared->operation_ring, &slot))
         return 0;
     if (kind == OP_ARM && !mode_armed(d->core.mode))
@@ -787,8 +790,12 @@ static void write_all(struct daemon *d)
             round++;
         }
     }
-    if (!ended && disk_waiting(disk))
-        fprintf(stderr, "limberd: the disk is too slow: %" PRIu64 " rows are not in the store\n", disk_waiting(disk));
+    if (!ended && disk_waiting(disk)) {
+        char text[100];
+
+        snprintf(text, sizeof text, "the disk is too slow: %" PRIu64 " rows are not in the store", disk_waiting(disk));
+        disk_print("store", text);
+    }
     d->journal.disk = NULL;
 }
 

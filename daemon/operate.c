@@ -33,7 +33,7 @@ static uint64_t forward(struct daemon *d, struct http_request *r, enum operation
         w = d->waiter[i].request ? NULL : &d->waiter[i];
     uint64_t id = w || kind == OP_STOP ? daemon_operation(d, kind) : 0;
     if (id && !w) { /* a stop does not queue for a place to wait in */
-        answer(r, 202, true, "stop asked for; limber status tells the rest");
+        answer(r, 200, true, "stop asked for; limber status tells the rest");
         return 0;
     }
     if (!id) {

@@ -93,6 +93,7 @@ struct shared {
     /* main -> control */
     struct ring      operation_ring;
     struct operation operation[OPERATIONS];
+    _Atomic uint64_t stop_id;           /* of an OP_STOP that comes before what waits in the ring; 0: none */
     _Atomic uint32_t host_prearm;       /* bits of enum prearm the host vouches for */
 
     /* control -> main */

@@ -94,7 +94,8 @@ struct stops_recording {
     uint64_t           stop_ns, place;
     int                bad; /* errno, 0: it is there */
     size_t             n;
-    struct tick_record tick[];
+    struct stops_recording *next; /* younger */
+    struct tick_record      tick[];
 };
 
 static void write_recording(void *recording, const void *unused)
@@ -129,21 +130,21 @@ static void cannot_record(struct stops *s, int bad)
     s->failed = true;
 }
 
-/* What became of the one that was being written. */
+/* What became of those that were being written. */
 static void recorded(struct stops *s)
 {
-    struct stops_recording *r = s->writing;
+    while (s->writing && disk_done(s->journal->disk, s->writing->place)) {
+        struct stops_recording *r = s->writing;
 
-    if (!r || !disk_done(s->journal->disk, r->place))
-        return;
-    if (r->bad) {
-        cannot_record(s, r->bad);
-    } else {
-        s->last   = r->number;
-        s->failed = false;
+        s->writing = r->next;
+        if (r->bad) {
+            cannot_record(s, r->bad);
+        } else {
+            s->last   = r->number;
+            s->failed = false;
+        }
+        free(r);
     }
-    free(r);
-    s->writing = NULL;
 }
 
 /* Line 1 and the box's ticks of the last two seconds before stop_ns.  Takes over head. */
@@ -159,7 +160,10 @@ static void record(struct stops *s, json_t *head, uint64_t stop_ns)
         return;
     }
     snprintf(r->dir, sizeof r->dir, "%s", s->dir);
-    r->number  = s->last + 1;
+    struct stops_recording **end = &s->writing;
+
+    for (r->number = s->last + 1; *end; end = &(*end)->next)
+        r->number = (*end)->number + 1;
     r->head    = head;
     r->stop_ns = stop_ns;
     for (uint64_t i = 0; i < n; i++) {
@@ -174,7 +178,7 @@ static void record(struct stops *s, json_t *head, uint64_t stop_ns)
         cannot_record(s, EBUSY);
         return;
     }
-    s->writing = r;
+    *end = r;
     recorded(s); /* at start it is written at once */
 }
 
@@ -283,7 +287,7 @@ static void record_crash(struct stops *s, int pid, const char *mode)
         s->model = last->model_version;
         s->stop  = (struct stops_step){ .tick = last->tick, .now_ns = last->now_ns, .trial = last->trial, .step = last->step };
     }
-    s->stop_unix_s = unix_now();
+    s->stop.unix_s = unix_now();
     snprintf(s->before, sizeof s->before,
              "the limberd before (process %d) died in %s without an orderly end; its robot side damps by itself; limber why "
              "shows its last ticks", pid, mode);
@@ -357,7 +361,8 @@ void stops_close(struct stops *s)
 void stops_notice(struct stops *s, const struct notice *n)
 {
     struct stops_step step = { .is_gate = n->kind == NOTICE_GATE, .tick = n->tick, .now_ns = n->now_ns, .from = n->from,
-                               .to = n->to, .stop = n->stop, .gate = n->gate, .trial = n->trial, .step = n->step };
+                               .to = n->to, .stop = n->stop, .gate = n->gate, .trial = n->trial, .step = n->step,
+                               .unix_s = unix_now() };
 
     if (n->kind != NOTICE_MODE && n->kind != NOTICE_GATE)
         return;
@@ -366,9 +371,8 @@ void stops_notice(struct stops *s, const struct notice *n)
         return;
     disk_task(s->journal->disk, alive_write, s, &n->to, sizeof n->to, NULL);
     if (n->to == MODE_STOPPING || n->to == MODE_FAULT) {
-        s->pending     = true;
-        s->stop        = step;
-        s->stop_unix_s = unix_now();
+        s->npending -= s->npending == STOPS_PENDING; /* the newest tells most */
+        s->pending[s->npending++] = step;
     }
 }
 
@@ -386,12 +390,14 @@ void stops_settle(struct stops *s, const struct core *core)
     const struct stops_box *b = s->box;
 
     recorded(s);
-    if (!s->pending || s->writing)
-        return;
-    bool have_tick = b && b->count && b->tick[(b->count - 1) % b->size].tick >= s->stop.tick;
+    while (s->npending) {
+        uint64_t at        = s->pending[0].tick;
+        bool     have_tick = b && b->count && b->tick[(b->count - 1) % b->size].tick >= at;
 
-    if (b && !have_tick && core->tick < s->stop.tick + 2 * s->box->size) /* its record is on the way, or was dropped */
-        return;
-    s->pending = false;
-    record(s, stops_head(s, core), s->stop.now_ns);
+        if (b && !have_tick && core->tick < at + 2 * s->box->size) /* its record is on the way, or was dropped */
+            return;
+        s->stop = s->pending[0];
+        memmove(s->pending, s->pending + 1, (size_t)--s->npending * sizeof s->pending[0]);
+        record(s, stops_head(s, core), s->stop.now_ns);
+    }
 }

@@ -16,7 +16,7 @@
 #include "daemon/core.h"
 #include "daemon/journal.h"
 
-enum { STOPS_KEPT = 20, STOPS_STEPS = 32 };
+enum { STOPS_KEPT = 20, STOPS_STEPS = 32, STOPS_PENDING = 4 };
 #define STOPS_SECONDS 2.0
 
 /* A change of mode or a gate trip. */
@@ -27,6 +27,7 @@ struct stops_step {
     enum stop_code stop;
     enum gate      gate;
     uint32_t       trial, step;
+    double         unix_s;
 };
 
 struct stops_box; /* mapped: header and a ring of tick_record */
@@ -43,10 +44,10 @@ struct stops {
     int                        last;        /* number of the newest recording, 0: none                     */
     uint64_t                   nstep;
     struct stops_step          step[STOPS_STEPS]; /* ring */
-    bool                       pending;     /* a stop waits for the record of its tick                     */
-    struct stops_recording    *writing;     /* by the disk's thread; NULL: none                            */
-    struct stops_step          stop;
-    double                     stop_unix_s;
+    struct stops_step          pending[STOPS_PENDING]; /* that wait for the record of their tick, oldest first */
+    int                        npending;
+    struct stops_recording    *writing;     /* by the disk's thread, oldest first; NULL: none              */
+    struct stops_step          stop;        /* that is recorded, or was last                               */
     uint64_t                   model;       /* of the newest tick                                          */
     bool                       failed;      /* the last recording could not be written, which has been said */
     char                       before[240]; /* what a start found: the last stop, or a crash; empty: nothing */
@@ -59,7 +60,7 @@ void stops_open(struct stops *s, const struct robot_config *config, const char *
 void stops_notice(struct stops *s, const struct notice *n);
 void stops_tick(struct stops *s, const struct tick_record *r);
 
-/* After a round of the above: has written what is complete.  core: newest copy. */
+/* After a round of the above: what is complete is on its way to the disk.  core: newest copy. */
 void stops_settle(struct stops *s, const struct core *core);
 
 /* An orderly end. */

@@ -158,7 +158,7 @@ json_t *stops_head(const struct stops *s, const struct core *core)
                      "limber_stop", 1, "number", s->last + 1, "robot", c->robot, "version", LIMBER_VERSION, "code", text.name,
                      "cause", text.cause, "remedy", text.remedy, "from", mode_name(s->stop.from), "to",
                      core ? mode_name(s->stop.to) : "dead", "tick", count(s->stop.tick), "trial", (int)s->stop.trial, "step",
-                     (int)s->stop.step, "unix_s", s->stop_unix_s, "hz", c->control_hz, "model",
+                     (int)s->stop.step, "unix_s", s->stop.unix_s, "hz", c->control_hz, "model",
                      count(s->model), "config", c->file, "config_hash", hash, "task", c->task.name,
                      "joints", joints_json(c), "modes", steps_json(s, false), "trips", steps_json(s, true), "gates",
                      gates_json(core), "counters", counters_json(core));

@@ -302,7 +302,7 @@ static double slowed(struct receiver *r, int j, double tau)
 }
 
 /* Whether the command in force says something that its sender should know cannot be. */
-static void changed(struct receiver *r, bool beyond, bool slow)
+static void changed(struct receiver *r, bool beyond, bool slow, bool cut)
 {
     bool new = (beyond || (slow && !r->behind)) && r->changed != r->seq;
 
@@ -310,7 +310,7 @@ static void changed(struct receiver *r, bool beyond, bool slow)
         return;
     r->count[RECEIVER_CHANGED] += new;
     r->changed = new ? r->seq : r->changed;
-    r->behind  = r->behind && slow;
+    r->behind  = cut || (r->behind && slow); /* a joint that was cut back begins again at 0 */
 }
 
 void receiver_effort(struct receiver *r, const double *q, const double *dq, uint64_t now_ns, double *tau)
@@ -346,5 +346,5 @@ void receiver_effort(struct receiver *r, const double *q, const double *dq, uint
     r->count[RECEIVER_UNACTUATED] += unactuated;
     r->count[RECEIVER_CUT_BACK] += cut;
     r->count[RECEIVER_SLOWED] += slow;
-    changed(r, beyond, slow);
+    changed(r, beyond, slow, cut);
 }

@@ -104,6 +104,27 @@ TEST(every_error_of_one_or_two_bits_and_hundreds_of_thousands_of_three_are_refus
     one_two_and_some_three(command());
 }
 
+/* Such a peer is told what is missing and given up on: damage must not pass for that. */
+TEST(no_error_of_a_bit_makes_a_hello_or_refusal_one_of_a_peer_without_a_crc)
+{
+    const struct message hello   = { .kind  = MESSAGE_HELLO,
+                                     .hello = { .protocol = LIMBER_PROTOCOL, .boot_id = 7, .robot = "rail", .nj = 1,
+                                                .joint = { { .name = "slider" } } } };
+    const struct message refusal = { .kind    = MESSAGE_REFUSAL,
+                                     .refusal = { .code = REFUSAL_SESSION, .sentence = "say Hello",
+                                                  .daemon_protocol = LIMBER_PROTOCOL } };
+    struct frame         frames[] = { frame_of(&hello), frame_of(&refusal) };
+
+    for (int k = 0; k < 2; k++) {
+        for (size_t bit = 0; bit < 8 * frames[k].n; bit++) {
+            flip(&frames[k], bit);
+            enum codec_error e = codec_unpack(frames[k].from, frames[k].bytes, frames[k].n, &scratch, &m, NULL, 0);
+            EXPECT(e == CODEC_CRC || e == CODEC_ECHO);
+            flip(&frames[k], bit);
+        }
+    }
+}
+
 static int by_value(const void *a, const void *b)
 {
     const uint32_t *x = a, *y = b;

@@ -435,6 +435,7 @@ TEST(another_model_while_its_forerunner_drives_costs_its_place_and_nothing_else)
     EXPECT(!core.gate[GATE_SHADOW].ok && !core_gates_ok(&core));
     core_gates_trip(&core, &out, &fault);
     EXPECT(core.mode == MODE_BASELINE && !(core.need_s > need_s) && core.trial_trips == 0 && core.trips == 0 && !fault);
+    EXPECT(core.gate[GATE_SHADOW].trips == 0 && out.nnotice == 1 && out.notice[0].kind == NOTICE_MODE);
     in.model_version = 1;
 }
 

@@ -1,6 +1,8 @@
 /* test_pace.c - whose clock the control thread goes by: a robot side that sends too fast, a machine that slept, and a stop that
  * comes whatever came with it. */
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -73,6 +75,31 @@ TEST(a_machine_that_was_suspended_while_armed_comes_back_stopped_and_latched)
     EXPECT(fixture_wait(&f, "mode", "DISARMED", 5));
     EXPECT(fixture_wait(&f, "stop.code", "host_stall", 1) && fixture_wait(&f, "latched", "true", 1));
     close(fd);
+    fixture_end(&f);
+}
+
+/* Others wait for answers that do not come: the simulator, for which time waits, stands still. */
+TEST(a_stop_is_taken_before_all_that_waits_although_there_is_no_place_to_wait_left)
+{
+    static const char *const own[] = { "next: auto", "next: operator", NULL };
+    static const char *const sim[] = { "--lockstep", NULL };
+    struct fixture           f;
+    char                     command[700], text[300];
+
+    fixture_init(&f, own);
+    EXPECT(fixture_daemon(&f, NULL) && fixture_bridge(&f, sim) && fixture_arm(&f, 10));
+    kill(f.bridge.pid, SIGSTOP);
+    snprintf(command, sizeof command,
+             "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do curl -s -m 8 -X POST --unix-socket %s/control.sock "
+             "http://limber/reset >>%s/answers 2>&1 & done; sleep 0.5; %s/limber stop --run-dir %s",
+             f.dir, test_dir(), test_build_dir(), f.dir);
+    EXPECT(test_command(command, text, sizeof text) == 0);
+    EXPECT_STR(text, "stop asked for");
+    uint64_t stopped_at = (uint64_t)fixture_number(&f, "control.ticks");
+    kill(f.bridge.pid, SIGCONT);
+    EXPECT(fixture_wait(&f, "stop.code", "operator", 3));
+    EXPECT(fixture_number(&f, "stop.tick") <= (double)stopped_at + 3); /* before eighteen resets, one a tick */
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 3) || fixture_wait(&f, "latched", "true", 1));
     fixture_end(&f);
 }
 

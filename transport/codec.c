@@ -594,6 +594,9 @@ static enum codec_error bare(enum codec_from from, const uint8_t *buf, size_t le
 
     if (!e)
         return CODEC_CRC;
+    for (unsigned i = 0; i < e->base.n_unknown_fields; i++)
+        if (e->base.unknown_fields[i].tag == CRC_TAG >> 3) /* it has one, which is wrong */
+            return CODEC_CRC;
     if (from == FROM_ROBOT && e->body_case == LIMBER__V1__ENVELOPE__BODY_HELLO && e->hello->protocol < 2) {
         m->session = e->hello->protocol;
         bad(w, "hello.protocol: %u, expected %d, whose messages end in a CRC; use a robot side built for this limberd",
