@@ -12,7 +12,7 @@
 #include "daemon/rt/sandbox.h"
 #include "daemon/stops.h"
 
-enum { WAITERS = 16 };
+enum { WAITERS = 8 }; /* of the 16 connections (http_server.c): the others are for a stop, and for whoever looks */
 
 /* An operator's wish that was not answered for so long is refused, and does not happen later. */
 #define OPERATION_PATIENCE_NS (2 * NS_PER_S)
