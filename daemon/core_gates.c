@@ -285,11 +285,11 @@ static void model_trip(struct core *c, struct core_output *out)
 void core_gates_trip(struct core *c, struct core_output *out, uint32_t *fault)
 {
     double most_s = c->config->gates.promote_s > NEED_MAX_S ? c->config->gates.promote_s : NEED_MAX_S;
-    bool   others = false;
+    bool   others = *fault & FAULT_PLAN_BAD;
 
     for (int g = 0; g < GATE_COUNT; g++)
         others |= g != GATE_SHADOW && tripped(c, (enum gate)g);
-    if (!others) { /* another model, which has to be watched first: nothing went wrong */
+    if (tripped(c, GATE_SHADOW) && !others) { /* another model, which has to be watched first: nothing went wrong */
         core_mode(c, out, EVENT_DEMOTE, STOP_NONE);
         return;
     }
