@@ -26,8 +26,9 @@
 #include <string.h>
 
 #include "daemon/core_parts.h"
+#include "proto/last_ten.h"
 
-enum { TRACK_TICKS = 10, GROWTH_TICKS_MAX = 1000000, CHANGED_MAX = 3, CHANGED_OF = 10 };
+enum { TRACK_TICKS = 10, GROWTH_TICKS_MAX = 1000000 };
 
 static const double AT_LIMIT = 0.99, BEYOND = 0.5; /* shares of the limit */
 
@@ -175,8 +176,8 @@ static uint32_t changed(struct core *c, const struct joint_state *before)
 {
     bool more = before->session == c->state.session && c->state.changed_commands > before->changed_commands;
 
-    c->track.changed = (uint16_t)(((unsigned)c->track.changed << 1 | more) & ((1u << CHANGED_OF) - 1));
-    return __builtin_popcount(c->track.changed) >= CHANGED_MAX ? FAULT_ROBOT_CLAMPED : 0;
+    c->track.changed = last_ten(c->track.changed, more);
+    return last_ten_degraded(c->track.changed) ? FAULT_ROBOT_CLAMPED : 0;
 }
 
 /* F7. */

@@ -267,13 +267,13 @@ static bool judge(struct learner *l)
 }
 
 /* What the disk's thread has done of it. */
-static void adoption_goes_on(struct learner *l)
+static void adoption_goes_on(struct learner *l, bool flies)
 {
     enum adopting step = l->adopting.step;
 
     if (!step || !disk_done(l->journal->disk, l->adopting.place))
         return;
-    if (!l->adopting.bad && l->flown) { /* in a trial it would have to be watched while the baseline drives */
+    if (!l->adopting.bad && flies) { /* in a trial it would have to be watched while the baseline drives */
         l->adopting.held = step == ADOPT_NAME;
         return;
     }
@@ -507,9 +507,9 @@ static void order_if_due(struct learner *l)
         send_order(l);
 }
 
-void learner_tick(struct learner *l)
+void learner_tick(struct learner *l, bool flies)
 {
-    adoption_goes_on(l);
+    adoption_goes_on(l, flies);
     if (l->adopting.step || l->state != LEARNER_TRAINING || !l->process_up || clock_now_ns() - l->heard_ns < SILENT_NS)
         return;
     journal_say(l->journal, "trainer", "has trained for a minute without a report; it is ended");

@@ -50,7 +50,6 @@ struct learner {
         char            why[240];
         struct verdict  verdict;
     } adopting;
-    bool               flown;                       /* not the moment for another model: set before learner_tick() */
     uid_t              us;
     uint64_t           next_version;
     int64_t            ordered_trial_id;
@@ -90,8 +89,9 @@ void learner_trial(struct learner *l, struct trial_row *row, const struct trial_
 /* The core says that this model tripped gates twice within a minute: rolled back, where it is still the one in use. */
 void learner_unfit(struct learner *l, uint64_t version);
 
-/* Called often: ends a trainer that has been training without a word for a minute. */
-void learner_tick(struct learner *l);
+/* Called often: a candidate goes on its way, and takes its place unless a trial begins or is flown (`flies`); a trainer that
+ * has been training without a word for a minute is ended. */
+void learner_tick(struct learner *l, bool flies);
 
 /* A training is under way or due. */
 bool learner_busy(const struct learner *l);

@@ -596,8 +596,7 @@ static void drain(struct daemon *d)
     operate_expire(d);
     atomic_store(&d->shared->host_prearm, host_prearm(d));
     experiment_commit(&d->experiment);
-    d->learner.flown = experiment_flies(&d->experiment);
-    learner_tick(&d->learner);
+    learner_tick(&d->learner, experiment_flies(&d->experiment));
 }
 
 static void on_drain(uv_timer_t *t)

@@ -6,6 +6,7 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "proto/last_ten.h"
 
 enum event { EVENT_IDLE, EVENT_TORQUE, EVENT_DAMP, EVENT_EXPIRED, EVENT_SILENT, EVENT_ESTOP, EVENT_COUNT };
 
@@ -19,7 +20,7 @@ static const enum receiver_mode next_mode[RECEIVER_MODES][EVENT_COUNT] = {
 };
 /* clang-format on */
 
-enum { SEQ_JUMP_MAX = 1 << 30, JUMP = 3, DAMAGED_MAX = 3, DAMAGED_OF = 10 }; /* safety.md 3.6 */
+enum { SEQ_JUMP_MAX = 1 << 30, JUMP = 3 }; /* safety.md 3.6 */
 
 static const double LATCH_TIMEOUTS = 5, LATCH_MS_MIN = 100; /* safety.md: damping at 20 ms, latched at 100 ms */
 
@@ -145,17 +146,6 @@ static bool knows_of_latch(const struct receiver *r, uint64_t state_seq, uint64_
     return state_seq > r->latch_state && answers_a_fresh_state(r, state_seq, now_ns);
 }
 
-/* Three of the last ten messages came damaged. */
-static bool degraded(const struct receiver *r)
-{
-    return __builtin_popcount(r->damaged) >= DAMAGED_MAX;
-}
-
-static void message_came(struct receiver *r, bool damaged)
-{
-    r->damaged = (uint16_t)(((unsigned)r->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
-}
-
 /* Counts what is missing before it, whatever becomes of it. */
 static void number_came(struct receiver *r, uint64_t seq)
 {
@@ -184,7 +174,7 @@ static enum receiver_count judge(const struct receiver *r, const struct joint_co
         return RECEIVER_VALIDITY;
     if (c->mode == COMMAND_TORQUE && !answers_a_fresh_state(r, c->state_seq, now_ns))
         return RECEIVER_STALE;
-    if (c->mode == COMMAND_TORQUE && degraded(r))
+    if (c->mode == COMMAND_TORQUE && last_ten_degraded(r->damaged))
         return RECEIVER_DEGRADED;
     return RECEIVER_ACCEPTED;
 }
@@ -209,7 +199,7 @@ bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_
     double              valid_ms;
 
     pass_time(r, now_ns); /* a command that comes after the latch must find it */
-    message_came(r, false);
+    r->damaged = last_ten(r->damaged, false);
     verdict = judge(r, c, now_ns);
     r->count[verdict]++;
     if (verdict != RECEIVER_SESSION && verdict != RECEIVER_SEQ && verdict != RECEIVER_REPEATED)
@@ -232,9 +222,9 @@ bool receiver_command(struct receiver *r, const struct joint_command *c, uint64_
 void receiver_damaged(struct receiver *r, uint64_t now_ns)
 {
     pass_time(r, now_ns);
-    message_came(r, true);
+    r->damaged = last_ten(r->damaged, true);
     r->count[RECEIVER_DAMAGED]++;
-    if (degraded(r) && r->mode == RECEIVER_LIVE)
+    if (last_ten_degraded(r->damaged) && r->mode == RECEIVER_LIVE)
         happen(r, EVENT_EXPIRED);
 }
 

@@ -87,6 +87,21 @@ void dst_config(struct robot_config *c)
     c->timeouts.reset_s            = 5;
 }
 
+void dst_driving(struct core *core, const struct robot_config *c)
+{
+    core_init(core, c, 100000);
+    core_ready(core);
+    core->mode         = MODE_ADVANCED;
+    core->trial_phase  = TRIAL_RUNNING;
+    core->shadow_model = 1;
+    core->shadow_plans = 50;
+    core->step_id      = 10;
+    core->now_ns       = 1000 * NS_PER_S;
+    core->plan         = (struct plan){ .id = 10, .model_version = 1, .horizon = 5, .na = 1, .iterations = 1 };
+    for (int i = 0; i < 4; i++)
+        core->plan.out_std[i] = core->plan.predicted_std[i] = 1;
+}
+
 static void world_init(struct world *w, const struct dst_options *o, struct dst_result *r)
 {
     const struct robot_config *cfg    = o->config;

@@ -83,6 +83,9 @@ struct dst_result {
 /* A small cart-pole configuration at 25 Hz with a cheap planner. */
 void dst_config(struct robot_config *c);
 
+/* A core that drives a planned trial by model 1, hanging at rest at 1000 s, with a plan that fits. */
+void dst_driving(struct core *core, const struct robot_config *c);
+
 /* The answer to a request, of model 1: five steps of one action, all 0, nothing predicted. */
 struct plan dst_plan(const struct plan_request *req);
 

@@ -17,19 +17,11 @@ static struct core_input   in = { .model_version = 1 };
 static void driving(void)
 {
     memset(&out, 0, sizeof out);
-    core_init(&core, &config, 100000);
-    core_ready(&core);
-    core.mode         = MODE_ADVANCED;
-    core.trial_phase  = TRIAL_RUNNING;
-    core.trial        = 3;
-    core.step         = 21;
-    core.shadow_model = 1;
-    core.shadow_plans = 50;
-    core.step_id      = 10;
-    core.now_ns       = 1000 * NS_PER_S;
-    core.plan         = (struct plan){ .id = 10, .model_version = 1, .horizon = 5, .na = 1, .iterations = 1 };
+    dst_driving(&core, &config);
+    core.trial = 3;
+    core.step  = 21;
     for (int i = 0; i < 4; i++)
-        core.plan.out_std[i] = core.target_std[i] = core.predicted_std[i] = 1;
+        core.target_std[i] = core.predicted_std[i] = 1;
 }
 
 static void plainly_driving(void)

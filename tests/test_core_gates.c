@@ -16,17 +16,7 @@ static struct core_input   in = { .model_version = 1 };
 static void driving(void)
 {
     memset(&out, 0, sizeof out);
-    core_init(&core, &config, 100000);
-    core_ready(&core);
-    core.mode         = MODE_ADVANCED;
-    core.trial_phase  = TRIAL_RUNNING;
-    core.shadow_model = 1;
-    core.shadow_plans = 50;
-    core.step_id      = 10;
-    core.now_ns       = 1000 * NS_PER_S;
-    core.plan         = (struct plan){ .id = 10, .model_version = 1, .horizon = 5, .na = 1, .iterations = 1 };
-    for (int i = 0; i < 4; i++)
-        core.plan.out_std[i] = core.plan.predicted_std[i] = 1;
+    dst_driving(&core, &config);
 }
 
 static bool judged(enum gate g)

@@ -9,9 +9,9 @@
 
 #include "daemon/rt/check.h"
 #include "daemon/rt/clock.h"
+#include "proto/last_ten.h"
 
 enum { SEQ_JUMP_MAX = 1 << 30 }; /* a larger step is not a gap but a sender gone wrong (safety.md S3) */
-enum { DAMAGED_MAX = 3, DAMAGED_OF = 10 }; /* safety.md F2, 3.6 */
 
 const char *session_count_name(enum session_count k)
 {
@@ -394,8 +394,8 @@ static void judge_link(struct session *s, const uint8_t *peer, size_t len, bool 
 {
     if (!from_robot(s, peer, len))
         return;
-    s->damaged  = (uint16_t)(((unsigned)s->damaged << 1 | damaged) & ((1u << DAMAGED_OF) - 1));
-    r->degraded = damaged && __builtin_popcount(s->damaged) >= DAMAGED_MAX;
+    s->damaged  = last_ten(s->damaged, damaged);
+    r->degraded = damaged && last_ten_degraded(s->damaged);
 }
 
 /* A Hello of protocol 1: its sender understands the answer, in which the CRC is a field that it does not know. */
