@@ -132,7 +132,7 @@ $B/liblimber.a: $(OBJ)
 # What needs only libc and libm, and the tests of that.
 PURE = $(filter $B/planner/% $B/daemon/core% $B/daemon/rt/% $B/models/kernels_% $B/firmware-bridge/receiver.o \
     $(patsubst %,$B/%.o,daemon/mode daemon/filter models/ensemble models/isa models/judge models/peak models/train models/train_data models/train_unroll),$(OBJ))
-PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core core_claims core_effort core_gates dst receiver rollout planner gradient search train \
+PURE_NAMES = $(filter $(patsubst tests/%.c,%,$(TESTS)),$(addprefix test_,core core_claims core_tick core_effort core_gates dst receiver rollout planner gradient search train \
     train_loss train_options judge kernels team ensemble task filter vmath peak mode))
 # The long simulations of the core, and whole fits, take minutes in an emulator.
 PURE_RUN   = $(if $(LIMBER_SOAK),$(PURE_NAMES),$(filter-out test_core test_dst test_train% test_judge test_team,$(PURE_NAMES)) in_good_weather nothing_moves \
