@@ -12,6 +12,8 @@
 # make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
 # make mutate     FILES= SAMPLE=: changes of the safety core, one in SAMPLE, that no test notices; make cover: lines, branches, MC/DC of the safety core
 # make aarch64    what needs only libc and libm, compiled for 64-bit ARM; its tests in an emulator
+# make sbom       build/sbom.json: every library in the programs, its package, version, licences, checksum
+# make reproducible  two builds in two places must be the same to the last bit
 # make format     clang-format          make clean
 # make install    DESTDIR= PREFIX=/usr     needs a finished build          WERROR=1  warnings are errors
 ifeq ($(origin CC),default)
@@ -28,7 +30,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak safety-report spin fuzz cover mutate aarch64 format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak safety-report spin fuzz cover mutate aarch64 sbom reproducible format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -38,7 +40,9 @@ HARD   = -fstack-protector-strong -fPIE
 HARDER = -fstack-clash-protection $(if $(filter x86_64% amd64%,$(TARGET)),-fcf-protection) $(FORTIFY)
 # Needs an optimiser; a sanitizer has checks of its own, which these would hide.
 FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS)),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
-ALL  = -std=gnu11 -D_GNU_SOURCE -I. -I$B -MMD -MP -ffp-contract=off -fno-math-errno -DLIMBER_VERSION='"$(VERSION)"' \
+# Nothing in the programs tells where they were built.
+HERE = -ffile-prefix-map='$(CURDIR)=.'
+ALL  = -std=gnu11 -D_GNU_SOURCE $(HERE) -I. -I$B -MMD -MP -ffp-contract=off -fno-math-errno -DLIMBER_VERSION='"$(VERSION)"' \
        $(WARN) $(HARD) $(HARDER) $(CFLAGS)
 LINK = $(CFLAGS) -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 # RTSAN is the archive of LLVM's runtime (make rtsan); what it lacks is wrapped.
@@ -77,7 +81,7 @@ LANES_neon       = -DUSE_NEON
 LANES_portable   =
 OBJ += $(foreach isa,$(ISAS),$(LANES:%.c=$B/%_$(isa).o))
 
-SYSLIBS = -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lsystemd -ljansson -lcurl -lcairo -lz -lm -lpthread
+SYSLIBS = -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -ljansson -lcurl -lcairo -lsodium -lz -lm -lpthread
 ifdef MUJOCO_DIR
 ALL    += -isystem $(MUJOCO_DIR)/include
 MUJOCO  = -L$(MUJOCO_DIR)/lib -Wl,-rpath,$(MUJOCO_DIR)/lib -lmujoco
@@ -147,7 +151,7 @@ $B/proto/limber.pb-c.c: proto/limber.proto
 	protoc-c --c_out=$B $<
 $B/proto/limber.pb-c.h: $B/proto/limber.pb-c.c
 $B/proto/limber.pb-c.o: $B/proto/limber.pb-c.c
-	$(CC) -std=gnu11 -I$B $(HARD) $(HARDER) $(CFLAGS) -c -o $@ $<
+	$(CC) -std=gnu11 $(HERE) -I$B $(HARD) $(HARDER) $(CFLAGS) -c -o $@ $<
 
 define PER_ISA
 $B/%_$(1).o: %.c | $B/proto/limber.pb-c.h
@@ -226,6 +230,7 @@ soak:
 	@$(MAKE) spin
 	@$(MAKE) fuzz SECONDS=600
 	@$(MAKE) mutate
+	@$(MAKE) reproducible
 
 # Not the planner's kernels: they read nobody's bytes, and take many minutes to compile so.
 FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -259,6 +264,13 @@ aarch64:
 	@./deps.sh aarch64
 	@B=build-aarch64 ./build.sh $(MAKE) CC=$(ARM)-gcc B=build-aarch64 build-aarch64/tests/pure
 	@$(if $(LIMBER_SOAK),,LIMBER_QUICK=1) ./tests/emulated.sh build-aarch64/tests/pure /usr/$(ARM) $(PURE_RUN)
+
+sbom:
+	@./deps.sh test
+	$(BUILD) all
+	@./sbom.sh $B
+reproducible: deps
+	@./tests/reproducible.sh $(MAKE)
 
 format:
 	clang-format -i $(shell find daemon models planner transport firmware-bridge proto tests -name '*.[ch]')

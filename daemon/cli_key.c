@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/cli.h"
+#include "models/model_file.h"
 #include "transport/keys.h"
 
 /* Makes FILE and FILE.pub. */
@@ -79,10 +80,42 @@ static int allow(const char *list, const char *role, const char *name, const cha
     return EXIT_OK;
 }
 
+/* The key that limberd seals models with. */
+static int make_signing(const char *file)
+{
+    char why[700];
+
+    if (!keys_make_signing(file, why, sizeof why)) {
+        fprintf(stderr, "limber: %s\n", why);
+        return EXIT_CANTCREATE;
+    }
+    fprintf(stderr, "limber: %s is secret; name it in robot.yaml, paths.model_key, on every robot that is to fly the others' models\n",
+            file);
+    return EXIT_OK;
+}
+
+/* Says that a model may fly where this key counts. */
+static int seal(const char *key, const char *model)
+{
+    uint8_t         seed[KEY_BYTES];
+    struct seal_key k;
+    char            why[700];
+    bool            good = keys_load_signing(key, seed, why, sizeof why);
+
+    if (good && !(good = seal_key_of(seed, &k)))
+        snprintf(why, sizeof why, "libsodium does not begin");
+    good = good && model_file_seal(model, &k, why, sizeof why) == 0;
+    explicit_bzero(seed, sizeof seed);
+    explicit_bzero(&k, sizeof k);
+    if (!good)
+        fprintf(stderr, "limber: %s\n", why);
+    return good ? EXIT_OK : EXIT_CONFIG;
+}
+
 int verb_key(int argc, char **argv)
 {
-    bool public            = false;
-    const char       *list = NULL, *role = NULL, *name = NULL, *file = NULL;
+    bool public            = false, signing = false;
+    const char       *list = NULL, *role = NULL, *name = NULL, *with = NULL, *file = NULL;
     const struct flag flags[] = {
         { .name = "public", .what = "print the public key of FILE, which is there already", .on = &public },
         { .name  = "allow",
@@ -94,13 +127,14 @@ int verb_key(int argc, char **argv)
           .what  = "with --allow: robot (states, torques) or listen (telemetry)",
           .text  = &role },
         { .name = "name", .value = "TEXT", .what = "with --allow: whose it is, for people", .text = &name },
+        { .name = "signing", .what = "make FILE, the secret that limberd seals models with (robot.yaml: paths.model_key)", .on = &signing },
+        { .name = "seal", .value = "KEY", .what = "FILE is a model: let it fly where KEY is paths.model_key", .text = &with },
         { 0 }
     };
     const struct usage usage = {
-        .line  = "key FILE | --public FILE | --allow LIST --role robot|listen FILE",
+        .line  = "key FILE | --public FILE | --allow LIST --role robot|listen FILE | --signing FILE | --seal KEY FILE",
         .text  = "Makes a key pair for tcp:// endpoints: FILE (secret, mode 0600) and FILE.pub, and prints the public "
-                 "key. FILE may "
-                 "be FILE.pub for --public and --allow. See docs/security.md.",
+                 "key. FILE may be FILE.pub for --public and --allow. Or keys and seals of models. See docs/security.md.",
         .flags = flags,
         .max_operands = 1,
     };
@@ -108,10 +142,12 @@ int verb_key(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if (n != 1 || (public && list) || (!list && (role || name))) {
+    if (n != 1 || public + signing + (list != NULL) + (with != NULL) > 1 || (!list && (role || name))) {
         fprintf(stderr, "limber: key: expected %s; see limber key --help\n",
-                n != 1 ? "one FILE" : "one of the three forms");
+                n != 1 ? "one FILE" : "one of the five forms");
         return EXIT_USAGE;
     }
+    if (signing || with)
+        return signing ? make_signing(file) : seal(with, file);
     return list ? allow(list, role, name, file) : public ? show(file) : make(file);
 }

@@ -327,6 +327,8 @@ static int places(struct document *d, const struct yaml_robot *y, struct robot_c
         return -1;
     if (y->paths.store && beside(d, "paths.store", y->paths.store, c->paths.store) < 0)
         return -1;
+    if (y->paths.model_key && beside(d, "paths.model_key", y->paths.model_key, c->paths.model_key) < 0)
+        return -1;
     bool curve = y->curve.key != NULL;
     if (curve && (beside(d, "curve.key", y->curve.key, c->curve.key) < 0 ||
                   beside(d, "curve.clients", y->curve.clients, c->curve.clients) < 0))
@@ -491,6 +493,7 @@ static void settle_paths(struct document *d, const struct config_changes *with, 
     document_set_text(d, "sim.model", model ? model : c->sim.model);
     document_remove(d, "endpoint"); /* a run's sockets are in its own directory */
     document_remove(d, "telemetry");
+    document_remove(d, "paths.model_key"); /* its models are nobody's to fly */
     document_emit(d);
     free(model);
 }

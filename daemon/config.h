@@ -175,6 +175,7 @@ struct robot_config {
     struct {
         char run[PATH_SIZE];   /* empty: see design, decided by run_dir                    */
         char store[PATH_SIZE]; /* empty: RUN/experience.db                                 */
+        char model_key[PATH_SIZE]; /* what seals models (transport/keys.h); empty: nothing     */
     } paths;
     struct {                       /* limber-bridge sim's robot                                    */
         char   model[PATH_SIZE];   /* MJCF; default model.xml beside robot.yaml                    */

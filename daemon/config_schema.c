@@ -244,6 +244,7 @@ static const cyaml_schema_field_t cores_fields[] = {
 static const cyaml_schema_field_t paths_fields[] = {
     TEXT(MAY, paths, run),
     TEXT(MAY, paths, store),
+    TEXT(MAY, paths, model_key),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t curve_fields[] = {

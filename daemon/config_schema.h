@@ -122,7 +122,7 @@ struct yaml_cores {
 };
 
 struct yaml_paths {
-    char *run, *store;
+    char *run, *store, *model_key;
 };
 
 struct yaml_curve {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "daemon/loops.h"
-#include "daemon/realtime.h"
 #include "daemon/syscalls.h"
 
 #define LOCKSTEP_GUARD_NS (5 * NS_PER_S)
@@ -245,7 +244,6 @@ void *control_loop_run(void *arg)
 
     c->in.solve     = solve;
     c->in.solve_ctx = c;
-    realtime_thread_begin();
     rt_thread_begins(c->s, THREAD_CONTROL);
     c->last_now_ns = c->last_wall_ns = clock_now_ns();
     c->due_ns                        = c->last_now_ns + c->core.tick_ns;

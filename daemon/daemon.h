@@ -80,6 +80,7 @@ struct daemon {
     struct store       *store;
     struct journal      journal;
     struct learner      learner;
+    struct seal_key     seal;         /* learner's, where robot.yaml names a key */
     struct experiment   experiment;
     struct stops        stops;
 
@@ -139,6 +140,8 @@ json_t *threads_syscalls_json(const struct daemon *d);
 /* Since arming was last asked for (before: zeros); page faults of several threads. */
 struct usage threads_usage(const struct daemon *d, int thread);
 uint64_t     threads_page_faults(const struct daemon *d, int first, int last);
+/* Bytes of its stack that a thread has used since it began; 0: it has not begun, or is to end.  STACK_PAINTED (realtime.h): at least. */
+size_t threads_stack(const struct daemon *d, int thread);
 
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);

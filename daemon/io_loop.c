@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "daemon/loops.h"
-#include "daemon/realtime.h"
 
 enum { DRAIN_MAX = 64, WAIT_MS = 100 };
 
@@ -144,7 +143,6 @@ void *io_loop_run(void *arg)
     NEED(io);
     io->s    = loop->s;
     io->port = loop->port;
-    realtime_thread_begin();
     rt_thread_begins(io->s, THREAD_IO);
     while (!atomic_load(&io->s->stop_threads)) {
         port_wait(io->port, io->s->io_wake_fd, WAIT_MS);

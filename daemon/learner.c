@@ -195,6 +195,8 @@ static void remove_old(void *learner, const void *last)
     for (uint64_t v = to > 10 * MODELS_KEPT ? to - 10 * MODELS_KEPT : 1; v <= to; v++) {
         model_path(l, v, path, sizeof path);
         unlink(path);
+        strcat(path, SEAL_SUFFIX);
+        unlink(path);
     }
 }
 
@@ -224,17 +226,28 @@ static void load_candidate(void *learner, const void *unused)
     struct learner *l = learner;
 
     (void)unused;
-    l->adopting.bad = model_file_load_version(l->last_report.file, l->last_report.version, l->us, l->config->robot, &l->dims,
-                                              &l->adopting.candidate, l->adopting.why, sizeof l->adopting.why);
+    struct model_trust trust = { .version = l->last_report.version, .us = l->us };
+    l->adopting.bad          = model_file_load_trusted(l->last_report.file, &trust, l->config->robot, &l->dims,
+                                                       &l->adopting.candidate, l->adopting.why, sizeof l->adopting.why);
+}
+
+/* What was judged, not what the trainer's file may have become meanwhile. */
+static int save_sealed(struct learner *l, const char *path)
+{
+    int bad = model_file_save_sealed(path, &l->adopting.candidate, l->config->robot, l->seal);
+
+    if (!bad)
+        unlink(l->last_report.file);
+    return bad;
 }
 
 static void name_candidate(void *learner, const void *path)
 {
     struct learner *l = learner;
 
-    l->adopting.bad = rename(l->last_report.file, path);
+    l->adopting.bad = l->seal ? save_sealed(l, path) : rename(l->last_report.file, path) == 0 ? 0 : -errno;
     if (l->adopting.bad)
-        snprintf(l->adopting.why, sizeof l->adopting.why, "%s", strerror(errno));
+        snprintf(l->adopting.why, sizeof l->adopting.why, "%s", strerror(-l->adopting.bad));
 }
 
 /* Puts the next step of an adoption in line. */
@@ -640,8 +653,9 @@ static bool load(const struct learner *l, uint64_t version, struct ensemble *e, 
 {
     char path[PATH_SIZE + 32];
 
+    struct model_trust trust = { .version = version, .us = l->us, .seal = l->seal };
     model_path(l, version, path, sizeof path);
-    if (model_file_load_version(path, version, l->us, l->config->robot, &l->dims, e, why, why_size) == 0)
+    if (model_file_load_trusted(path, &trust, l->config->robot, &l->dims, e, why, why_size) == 0)
         return true;
     memset(e, 0, sizeof *e);
     return false;

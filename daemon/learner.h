@@ -11,6 +11,7 @@
 #include "daemon/model_error.h"
 #include "daemon/shared.h"
 #include "models/judge.h"
+#include "models/model_file.h"
 #include "models/trainer_protocol.h"
 
 enum learner_state { LEARNER_OFF, LEARNER_IDLE, LEARNER_TRAINING, LEARNER_DEAD };
@@ -36,6 +37,7 @@ struct learner {
     struct model_dims          dims;
     char                       models[PATH_SIZE];   /* directory               */
     char                       trainer_path[PATH_SIZE];
+    const struct seal_key     *seal;                /* models are sealed, and flown only with it; NULL: not */
 
     enum learner_state state;
     double             progress;                    /* 0 .. 1 while training   */
@@ -78,7 +80,7 @@ struct learner {
     uint64_t              heard_ns;                 /* order sent or report read last */
 };
 
-/* loop .. trainer_path set by the caller.  Loads the newest published model and the recent trials from the store, starts
+/* loop .. seal set by the caller.  Loads the newest published model and the recent trials from the store, starts
  * the trainer.  0, or -1 with `why`. */
 int learner_start(struct learner *l, const struct store_schema *schema, const char *store_path, char *why, size_t why_size);
 

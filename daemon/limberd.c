@@ -15,20 +15,21 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sysexits.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "daemon/daemon.h"
 #include "daemon/fault_names.h"
+#include "daemon/notify.h"
 #include "daemon/run_dir.h"
 #include "models/perms.h"
+#include "transport/keys.h"
 #include "transport/telemetry.h"
 
 enum { DRAIN_MS = 20, NOTIFY_MS = 200 };
-#define SHUTDOWN_NS NS_PER_S
-#define WRITE_ALL_NS (20 * NS_PER_S) /* less than TimeoutStopSec of the unit */
-#define REFUSED_NS (10 * NS_PER_S)
-#define TROUBLE_NS (60 * NS_PER_S)
+#define SHUTDOWN_NS      NS_PER_S
+#define WRITE_ALL_NS     (20 * NS_PER_S) /* less than TimeoutStopSec of the unit */
+#define REFUSED_NS       (10 * NS_PER_S)
+#define TROUBLE_NS       (60 * NS_PER_S)
 #define LOCKSTEP_WAIT_NS (6 * NS_PER_S) /* the control thread's own guard, 5 s, and one to be scheduled */
 
 static const char usage[] =
@@ -64,11 +65,11 @@ static int parse_count(const char *text, const char *flag, uint64_t *out)
 static int parse(int argc, char **argv, struct daemon_options *o)
 {
     static const struct option options[] = {
-        { "config", required_argument, NULL, 'c' },         { "check", optional_argument, NULL, 'k' },
-        { "run-dir", required_argument, NULL, 'r' },        { "seed", required_argument, NULL, 's' },
-        { "trials", required_argument, NULL, 't' },         { "planner-isa", required_argument, NULL, 'i' },
-        { "train-flat-out", no_argument, NULL, 'f' },       { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'v' },              { 0 },
+        { "config", required_argument, NULL, 'c' },   { "check", optional_argument, NULL, 'k' },
+        { "run-dir", required_argument, NULL, 'r' },  { "seed", required_argument, NULL, 's' },
+        { "trials", required_argument, NULL, 't' },   { "planner-isa", required_argument, NULL, 'i' },
+        { "train-flat-out", no_argument, NULL, 'f' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },        { 0 },
     };
     uint64_t n;
 
@@ -90,7 +91,8 @@ static int parse(int argc, char **argv, struct daemon_options *o)
             if (parse_count(optarg, "--trials", &n))
                 return EX_USAGE;
             if (n > HISTORY_MAX) {
-                fprintf(stderr, "limberd: --trials: value \"%s\": at most %d trials are allowed\n", optarg, HISTORY_MAX);
+                fprintf(stderr, "limberd: --trials: value \"%s\": at most %d trials are allowed\n", optarg,
+                        HISTORY_MAX);
                 return EX_USAGE;
             }
             o->trials     = (int)n;
@@ -184,11 +186,13 @@ static int places(struct daemon *d)
         return EX_CANTCREAT;
     }
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t n = read(d->lock_fd, pid, sizeof pid - 1);
-        pid[n > 0 ? n : 0] = 0;
+        ssize_t n               = read(d->lock_fd, pid, sizeof pid - 1);
+        pid[n > 0 ? n : 0]      = 0;
         pid[strcspn(pid, "\n")] = 0;
-        fprintf(stderr, "limberd: another limberd (process %s) already controls %s in %s; stop it first, or choose another "
-                        "--run-dir\n", pid, c->robot, d->run_dir);
+        fprintf(stderr,
+                "limberd: another limberd (process %s) already controls %s in %s; stop it first, or choose another "
+                "--run-dir\n",
+                pid, c->robot, d->run_dir);
         return EX_UNAVAILABLE;
     }
     if (ftruncate(d->lock_fd, 0) != 0 || dprintf(d->lock_fd, "%d\n", (int)getpid()) < 0) {
@@ -199,7 +203,8 @@ static int places(struct daemon *d)
     const char *state = getenv("STATE_DIRECTORY");
     if (!place(d->store_path, sizeof d->store_path, c->paths.store, "", state ? state : d->run_dir, "/experience.db") ||
         !place(d->endpoint, sizeof d->endpoint, c->endpoint, "ipc://", d->run_dir, "/robot.sock") ||
-        !place(d->telemetry_endpoint, sizeof d->telemetry_endpoint, c->telemetry, "ipc://", d->run_dir, "/telemetry.sock"))
+        !place(d->telemetry_endpoint, sizeof d->telemetry_endpoint, c->telemetry, "ipc://", d->run_dir,
+               "/telemetry.sock"))
         return EX_CANTCREAT;
     return 0;
 }
@@ -292,7 +297,8 @@ static int lay_out(struct daemon *d)
      * not shared with the trainer's fork, after which each first write would fault for a copy. */
     (void)madvise(arena.base, arena.size, MADV_HUGEPAGE);
     memset(arena.base, 0, arena.size);
-    (void)madvise(arena.base, arena.size, MADV_NOHUGEPAGE); /* no collapsing of small pages later: that makes them fault */
+    (void)madvise(arena.base, arena.size,
+                  MADV_NOHUGEPAGE); /* no collapsing of small pages later: that makes them fault */
     madvise(arena.base, arena.size, MADV_DONTFORK);
     arena.used         = 0;
     d->shared          = ARENA_ARRAY(&arena, struct shared, 1);
@@ -335,10 +341,11 @@ static int open_sockets(struct daemon *d)
     const struct robot_config *c = &d->config;
     struct session_expect      expect;
     struct port_keys           keys  = { .key = c->curve.key, .clients = c->curve.clients };
-    struct port_options        robot = { .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io,
-                                         .keys = keys };
-    struct port_options        tele  = { .endpoint = d->telemetry_endpoint, .core = c->cores.main, .keys = keys };
-    char                       why[600];
+    struct port_options        robot = {
+               .endpoint = d->endpoint, .priority = c->cores.zmq_priority, .core = c->cores.io, .keys = keys
+    };
+    struct port_options tele = { .endpoint = d->telemetry_endpoint, .core = c->cores.main, .keys = keys };
+    char                why[600];
 
     expect_of(c, &expect);
     session_init(&d->shared->session, &expect, rng_derive(clock_now_ns(), (uint64_t)getpid(), 1) | 1);
@@ -443,7 +450,8 @@ static void take_reports(struct daemon *d)
             if (n->kind == NOTICE_MODE)
                 mode_changed(d, n);
             else if (n->kind == NOTICE_GATE)
-                journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step, n->trial);
+                journal_say(&d->journal, "gate", "%s tripped at step %u of trial %u", gate_name(n->gate), n->step,
+                            n->trial);
             else if (n->kind == NOTICE_UNFIT)
                 learner_unfit(&d->learner, n->model);
             else if (n->kind == NOTICE_FAULT)
@@ -470,9 +478,12 @@ static void say_trouble(struct daemon *d)
     if (d->trouble.said_ns && since < d->trouble.pause_ns)
         return;
     bool again          = d->trouble.said_ns && since < d->trouble.pause_ns + TROUBLE_NS;
-    d->trouble.pause_ns = !again ? NS_PER_S : 2 * d->trouble.pause_ns < TROUBLE_NS ? 2 * d->trouble.pause_ns : TROUBLE_NS;
+    d->trouble.pause_ns = !again                                 ? NS_PER_S
+                          : 2 * d->trouble.pause_ns < TROUBLE_NS ? 2 * d->trouble.pause_ns
+                                                                 : TROUBLE_NS;
     d->trouble.said_ns  = now;
-    journal_say(&d->journal, "link", d->trouble.more > 1 ? "%s (and %d more)" : "%s", d->link_trouble, d->trouble.more - 1);
+    journal_say(&d->journal, "link", d->trouble.more > 1 ? "%s (and %d more)" : "%s", d->link_trouble,
+                d->trouble.more - 1);
     d->trouble.more = 0;
 }
 
@@ -530,20 +541,20 @@ static void publish_telemetry(struct daemon *d)
     while (ring_peek(&s->record_ring, &slot)) {
         const struct tick_record *r = &s->record[slot];
         stops_tick(&d->stops, r);
-        struct telemetry          t = { .robot           = d->config.robot,
-                                        .tick            = r->tick,
-                                        .now_ns          = r->now_ns,
-                                        .mode            = r->mode,
-                                        .trial           = r->trial,
-                                        .step            = r->step,
-                                        .state_seq       = r->state_seq,
-                                        .nj              = r->nj,
-                                        .faults          = r->faults,
-                                        .filter          = r->filter,
-                                        .model_version   = r->model_version,
-                                        .plan_iterations = (uint32_t)r->plan_iterations,
-                                        .wake_us         = (double)r->wake_ns * 1e-3,
-                                        .compute_us      = (double)r->compute_ns * 1e-3 };
+        struct telemetry t = { .robot           = d->config.robot,
+                               .tick            = r->tick,
+                               .now_ns          = r->now_ns,
+                               .mode            = r->mode,
+                               .trial           = r->trial,
+                               .step            = r->step,
+                               .state_seq       = r->state_seq,
+                               .nj              = r->nj,
+                               .faults          = r->faults,
+                               .filter          = r->filter,
+                               .model_version   = r->model_version,
+                               .plan_iterations = (uint32_t)r->plan_iterations,
+                               .wake_us         = (double)r->wake_ns * 1e-3,
+                               .compute_us      = (double)r->compute_ns * 1e-3 };
 
         memcpy(t.position, r->position, sizeof t.position);
         memcpy(t.velocity, r->velocity, sizeof t.velocity);
@@ -619,9 +630,10 @@ static void on_notify(uv_timer_t *t)
     bool           waits = atomic_load(&d->shared->lockstep) && daemon_silent_ns(d) < LOCKSTEP_WAIT_NS;
 
     if (ticks != d->watchdog_ticks || waits)
-        sd_notifyf(0, "WATCHDOG=1\nSTATUS=%s, %s, trial %u, model %llu", mode_name(d->core.mode),
-                   d->link_up ? "robot connected" : "no robot", d->experiment.row.number,
-                   (unsigned long long)d->learner.incumbent.version);
+        /* What was said once may not have been heard. */
+        notify("%s=1\nWATCHDOG=1\nSTATUS=%s, %s, trial %u, model %llu", d->stop_asked_ns ? "STOPPING" : "READY",
+               mode_name(d->core.mode), d->link_up ? "robot connected" : "no robot", d->experiment.row.number,
+               (unsigned long long)d->learner.incumbent.version);
     d->watchdog_ticks = ticks;
 }
 
@@ -656,7 +668,7 @@ void daemon_shutdown(struct daemon *d)
     if (d->stop_asked_ns)
         return;
     d->stop_asked_ns = clock_now_ns();
-    sd_notify(0, "STOPPING=1");
+    notify("STOPPING=1");
     journal_say(&d->journal, "daemon", "ending");
     daemon_operation(d, OP_SHUTDOWN);
 }
@@ -677,7 +689,8 @@ static void on_hangup(uv_signal_t *s, int signum)
     if (d->hangups.count++ && now - d->hangups.said_ns < REFUSED_NS)
         return;
     journal_say(&d->journal, "signal",
-                "SIGHUP changes nothing (%" PRIu64 " so far): control goes on; robot.yaml is read at start only, so disarm and "
+                "SIGHUP changes nothing (%" PRIu64
+                " so far): control goes on; robot.yaml is read at start only, so disarm and "
                 "start limberd again for what has changed in it",
                 d->hangups.count);
     d->hangups.said_ns = now;
@@ -687,7 +700,8 @@ static void status_request(void *ctx, struct http_request *r, const char *method
 {
     (void)body;
     if (strcmp(method, "GET") != 0) {
-        http_answer(r, 403, "{\"ok\": false, \"error\": \"this socket is read-only; operator verbs go to control.sock\"}");
+        http_answer(r, 403,
+                    "{\"ok\": false, \"error\": \"this socket is read-only; operator verbs go to control.sock\"}");
     } else if (strcmp(path, "/metrics") == 0) {
         char *text = metrics_text(ctx);
         http_answer_plain(r, text);
@@ -736,20 +750,68 @@ static int serve(struct daemon *d)
     return 0;
 }
 
+/* The trainer can read everything in the store's directory. */
+static bool beyond_trainer(const char *key, const char *store_path, char *why, size_t size)
+{
+    char  dir[PATH_SIZE];
+    char *real_key, *real_dir;
+
+    snprintf(dir, sizeof dir, "%s", store_path);
+    real_key  = realpath(key, NULL);
+    real_dir  = realpath(dirname(dir), NULL);
+    size_t n  = real_dir ? strlen(real_dir) : 0;
+    bool good = real_key && real_dir && !(strncmp(real_key, real_dir, n) == 0 && (real_key[n] == '/' || n == 1));
+    if (!good)
+        snprintf(why, size, "%s: is in a directory that limber-trainer may read, %s; keep it beside robot.yaml", key,
+                 real_dir ? real_dir : dir);
+    free(real_key);
+    free(real_dir);
+    return good;
+}
+
+static int load_seal(struct daemon *d)
+{
+    const char *file = d->config.paths.model_key;
+    uint8_t     seed[SEAL_SEED];
+    char        why[PATH_SIZE * 2 + 200];
+
+    if (!file[0])
+        return 0;
+    bool good = keys_load_signing(file, seed, why, sizeof why) && beyond_trainer(file, d->store_path, why, sizeof why);
+    if (good && !(good = seal_key_of(seed, &d->seal)))
+        snprintf(why, sizeof why, "models cannot be sealed: libsodium does not begin");
+    explicit_bzero(seed, sizeof seed);
+    if (!good)
+        fprintf(stderr, "limberd: paths.model_key: %s\n", why);
+    d->learner.seal = &d->seal;
+    return good ? 0 : EX_CONFIG;
+}
+
 static int start_learning(struct daemon *d, const struct store_schema *schema)
 {
     struct learner    *l = &d->learner;
     struct experiment *e = &d->experiment;
     char               beside[PATH_SIZE], why[600];
 
-    *l = (struct learner){ .loop = &d->loop, .config = &d->config, .shared = d->shared, .store = d->store,
-                           .journal = &d->journal, .dims = d->config.model };
-    *e = (struct experiment){ .config = &d->config, .shared = d->shared, .store = d->store, .journal = &d->journal,
-                              .learner = l, .count = d->config.trials.count };
+    *l = (struct learner){ .loop    = &d->loop,
+                           .config  = &d->config,
+                           .shared  = d->shared,
+                           .store   = d->store,
+                           .journal = &d->journal,
+                           .dims    = d->config.model };
+    *e = (struct experiment){ .config  = &d->config,
+                              .shared  = d->shared,
+                              .store   = d->store,
+                              .journal = &d->journal,
+                              .learner = l,
+                              .count   = d->config.trials.count };
     snprintf(beside, sizeof beside, "%s", d->store_path);
     if (!place(l->models, sizeof l->models, "", "", dirname(beside), "/models") ||
         find_trainer(l->trainer_path, sizeof l->trainer_path))
         return EX_CANTCREAT;
+    int bad = load_seal(d);
+    if (bad)
+        return bad;
     if (experiment_start(e) < 0) {
         fprintf(stderr, "limberd: %s: %s\n", d->store_path, store_error(d->store));
         return EX_IOERR;
@@ -780,7 +842,7 @@ static void write_all(struct daemon *d)
     bool         ended = false;
 
     while (!ended && (now = clock_now_ns()) < until) {
-        sd_notify(0, "WATCHDOG=1");
+        notify("WATCHDOG=1");
         if (round == 2) {
             ended = disk_end(disk, now + NOTIFY_MS * NS_PER_MS);
         } else if (disk_wait(disk, disk_line(disk), now + NOTIFY_MS * NS_PER_MS)) {
@@ -836,8 +898,9 @@ int main(int argc, char **argv)
     if ((bad = parse(argc, argv, &d.options)) || (bad = configure(&d)))
         return bad;
     if (d.options.check) {
-        printf("%s: good: robot %s, %d joints, %d observations, %d actions, task %s, planner %s\n", d.options.config_file,
-               d.config.robot, d.config.nj, d.config.nx, d.config.na, d.config.task.name, d.config.planner.name);
+        printf("%s: good: robot %s, %d joints, %d observations, %d actions, task %s, planner %s\n",
+               d.options.config_file, d.config.robot, d.config.nj, d.config.nx, d.config.na, d.config.task.name,
+               d.config.planner.name);
         return 0;
     }
     d.started_ns = clock_now_ns();
@@ -848,23 +911,24 @@ int main(int argc, char **argv)
     if ((bad = places(&d)))
         return bad;
     realtime_start(&d.realtime);
-    if ((bad = open_store(&d, &schema)) || (bad = give_up_rights(&d)) || (bad = lay_out(&d)) || (bad = open_sockets(&d)) ||
-        (bad = start_learning(&d, &schema)) || (bad = start_threads(&d)) || (bad = serve(&d)))
+    if ((bad = open_store(&d, &schema)) || (bad = give_up_rights(&d)) || (bad = lay_out(&d)) ||
+        (bad = open_sockets(&d)) || (bad = start_learning(&d, &schema)) || (bad = start_threads(&d)) ||
+        (bad = serve(&d)))
         return bad;
     for (int i = 0; i < d.realtime.nwarning; i++)
         journal_say(&d.journal, "realtime", "%s", d.realtime.warning[i]);
     if (d.sandbox.why[0])
         journal_say(&d.journal, "sandbox", "%s", d.sandbox.why);
-    journal_say(&d.journal, "daemon", "limberd %s controls %s (%s), planner %s on %s, in %s", LIMBER_VERSION, d.config.robot,
-                d.config.hardware == HARDWARE_SIM ? "simulated" : "real hardware", d.config.planner.name,
-                planner_isa(d.shared->planner), d.run_dir);
+    journal_say(&d.journal, "daemon", "limberd %s controls %s (%s), planner %s on %s, in %s", LIMBER_VERSION,
+                d.config.robot, d.config.hardware == HARDWARE_SIM ? "simulated" : "real hardware",
+                d.config.planner.name, planner_isa(d.shared->planner), d.run_dir);
     stops_open(&d.stops, &d.config, d.run_dir, &d.journal);
     if (disk_start(d.journal.disk) < 0) {
         fputs("limberd: a thread cannot be started; is the process limit reached?\n", stderr);
         return EX_OSERR;
     }
     d.resident_start_kb = resident_kb();
-    sd_notify(0, "READY=1\nSTATUS=disarmed, waiting for the robot side");
+    notify("READY=1\nSTATUS=disarmed, waiting for the robot side");
     uv_run(&d.loop, UV_RUN_DEFAULT);
     finish(&d);
     return 0;

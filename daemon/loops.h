@@ -15,7 +15,8 @@ struct usage {
 /* By /proc, from any thread; false where there is no such thread (any more), and zeros. */
 bool usage_of(int tid, struct usage *u);
 
-/* Last line of a thread's set-up: names itself to main, and gives up all system calls but its own (syscalls.h). */
+/* First and last line of a thread's set-up: realtime_thread_begin; it names itself to main, and gives up all system calls but
+ * its own (syscalls.h). */
 void        rt_thread_begins(struct shared *s, int thread);
 const char *rt_thread_name(int thread); /* "control": static */
 

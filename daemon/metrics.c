@@ -47,6 +47,9 @@ static void threads(FILE *f, const struct daemon *d)
         fprintf(f, "limber_thread_switches{thread=\"%s\",kind=\"involuntary\"} %" PRIu64 "\n", rt_thread_name(i),
                 u.involuntary);
     }
+    family(f, "limber_thread_stack_bytes", "gauge", "The most that a real-time thread has used of its stack.");
+    for (int i = 0; i < THREAD_PLANNER + d->workers; i++)
+        fprintf(f, "limber_thread_stack_bytes{thread=\"%s\"} %zu\n", rt_thread_name(i), threads_stack(d, i));
 }
 
 char *metrics_text(const struct daemon *d)
@@ -79,7 +82,8 @@ char *metrics_text(const struct daemon *d)
     latency(f, "plan", &s->plan_time);
     threads(f, d);
     one(f, "limber_disk_waiting", "gauge", "Rows on their way to the store.", disk_waiting(d->journal.disk));
-    one(f, "limber_disk_dropped_total", "counter", "Rows that found no place in that line.", disk_dropped(d->journal.disk));
+    one(f, "limber_disk_dropped_total", "counter", "Rows that found no place in that line.",
+        disk_dropped(d->journal.disk));
     if (fclose(f) != 0) {
         free(text);
         return NULL;

@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "daemon/loops.h"
-#include "daemon/realtime.h"
 
 static void publish(void *ctx, const struct plan *plan)
 {
@@ -38,7 +37,6 @@ void *plan_loop_run(void *arg)
     uint64_t       life = 0;
     uint32_t       seen = 0;
 
-    realtime_thread_begin();
     rt_thread_begins(s, THREAD_PLANNER);
     while (!atomic_load(&s->stop_threads)) {
         bool fresh, unused, other;
@@ -83,7 +81,6 @@ void *plan_worker_run(void *arg)
 {
     struct plan_worker *w = arg;
 
-    realtime_thread_begin();
     rt_thread_begins(w->s, THREAD_PLANNER + w->worker);
     planner_worker(w->s->planner, w->worker);
     return NULL;

@@ -19,7 +19,8 @@
 #include "daemon/syscalls.h"
 
 /* A sanitizer keeps its own state of a thread, hundreds of KiB, on that thread's stack. */
-enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024, STACK_TOUCH = 256 * 1024 };
+enum { STACK_BYTES = (RT_SANITIZED ? 4096 : 512) * 1024 };
+static const uint64_t PAINT = 0x5ca1ab1e0ddba11u;
 enum { CLOCK_FINE_NS = 100000 };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct realtime *r, const char *format, ...)
@@ -39,8 +40,11 @@ static void look_at_clock(struct realtime *r)
 
     r->clock_fine = clock_getres(CLOCK_MONOTONIC, &fine) == 0 && fine.tv_sec == 0 && fine.tv_nsec <= CLOCK_FINE_NS;
     if (!r->clock_fine)
-        warn(r, "the clock that ticks are due by has steps of %.3g ms: boot without highres=off and nohz=off, with a kernel "
-                "that has CONFIG_HIGH_RES_TIMERS=y", (double)fine.tv_sec * 1e3 + (double)fine.tv_nsec * 1e-6);
+        warn(r,
+             "the clock that ticks are due by has steps of %.3g ms: boot without highres=off and nohz=off, with a "
+             "kernel "
+             "that has CONFIG_HIGH_RES_TIMERS=y",
+             (double)fine.tv_sec * 1e3 + (double)fine.tv_nsec * 1e-6);
 }
 
 void realtime_start(struct realtime *r)
@@ -63,18 +67,23 @@ void realtime_start(struct realtime *r)
 
     int bad = syscalls_start();
     if (bad < 0 && !RT_SANITIZED)
-        warn(r, "the real-time threads' system calls are not restricted (%s): this kernel has no seccomp filters, or what "
-                "started limberd forbids them; run a kernel with CONFIG_SECCOMP_FILTER=y", strerror(-bad));
+        warn(r,
+             "the real-time threads' system calls are not restricted (%s): this kernel has no seccomp filters, or what "
+             "started limberd forbids them; run a kernel with CONFIG_SECCOMP_FILTER=y",
+             strerror(-bad));
     if (RT_SANITIZED) { /* its mlockall would do nothing, and say that it had; locking its shadow would eat the machine */
-        warn(r, "memory is not locked: this limberd is built with a sanitizer, for finding bugs in simulation; build it "
-                "without one (make) for hardware");
+        warn(r,
+             "memory is not locked: this limberd is built with a sanitizer, for finding bugs in simulation; build it "
+             "without one (make) for hardware");
         return;
     }
     r->memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
     if (!r->memory_locked) {
         munlockall();
-        warn(r, "memory is not locked (%s): page faults may delay a tick; set LimitMEMLOCK=infinity (systemd) or "
-                "'memlock unlimited' in /etc/security/limits.d", strerror(errno));
+        warn(r,
+             "memory is not locked (%s): page faults may delay a tick; set LimitMEMLOCK=infinity (systemd) or "
+             "'memlock unlimited' in /etc/security/limits.d",
+             strerror(errno));
     }
 }
 
@@ -143,8 +152,10 @@ int realtime_thread(struct realtime *r, const char *name, int core, int priority
     bad = RT_SANITIZED ? EPERM : pthread_setschedparam(*thread, SCHED_FIFO, &param);
     if (bad) {
         if (r->scheduling)
-            warn(r, "no real-time priority for thread %s (%s): run as root, or set LimitRTPRIO=90 (systemd) or "
-                    "'rtprio 90' in /etc/security/limits.d", name, strerror(bad));
+            warn(r,
+                 "no real-time priority for thread %s (%s): run as root, or set LimitRTPRIO=90 (systemd) or "
+                 "'rtprio 90' in /etc/security/limits.d",
+                 name, strerror(bad));
         r->scheduling = false;
     }
     return 0;
@@ -158,8 +169,10 @@ void realtime_hold_latency(struct realtime *r, bool hold)
         r->latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
         if ((r->latency_fd < 0 || write(r->latency_fd, &zero, sizeof zero) != sizeof zero) && !r->latency_warned) {
             r->latency_warned = true;
-            warn(r, "/dev/cpu_dma_latency cannot be held at 0 (%s): wake-ups may be slower; give the daemon's group "
-                    "write access to it", strerror(errno));
+            warn(r,
+                 "/dev/cpu_dma_latency cannot be held at 0 (%s): wake-ups may be slower; give the daemon's group "
+                 "write access to it",
+                 strerror(errno));
         }
     } else if (!hold && r->latency_fd >= 0) {
         close(r->latency_fd);
@@ -167,18 +180,29 @@ void realtime_hold_latency(struct realtime *r, bool hold)
     }
 }
 
-__attribute__((noinline)) static void touch_stack(void)
+__attribute__((noinline)) static uintptr_t paint_stack(void)
 {
-    volatile uint8_t page[STACK_TOUCH];
+    volatile uint64_t paint[STACK_PAINTED / sizeof(uint64_t)];
 
-    for (size_t i = 0; i < sizeof page; i += 4096)
-        page[i] = 0;
+    for (size_t i = 0; i < sizeof paint / sizeof *paint; i++)
+        paint[i] = PAINT;
+    return (uintptr_t)paint;
 }
 
-void realtime_thread_begin(void)
+uintptr_t realtime_thread_begin(void)
 {
-    touch_stack();
     numeric_set();
+    return paint_stack();
+}
+
+__attribute__((no_sanitize("address", "thread"))) size_t realtime_stack_used(uintptr_t painted)
+{
+    const volatile uint64_t *word = (const volatile uint64_t *)painted;
+    size_t                   n = STACK_PAINTED / sizeof *word, i = 0;
+
+    while (i < n && word[i] == PAINT)
+        i++;
+    return (n - i) * sizeof *word;
 }
 
 bool realtime_locale(void)

@@ -36,9 +36,10 @@ enum { THREAD_IO, THREAD_CONTROL, THREAD_PLANNER, RT_THREADS = THREAD_PLANNER + 
 
 /* What a real-time thread says about itself to main. */
 struct rt_thread {
-    _Atomic int  tid;        /* 0: not running yet                                              */
-    _Atomic int  restricted; /* 1: its system calls are (syscalls.h), 0: not yet, -errno: refused */
-    _Atomic bool numeric;    /* its floating point unit is set as expected (rt/numeric.h)        */
+    _Atomic int       tid;        /* 0: not running yet                                              */
+    _Atomic int       restricted; /* 1: its system calls are (syscalls.h), 0: not yet, -errno: refused */
+    _Atomic bool      numeric;    /* its floating point unit is set as expected (rt/numeric.h)        */
+    _Atomic uintptr_t stack;      /* where what it painted of its stack begins (realtime.h); 0: not yet */
 };
 
 enum link_note_kind { LINK_OPENED, LINK_TROUBLE, LINK_TRIAL_EVENT };
@@ -46,8 +47,8 @@ enum link_note_kind { LINK_OPENED, LINK_TROUBLE, LINK_TRIAL_EVENT };
 struct link_note {
     enum link_note_kind kind;
     uint64_t            session;
-    struct hello        hello;    /* LINK_OPENED      */
-    struct trial_event  event;    /* LINK_TRIAL_EVENT */
+    struct hello        hello; /* LINK_OPENED      */
+    struct trial_event  event; /* LINK_TRIAL_EVENT */
     char                text[240];
 };
 
@@ -59,8 +60,8 @@ struct shared {
     struct handoff     state_handoff;
     struct joint_state state[3];
     struct rt_signal   state_signal;
-    _Atomic bool       lockstep;        /* granted to the current session     */
-    _Atomic int64_t    aborted_trial;   /* the robot side cannot go on with it; -1: none; taken once */
+    _Atomic bool       lockstep;               /* granted to the current session     */
+    _Atomic int64_t    aborted_trial;          /* the robot side cannot go on with it; -1: none; taken once */
     _Atomic bool       estop_seen, fault_seen; /* in any state; taken once */
     _Atomic bool       link_damaged;           /* too many messages were; likewise */
 
@@ -70,7 +71,7 @@ struct shared {
     uint64_t             command_due_ns[3]; /* it is a miss if it leaves after this */
     struct ring          trial_request_ring;
     struct trial_request trial_request[TRIAL_REQUESTS];
-    int                  io_wake_fd;    /* eventfd */
+    int                  io_wake_fd; /* eventfd */
 
     /* control <-> planner */
     struct handoff      request_handoff;
@@ -79,13 +80,13 @@ struct shared {
     struct handoff      plan_handoff;
     struct plan         plan[3];
     struct rt_signal    plan_signal;
-    _Atomic uint64_t    planned_id;     /* newest request whose final plan is published */
+    _Atomic uint64_t    planned_id; /* newest request whose final plan is published */
 
     /* main -> planner */
     struct planner  *planner;
     struct handoff   model_handoff;
     _Atomic uint64_t model_slot_version[3];
-    _Atomic uint64_t model_version;     /* newest handed over, 0: none        */
+    _Atomic uint64_t model_version; /* newest handed over, 0: none        */
 
     struct handoff task_handoff;
     struct task    task[3];
@@ -93,8 +94,8 @@ struct shared {
     /* main -> control */
     struct ring      operation_ring;
     struct operation operation[OPERATIONS];
-    _Atomic uint64_t stop_id;           /* of an OP_STOP that comes before what waits in the ring; 0: none */
-    _Atomic uint32_t host_prearm;       /* bits of enum prearm the host vouches for */
+    _Atomic uint64_t stop_id;     /* of an OP_STOP that comes before what waits in the ring; 0: none */
+    _Atomic uint32_t host_prearm; /* bits of enum prearm the host vouches for */
 
     /* control -> main */
     struct ring        report_ring;
@@ -107,17 +108,17 @@ struct shared {
     /* io -> main */
     struct ring      link_ring;
     struct link_note link_note[LINK_NOTES];
-    struct session   session;           /* io's; main reads its counters only */
+    struct session   session; /* io's; main reads its counters only */
     _Atomic uint64_t last_heard_ns;
 
     /* figures */
-    struct hist         wake, compute, loop, plan_time;
-    _Atomic uint64_t    ticks, misses;      /* misses: commands that left after the next tick was due */
-    _Atomic uint64_t    plans, plans_late;  /* late: finished after the step it was for had begun     */
-    _Atomic uint64_t    plans_cut;          /* ended by their deadline before the last iteration      */
-    _Atomic uint64_t    last_miss_ns;
-    _Atomic int         plan_iterations, plan_candidates;
-    _Atomic uint64_t    plan_spread_micro;  /* spread * 1e6 */
+    struct hist      wake, compute, loop, plan_time;
+    _Atomic uint64_t ticks, misses;     /* misses: commands that left after the next tick was due */
+    _Atomic uint64_t plans, plans_late; /* late: finished after the step it was for had begun     */
+    _Atomic uint64_t plans_cut;         /* ended by their deadline before the last iteration      */
+    _Atomic uint64_t last_miss_ns;
+    _Atomic int      plan_iterations, plan_candidates;
+    _Atomic uint64_t plan_spread_micro; /* spread * 1e6 */
 
     /* the threads themselves */
     struct rt_thread rt_thread[RT_THREADS];

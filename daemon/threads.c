@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "daemon/daemon.h"
+#include "daemon/realtime.h"
 #include "daemon/syscalls.h"
 
 static int threads(const struct daemon *d)
@@ -84,6 +85,13 @@ struct usage threads_usage(const struct daemon *d, int i)
                            .involuntary = now.involuntary - base->involuntary };
 }
 
+size_t threads_stack(const struct daemon *d, int i)
+{
+    uintptr_t painted = atomic_load((_Atomic uintptr_t *)(uintptr_t)&thread(d, i)->stack);
+
+    return painted && !atomic_load(&d->shared->stop_threads) ? realtime_stack_used(painted) : 0;
+}
+
 uint64_t threads_page_faults(const struct daemon *d, int first, int last)
 {
     uint64_t sum = 0;
@@ -103,12 +111,13 @@ json_t *threads_json(const struct daemon *d)
         struct usage u = threads_usage(d, i);
 
         json_array_append_new(list,
-                              json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I}", "name", rt_thread_name(i), "tid",
+                              json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I, s:I}", "name", rt_thread_name(i), "tid",
                                         get(&thread(d, i)->tid), "fifo",
                                         sched_getscheduler(get(&thread(d, i)->tid)) == SCHED_FIFO, "restricted",
                                         get(&thread(d, i)->restricted) == 1, "minor_faults", (json_int_t)u.minor,
                                         "major_faults", (json_int_t)u.major, "voluntary_switches",
-                                        (json_int_t)u.voluntary, "involuntary_switches", (json_int_t)u.involuntary));
+                                        (json_int_t)u.voluntary, "involuntary_switches", (json_int_t)u.involuntary,
+                                        "stack_bytes", (json_int_t)threads_stack(d, i)));
     }
     return list;
 }

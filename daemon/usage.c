@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/loops.h"
+#include "daemon/realtime.h"
 #include "daemon/syscalls.h"
 
 const char *rt_thread_name(int thread)
@@ -39,6 +40,7 @@ void rt_thread_begins(struct shared *s, int thread)
                              : thread == THREAD_CONTROL ? SYSCALLS_CONTROL
                                                         : SYSCALLS_PLANNER;
 
+    atomic_store(&t->stack, realtime_thread_begin());
     rt_thread_numeric(s, thread);
     atomic_store(&t->tid, gettid());
     int bad = syscalls_restrict(list, thread, rt_thread_name(thread), s->io_wake_fd, &s->refused);

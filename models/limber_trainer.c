@@ -273,14 +273,15 @@ static bool until_ordered(void *ctx, double done)
 /* Makes the trainer start from the order's base.  false with report.why. */
 static bool load_base(struct worker *w, const struct trainer_order *o)
 {
-    struct ensemble e;
-    int             err;
+    struct model_trust base = { .version = o->base_version, .us = geteuid() };
+    struct ensemble    e;
+    int                err;
 
     if (w->held == o->base_version)
         return true;
     w->held = NOTHING_HELD;
     if (o->base_file[0]) {
-        err = model_file_load_version(o->base_file, o->base_version, geteuid(), w->setup.schema.robot, &w->setup.dims, &e,
+        err = model_file_load_trusted(o->base_file, &base, w->setup.schema.robot, &w->setup.dims, &e,
                                       w->report.why, sizeof w->report.why);
     } else if ((err = ensemble_alloc(&e, &w->setup.dims)) == 0) {
         ensemble_init(&e, rng_derive(w->setup.seed, 3, o->version));

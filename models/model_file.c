@@ -161,7 +161,23 @@ static int write_beside(const char *path, const uint8_t *file, size_t length)
     return err ? err : sync_directory_of(path);
 }
 
+static int write_seal(const char *path, const uint8_t *file, size_t length, const struct seal_key *key)
+{
+    char    beside[PATH_MAX];
+    uint8_t seal[SEAL_BYTES];
+
+    if ((size_t)snprintf(beside, sizeof beside, "%s" SEAL_SUFFIX, path) >= sizeof beside)
+        return -ENAMETOOLONG;
+    seal_sign(key, file, length, seal);
+    return write_beside(beside, seal, sizeof seal);
+}
+
 int model_file_save(const char *path, const struct ensemble *e, const char *robot)
+{
+    return model_file_save_sealed(path, e, robot, NULL);
+}
+
+int model_file_save_sealed(const char *path, const struct ensemble *e, const char *robot, const struct seal_key *seal)
 {
     float              selftest[2 * MAX_OBS];
     struct file_header h      = { .magic = MAGIC, .format = FORMAT, .header = sizeof h, .version = e->version };
@@ -194,7 +210,9 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
     transfer(&copy, selftest, file + sizeof h, true);
     uint32_t crc = checksum(file, length);
     memcpy(file + length - sizeof crc, &crc, sizeof crc);
-    int err = write_beside(path, file, length);
+    int err = seal ? write_seal(path, file, length, seal) : 0;
+    if (!err)
+        err = write_beside(path, file, length);
     free(file);
     return err;
 }
@@ -202,10 +220,10 @@ int model_file_save(const char *path, const struct ensemble *e, const char *robo
 /* ---- reading ---- */
 
 struct reading {
-    const char  *path;
-    char        *why;
-    size_t       why_size;
-    const uid_t *us; /* nobody else's file will do; NULL: anybody's */
+    const char               *path;
+    char                     *why;
+    size_t                    why_size;
+    const struct model_trust *trust; /* NULL: any will do */
 };
 
 __attribute__((format(printf, 3, 4))) static int refuse(const struct reading *r, int err, const char *format, ...)
@@ -233,7 +251,7 @@ static int slurp(const struct reading *r, uint8_t **file, size_t *length)
         close(fd);
         return refuse(r, -EBADMSG, "is not a model file: not a regular file of at most %d bytes", LARGEST);
     }
-    if (r->us && !perms_good(r->path, &st, *r->us, r->why, r->why_size)) {
+    if (r->trust && !perms_good(r->path, &st, r->trust->us, r->why, r->why_size)) {
         close(fd);
         return -EPERM;
     }
@@ -317,30 +335,52 @@ static int check_content(const struct reading *r, const struct ensemble *e, cons
     return 0;
 }
 
-/* version 0: any. */
-static int load(struct reading r, uint64_t version, const char *robot, const struct model_dims *want, struct ensemble *e)
+/* Before anything of the file is believed. */
+static int check_seal(const struct reading *r, const uint8_t *file, size_t length)
 {
-    struct file_header h;
-    struct ensemble    got;
-    float              selftest[2 * MAX_OBS];
-    uint8_t           *file   = NULL;
-    size_t             length = 0;
-    int                err    = slurp(&r, &file, &length);
+    char    beside[PATH_MAX];
+    uint8_t seal[SEAL_BYTES + 1];
+
+    if ((size_t)snprintf(beside, sizeof beside, "%s" SEAL_SUFFIX, r->path) >= sizeof beside)
+        return refuse(r, -ENAMETOOLONG, "has no seal: its name is too long for one");
+    int fd = open(beside, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return refuse(r, -errno, "has no seal (" SEAL_SUFFIX " beside it: %s), and robot.yaml wants one: did another program put it here?",
+                      strerror(errno));
+    ssize_t n = read(fd, seal, sizeof seal);
+    close(fd);
+    if (n != SEAL_BYTES || !seal_good(r->trust->seal, file, length, seal))
+        return refuse(r, -EPERM, "is not what was sealed with paths.model_key: the file, its seal or the key is another");
+    return 0;
+}
+
+static int load(const struct reading *r, const char *robot, const struct model_dims *want, struct ensemble *e)
+{
+    const struct model_trust *trust = r->trust;
+    struct file_header        h;
+    struct ensemble           got;
+    float                     selftest[2 * MAX_OBS];
+    uint8_t                  *file   = NULL;
+    size_t                    length = 0;
+    int                       err    = slurp(r, &file, &length);
 
     if (err)
         return err;
-    err = check_header(&r, file, length, &h);
+    if (trust && trust->seal)
+        err = check_seal(r, file, length);
     if (!err)
-        err = check_identity(&r, &h, robot, want);
-    if (!err && version && h.version != version)
-        err = refuse(&r, -ESTALE, "holds version %llu, not version %llu, which it stands for: is it a copy of another file?",
-                     (unsigned long long)h.version, (unsigned long long)version);
+        err = check_header(r, file, length, &h);
+    if (!err)
+        err = check_identity(r, &h, robot, want);
+    if (!err && trust && h.version != trust->version)
+        err = refuse(r, -ESTALE, "holds version %llu, not version %llu, which it stands for: is it a copy of another file?",
+                     (unsigned long long)h.version, (unsigned long long)trust->version);
     if (!err && (err = ensemble_alloc(&got, want)) != 0)
-        refuse(&r, err, "cannot be held: %s", strerror(-err));
+        refuse(r, err, "cannot be held: %s", strerror(-err));
     if (!err) {
         got.version = h.version;
         transfer(&got, selftest, file + sizeof h, false);
-        err = check_content(&r, &got, selftest);
+        err = check_content(r, &got, selftest);
         if (err)
             ensemble_free(&got);
         else
@@ -353,11 +393,28 @@ static int load(struct reading r, uint64_t version, const char *robot, const str
 int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e, char *why,
                     size_t why_size)
 {
-    return load((struct reading){ path, why, why_size, NULL }, 0, robot, want, e);
+    return load(&(struct reading){ path, why, why_size, NULL }, robot, want, e);
 }
 
-int model_file_load_version(const char *path, uint64_t version, uid_t us, const char *robot, const struct model_dims *want,
+int model_file_load_trusted(const char *path, const struct model_trust *trust, const char *robot, const struct model_dims *want,
                             struct ensemble *e, char *why, size_t why_size)
 {
-    return load((struct reading){ path, why, why_size, &us }, version, robot, want, e);
+    return load(&(struct reading){ path, why, why_size, trust }, robot, want, e);
+}
+
+int model_file_seal(const char *path, const struct seal_key *seal, char *why, size_t why_size)
+{
+    const struct reading r      = { path, why, why_size, NULL };
+    uint8_t             *file   = NULL;
+    size_t               length = 0;
+    int                  err    = slurp(&r, &file, &length);
+
+    if (err)
+        return err;
+    if (length < sizeof MAGIC || memcmp(file, MAGIC, sizeof MAGIC - 1) != 0)
+        err = refuse(&r, -EBADMSG, "is not a Limber model: it does not start with " MAGIC);
+    else if ((err = write_seal(path, file, length, seal)) != 0)
+        refuse(&r, err, "its seal cannot be written: %s", strerror(-err));
+    free(file);
+    return err;
 }

@@ -13,20 +13,31 @@
 #include <sys/types.h>
 
 #include "models/ensemble.h"
+#include "models/seal.h"
 
 /* Writes e to `path` (mode 0640, less the umask).  0 or -errno; -EINVAL: a model that loading would refuse.
  * A failed write leaves an older file of that name as it was. */
 int model_file_save(const char *path, const struct ensemble *e, const char *robot);
+
+/* The same, with its seal (seal.h) beside it, which is written first. */
+int model_file_save_sealed(const char *path, const struct ensemble *e, const char *robot, const struct seal_key *seal);
 
 /* Reads a file and checks everything above, and that robot and dims are the wanted ones.  *e is allocated (free with
  * ensemble_free) only on success.  0, or -errno with a sentence naming file and reason in `why`. */
 int model_file_load(const char *path, const char *robot, const struct model_dims *want, struct ensemble *e, char *why,
                     size_t why_size);
 
-/* The same of a file that stands for `version` and that is to fly: refused as well where its header says another version
- * (-ESTALE), or where somebody else than `us` and root may have written it (perms.h, -EPERM). */
-int model_file_load_version(const char *path, uint64_t version, uid_t us, const char *robot, const struct model_dims *want,
+/* What a file that is to fly must be. */
+struct model_trust {
+    uint64_t               version; /* that its header says, else -ESTALE                                            */
+    uid_t                  us;      /* nobody but `us` and root may have written it, else -EPERM (perms.h)           */
+    const struct seal_key *seal;    /* NULL, or who must have signed it, else -EPERM; -errno where there is no seal */
+};
+int model_file_load_trusted(const char *path, const struct model_trust *trust, const char *robot, const struct model_dims *want,
                             struct ensemble *e, char *why, size_t why_size);
+
+/* Seals the bytes of a file that is there already.  0, or -errno and a sentence. */
+int model_file_seal(const char *path, const struct seal_key *seal, char *why, size_t why_size);
 
 /* The self-test alone, on a loaded ensemble: its prediction for a fixed input (half a std off the centre of its data) in
  * out (2 nx floats: mean and variance averaged over members). */

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/cli_json.h"
 #include "daemon/rt/sanitized.h"
 #include "tests/test.h"
 
@@ -45,6 +46,89 @@ static const char *line_with(const char *text, const char *word)
 
     snprintf(line, sizeof line, "%.*s", at ? (int)strcspn(at, "\n") : 0, at ? at : "");
     return line;
+}
+
+/* ---- parts ---- */
+
+/* "libuv.so.1" and "libmujoco.so.2.2.2" by their names; false: is not among the words of `line`. */
+static bool listed(const char *line, const char *soname, size_t length)
+{
+    char word[200];
+
+    snprintf(word, sizeof word, " %.*s ", (int)length, soname);
+    return strstr(line, word) != NULL;
+}
+
+TEST(the_programs_are_linked_to_what_is_listed_and_to_nothing_else)
+{
+    static char list[4096], line[600];
+
+    if (RT_SANITIZED) /* has libraries of its own */
+        return;
+    snprintf(line, sizeof line, "%s/../tests/linked.txt", test_build_dir());
+    snprintf(list, sizeof list, "%s", tell("cat %s", line));
+    for (int i = 0; i < PROGRAMS; i++) {
+        char start[40];
+        int  needed = 0, words = 0;
+
+        snprintf(start, sizeof start, "\n%s ", programs[i]);
+        const char *row = strstr(list, start);
+        EXPECT(row);
+        if (!row)
+            return;
+        snprintf(line, sizeof line, "%.*s ", (int)strcspn(row + 1, "\n"), row + 1);
+        for (const char *p = line + strcspn(line, " "); *(p += strspn(p, " ")); p += strcspn(p, " "))
+            words++;
+        for (const char *p = tell("readelf -dW %s | grep NEEDED", program(i)); (p = strchr(p, '[')); needed++) {
+            size_t name = strcspn(++p, ".");
+            bool   ok   = listed(line, p, name);
+            EXPECT(ok);
+            if (!ok)
+                printf("    %s: %.*s is not in tests/linked.txt\n", programs[i], (int)name, p);
+        }
+        EXPECT(needed == words);
+    }
+}
+
+TEST(the_list_of_parts_names_each_library_that_is_loaded_its_package_version_licences_and_checksum)
+{
+    char         path[600], line[1200];
+    json_error_t error;
+    size_t       i;
+    json_t      *part;
+
+    if (RT_SANITIZED || system("command -v dpkg-query >/dev/null") != 0)
+        return;
+    snprintf(line, sizeof line, "%s/../sbom.sh %s", test_build_dir(), test_build_dir());
+    tell("%s", line);
+    snprintf(path, sizeof path, "%s/sbom.json", test_build_dir());
+    json_t *list = json_load_file(path, 0, &error), *parts = json_object_get(list, "components");
+    EXPECT(list && json_array_size(parts) > 15);
+    json_array_foreach(parts, i, part)
+    {
+        const char *file = js_str(json_array_get(js_at(part, "properties"), 0), "value", ""),
+                   *sum  = js_str(json_array_get(js_at(part, "hashes"), 0), "content", "");
+
+        EXPECT(!strncmp(js_str(part, "purl", ""), "pkg:deb/debian/", 15) &&
+               strcmp(js_str(part, "version", "unknown"), "unknown") != 0);
+        EXPECT(json_array_size(js_at(part, "licenses")) > 0);
+        EXPECT(strlen(sum) == 64 && !strncmp(tell("sha256sum %s", file), sum, 64));
+    }
+    /* What the loader really maps into a program that runs. */
+    snprintf(line, sizeof line,
+             "LD_DEBUG=files %s/limber --version 2>&1 | sed -n 's/.*calling init: .*\\///p' | sort -u",
+             test_build_dir());
+    const char *loaded = tell("%s", line);
+    int         n      = 0;
+    for (const char *p = loaded; *p; p += strcspn(p, "\n") + 1, n++) {
+        bool found = false;
+
+        json_array_foreach(parts, i, part) found = found || (!strncmp(js_str(part, "name", ""), p, strcspn(p, "\n")) &&
+                                                             strlen(js_str(part, "name", "")) == strcspn(p, "\n"));
+        EXPECT(found);
+    }
+    EXPECT(n > 10);
+    json_decref(list);
 }
 
 TEST(every_program_can_be_loaded_anywhere_and_has_nothing_writable_that_is_executable)

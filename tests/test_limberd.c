@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "daemon/cli_json.h"
+#include "daemon/realtime.h"
 #include "daemon/rt/sanitized.h"
 #include "models/store.h"
 #include "proto/limber.pb-c.h"
@@ -86,6 +87,10 @@ static struct digest learn_once(const char *const *edits)
     json_t *s = fixture_status(&f);
     EXPECT(json_is_null(js_at(s, "realtime.syscalls.refused")));
     EXPECT(js_true(s, "realtime.syscalls.restricted") == !RT_SANITIZED);
+    size_t  i;
+    json_t *thread;
+    json_array_foreach ((json_t *)(uintptr_t)js_at(s, "realtime.threads"), i, thread)
+        EXPECT(js_num(thread, "stack_bytes") > 0 && (RT_SANITIZED || js_num(thread, "stack_bytes") < STACK_PAINTED / 2));
     json_decref(s);
     fixture_end(&f);
     EXPECT(f.daemon.status == 0 && f.daemon.signal == 0);
@@ -851,6 +856,7 @@ TEST(metrics_count_page_faults_and_switches_of_every_real_time_thread_from_armin
     EXPECT_STR(text, "limber_thread_switches{thread=\"io\",kind=\"voluntary\"} ");
     EXPECT(!strstr(text, "thread=\"control\",kind=\"voluntary\"} 0\n")); /* it has slept */
     EXPECT_STR(text, "limber_syscalls_refused 0\n");
+    EXPECT_STR(text, "limber_thread_stack_bytes{thread=\"planner\"} ");
     json_t *s = fixture_status(&f);
     EXPECT(json_array_size(js_at(s, "realtime.threads")) == 3);
     json_decref(s);

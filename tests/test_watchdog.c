@@ -35,22 +35,27 @@ static double now_s(void)
     return (double)clock_now_ns() * 1e-9;
 }
 
-/* How often it is fed in so many seconds. */
-static int fed_in(int fd, double seconds)
+/* How often it is told this in so many seconds. */
+static int told_in(int fd, const char *what, double seconds)
 {
     char           text[600];
     double         until = now_s() + seconds;
     struct timeval tick  = { .tv_usec = 20000 };
-    int            fed   = 0;
+    int            told  = 0;
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
     while (now_s() < until) {
         ssize_t n = recv(fd, text, sizeof text - 1, 0);
 
         text[n > 0 ? n : 0] = 0;
-        fed += strstr(text, "WATCHDOG=1") != NULL;
+        told += strstr(text, what) != NULL;
     }
-    return fed;
+    return told;
+}
+
+static int fed_in(int fd, double seconds)
+{
+    return told_in(fd, "WATCHDOG=1", seconds);
 }
 
 static bool begin(struct fixture *f, int *fd)
@@ -124,6 +129,33 @@ TEST(systemd_hears_ready_and_a_watchdog_that_follows_the_control_thread)
     EXPECT(fed_in(fd, 1.5) == 0);
     kill(f.daemon.pid, SIGCONT);
     EXPECT(fed_in(fd, 1.5) > 0);
+    close(fd);
+    fixture_end(&f);
+}
+
+TEST(a_systemd_that_reads_nothing_holds_nobody_up)
+{
+    struct fixture f;
+    int            fd, full = 0;
+
+    fixture_init(&f, NULL);
+    fd                      = notify_socket();
+    struct sockaddr_un a    = { .sun_family = AF_UNIX };
+    int                more = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", getenv("NOTIFY_SOCKET"));
+    while (sendto(more, "x", 1, 0, (struct sockaddr *)&a, sizeof a) == 1)
+        full++;
+    EXPECT(full > 0);
+    bool up = fixture_daemon(&f, NULL);
+    unsetenv("NOTIFY_SOCKET");
+    EXPECT(up && fixture_bridge(&f, NULL) && fixture_arm(&f, 10));
+    EXPECT(fixture_post(&f, "/stop", NULL, NULL, 0));
+    EXPECT(fixture_wait(&f, "mode", "DISARMED", 3));
+    EXPECT(told_in(fd, "READY=1", 1.5) > 0); /* systemd is back: what it did not hear is said again */
+    EXPECT(fed_in(fd, 1.5) >= 5);
+    child_stop(&f.daemon, SIGTERM, 5);
+    EXPECT(f.daemon.status == 0);
+    close(more);
     close(fd);
     fixture_end(&f);
 }

@@ -3,16 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
 
 #include "daemon/rt/explain.h"
 
-enum { FILE_MAX = 16 * 1024, KEY_BYTES = 32 };
+enum { FILE_MAX = 16 * 1024 };
 
 static const char *const roles[] = { [ROLE_ROBOT] = "robot", [ROLE_LISTEN] = "listen" };
 
@@ -116,16 +116,15 @@ static bool parse_key(const char *file, const char *text, const char *word, char
     return true;
 }
 
-bool keys_load(const char *file, struct key_pair *k, char *why, size_t size)
+/* The key of a file that nobody else may read. */
+static bool load_secret(const char *file, const char *word, char key[KEY_TEXT], char *why, size_t size)
 {
     char        text[FILE_MAX];
-    const char *fault;
     struct stat st;
+    bool        good = true;
 
-    memset(k, 0, sizeof *k);
     if (!read_text(file, text, &st, why, size))
         return false;
-    bool good = true;
     if (st.st_mode & 077)
         good =
             explain(why, size, "%s: its mode is %04o, so others may know this secret: chmod 600 it, or make a new one",
@@ -134,15 +133,32 @@ bool keys_load(const char *file, struct key_pair *k, char *why, size_t size)
         good = explain(why, size, "%s: belongs to user %u, expected %u, who runs this", file, (unsigned)st.st_uid,
                        (unsigned)geteuid());
     else
-        good = parse_key(file, text, "secret", k->secret, why, size);
+        good = parse_key(file, text, word, key, why, size);
     explicit_bzero(text, sizeof text);
-    if (!good)
+    return good;
+}
+
+bool keys_load(const char *file, struct key_pair *k, char *why, size_t size)
+{
+    const char *fault;
+
+    memset(k, 0, sizeof *k);
+    if (!load_secret(file, "secret", k->secret, why, size))
         return false;
     if (zmq_curve_public(k->public, k->secret) != 0)
         return explain(why, size, "%s: this libzmq has no CURVE", file);
     if ((fault = key_fault(k->public))) /* the same secret in another guise */
         return explain(why, size, "%s: %s", file, fault);
     return true;
+}
+
+bool keys_load_signing(const char *file, uint8_t key[KEY_BYTES], char *why, size_t size)
+{
+    char text[KEY_TEXT];
+    bool good = load_secret(file, "signing", text, why, size) && zmq_z85_decode(key, text);
+
+    explicit_bzero(text, sizeof text);
+    return good;
 }
 
 bool keys_load_public(const char *file, char public[KEY_TEXT], char *why, size_t size)
@@ -173,6 +189,21 @@ bool keys_make(const char *file, struct key_pair *k, char *why, size_t size)
         return true;
     unlink(file);
     return false;
+}
+
+bool keys_make_signing(const char *file, char *why, size_t size)
+{
+    uint8_t key[KEY_BYTES];
+    char    z85[KEY_TEXT], text[KEY_TEXT + 16];
+
+    if (getrandom(key, sizeof key, 0) != sizeof key)
+        return explain(why, size, "no random bytes: %s", strerror(errno));
+    snprintf(text, sizeof text, "signing %s\n", zmq_z85_encode(z85, key, sizeof key));
+    bool good = write_new(file, 0600, text, why, size);
+    explicit_bzero(key, sizeof key);
+    explicit_bzero(z85, sizeof z85);
+    explicit_bzero(text, sizeof text);
+    return good;
 }
 
 /* ---- clients ---- */

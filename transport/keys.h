@@ -1,7 +1,8 @@
 /* keys.h - CURVE key files and the list of clients that may connect, as kept on disk.
  *
  * A key pair is two text files: FILE, "secret KEY", for its owner alone (0600), and FILE.pub, "public KEY", for
- * everyone.  KEY is 40 characters of Z85 (rfc.zeromq.org/spec/32).  The list has one client a line, "ROLE KEY [name]",
+ * everyone.  The key that seals models (models/seal.h) is one, "signing KEY", likewise 0600.  KEY is 40 characters of Z85
+ * (rfc.zeromq.org/spec/32).  The list has one client a line, "ROLE KEY [name]",
  * and lines that begin with #.  A key that the whole world knows (the test keys of zmq_curve(7)) or that is no key (all
  * bytes equal) is refused wherever it turns up.  Any thread; false and a sentence in `why` on trouble. */
 #ifndef TRANSPORT_KEYS_H
@@ -9,8 +10,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-enum { KEY_TEXT = 41, CLIENTS_MAX = 64, CLIENT_NAME = 48 };
+enum { KEY_TEXT = 41, KEY_BYTES = 32, CLIENTS_MAX = 64, CLIENT_NAME = 48 };
 
 /* What the owner of a key may do. */
 enum client_role {
@@ -32,6 +34,12 @@ bool keys_load(const char *file, struct key_pair *k, char *why, size_t why_size)
 
 /* Reads FILE.pub (or whatever it is called now). */
 bool keys_load_public(const char *file, char public[KEY_TEXT], char *why, size_t why_size);
+
+/* Makes FILE, of random bytes, which may not be there already. */
+bool keys_make_signing(const char *file, char *why, size_t why_size);
+
+/* Its bytes, with the same refusals as keys_load. */
+bool keys_load_signing(const char *file, uint8_t key[KEY_BYTES], char *why, size_t why_size);
 
 struct client {
     enum client_role role;

@@ -354,6 +354,12 @@ static void key(const uint8_t *bytes, size_t n)
     const char     *path     = file_of("a.key", bytes, n);
 
     CHECK(chmod(path, 0600) == 0);
+    uint8_t signing[KEY_BYTES];
+    if (!keys_load_signing(path, signing, why, sizeof why))
+        CHECK(why[0]);
+    else
+        CHECK(!memcmp(bytes, "signing ", 8));
+    why[0] = 0;
     if (!keys_load(path, &k, why, sizeof why))
         CHECK(why[0]);
     else

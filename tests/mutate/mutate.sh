@@ -10,7 +10,7 @@ shift
 here=tests/mutate
 work=build-mutate
 rm -rf "$work" && mkdir -p "$work/tests" || exit 2
-libs="-lmujoco -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lsystemd -ljansson -lcurl -lcairo -lz -lm -lpthread"
+libs="-lmujoco -luv -lzmq -lprotobuf-c -lsqlite3 -lcyaml -lyaml -lmicrohttpd -ljansson -lcurl -lcairo -lsodium -lz -lm -lpthread"
 
 # Objects of tests, then what to run: the quick ones first, the rest where those notice nothing.
 tests_of() {
