@@ -1,9 +1,10 @@
-/* test_systemd.c - systemd's own tools judge the units.  No systemd runs here, and /usr/bin/limberd is not installed, so
- * a copy is judged whose ExecStart= names a program that exists: verify checks that too. */
+/* test_systemd.c - systemd's own tools judge the units, and systemd itself runs the service where this machine lets it.  For the tools a
+ * copy is judged whose ExecStart= names a program that exists: verify checks that too. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/rt/sanitized.h"
 #include "tests/test.h"
 
 static char output[32768];
@@ -71,6 +72,19 @@ TEST(systemd_accepts_the_unit_without_a_word)
     EXPECT(!output[0]);
     if (output[0])
         printf("%s", output);
+}
+
+TEST(a_real_systemd_starts_watches_restarts_and_stops_the_service_as_installed)
+{
+    char command[1200];
+
+    if (RT_SANITIZED)
+        return;
+    snprintf(command, sizeof command, "timeout 200 bash %s/../tests/systemd_runs.sh %s 2>&1 </dev/null", test_build_dir(), test_build_dir());
+    int code = run(command);
+    EXPECT(code == 0 || code == 77); /* 77: this machine does not let us, and it says why */
+    if (code)
+        printf("    %s", output);
 }
 
 TEST(systemd_would_have_refused_a_misspelt_unit)
