@@ -143,6 +143,9 @@ uint64_t     threads_page_faults(const struct daemon *d, int first, int last);
 /* Bytes of its stack that a thread has used since it began; 0: it has not begun, or is to end.  STACK_PAINTED (realtime.h): at least. */
 size_t threads_stack(const struct daemon *d, int thread);
 
+/* drain.c: takes what the other threads report; the journal, the store's line, status and telemetry have it then. */
+void drain(struct daemon *d);
+
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);
 
@@ -152,7 +155,6 @@ bool daemon_timeout_action(const struct daemon *d);
 
 /* Since the robot side was last heard. */
 uint64_t daemon_silent_ns(const struct daemon *d);
-
 
 uint64_t resident_kb(void);
 
