@@ -6,6 +6,7 @@
 # make bench-learn  TASK= SEEDS= TRIALS=: learning curves of a robot, in lockstep; make bench-options: what the trainer's options do
 # make asan|tsan  the tests under a sanitizer
 # make rtsan      tests that run the real-time code, under the real-time sanitizer: allocations, locks, system calls in a tick
+# make msan       the core, planners and training under clang's memory sanitizer: no decision by what nobody wrote
 # make soak       the tests, those with random inputs a hundred times longer; those of make rtsan and of make aarch64
 # make safety-report  everything that speaks for safety, one table and build/safety.json
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
@@ -30,7 +31,7 @@ FIRST   ?= 1
 MINUTES ?= 30
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan rtsan soak safety-report spin fuzz cover mutate aarch64 sbom reproducible format clean install
+.PHONY: all run test deps build-only bench bench-plan bench-train bench-cartpole bench-learn bench-options bench-rt asan tsan msan rtsan soak safety-report spin fuzz cover mutate aarch64 sbom reproducible format clean install
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wpointer-arith -Wno-string-conversion $(if $(WERROR),-Werror)
@@ -223,6 +224,11 @@ rtsan:
 	@B=build-rtsan ./build.sh $(MAKE) B=build-rtsan RTSAN=$$(ls /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.rtsan-$$(uname -m).a) \
 	    build-rtsan/limberd build-rtsan/limber-trainer build-rtsan/limber-bridge build-rtsan/tests/run
 	@build-rtsan/tests/run $(RTSAN_TESTS)
+msan:
+	@./deps.sh test
+	@B=build-msan ./build.sh $(MAKE) CC=clang B=build-msan CFLAGS="-O1 -g -fsanitize=memory -fsanitize-memory-track-origins -fno-omit-frame-pointer" \
+	    build-msan/tests/pure
+	@build-msan/tests/pure $(PURE_RUN)
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@$(MAKE) rtsan

@@ -50,7 +50,7 @@ owners >"$work/owners"
         [ -n "$package" ] || echo "sbom: $file: of no Debian package" >&2
         version=$([ -n "$package" ] && dpkg-query -W -f '${Version}' "$package")
         printf '%s\n  {"type": "library", "name": %s, "version": %s' "$comma" "$(quoted "$soname")" "$(quoted "${version:-unknown}")"
-        [ -n "$package" ] && printf ', "purl": %s' "$(quoted "pkg:deb/debian/${package%%:*}@$version?arch=${package##*:}")"
+        [ -n "$package" ] && printf ', "purl": %s' "$(quoted "pkg:deb/debian/${package%%:*}@$version?arch=$(dpkg --print-architecture)")"
         printf ',\n   "hashes": [{"alg": "SHA-256", "content": "%s"}]' "$(sum "$file")"
         printf ',\n   "licenses": ['
         between=

@@ -193,12 +193,17 @@ static int timeouts(struct document *d, const struct yaml_robot *y, struct robot
 static int robot_action(struct document *d, const struct yaml_timeouts *t, struct robot_config *c)
 {
     c->timeouts.robot_action = t->robot_action ? (enum timeout_action) * t->robot_action : (enum timeout_action)0;
-    if (t->robot_action || c->hardware == HARDWARE_SIM || !(c->gravity_by_robot || config_gravity_terms(c)))
-        return 0;
-    return document_fail(d, "timeouts.robot_action",
-                         "expected damp | hold | brake | off: what the robot side does when commands "
-                         "stop, as gravity loads its joints by %s",
-                         c->gravity_by_robot ? "baseline.gravity" : "joints[].gravity");
+    for (int j = 0; j < c->nj && c->hardware == HARDWARE_REAL; j++) {
+        const struct joint_config *joint  = &c->joint[j];
+        bool                       loaded = joint->actuated && (c->gravity_by_robot || joint->ngravity > 0);
+
+        if (loaded && !config_timeout_action(c, j))
+            return document_fail(d, "timeouts.robot_action",
+                                 "expected damp | hold | brake | off: what the robot side does when commands "
+                                 "stop, as gravity loads its joints by %s; or joints[%d].timeout_action for joint %s",
+                                 c->gravity_by_robot ? "baseline.gravity" : "joints[].gravity", j, joint->name);
+    }
+    return 0;
 }
 
 /* Real joints that must brake before their limits: the way they go unseen, until the daemon and then the robot side notice,
@@ -535,6 +540,11 @@ void config_store_schema(const struct robot_config *c, struct store_schema *s)
         snprintf(s->observation[i], sizeof s->observation[i], "%s", c->observation[i].name);
     for (int i = 0; i < c->na; i++)
         snprintf(s->action[i], sizeof s->action[i], "%s", c->joint[c->action[i].joint].name);
+}
+
+enum timeout_action config_timeout_action(const struct robot_config *c, int j)
+{
+    return c->joint[j].timeout_action ? c->joint[j].timeout_action : c->timeouts.robot_action;
 }
 
 bool config_gravity_terms(const struct robot_config *c)

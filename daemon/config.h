@@ -58,6 +58,7 @@ struct joint_config {
     double          baseline_position;          /* rad or m, only for baseline posture                 */
     int                 ngravity;
     struct gravity_term gravity[MAX_GRAVITY];   /* their sum holds the joint against gravity           */
+    enum timeout_action timeout_action;         /* what the robot side does when commands stop; 0: timeouts.robot_action */
 };
 
 struct action_config {
@@ -223,5 +224,8 @@ void config_store_schema(const struct robot_config *c, struct store_schema *s);
 
 /* robot.yaml says how gravity loads the joints, so the baseline compensates it. */
 bool config_gravity_terms(const struct robot_config *c);
+
+/* What is to become of joint j when commands stop; 0: not said, and then gravity does not load it, as far as robot.yaml knows. */
+enum timeout_action config_timeout_action(const struct robot_config *c, int j);
 
 #endif

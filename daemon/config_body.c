@@ -106,6 +106,9 @@ static int joint_effort(struct document *d, const struct yaml_joint *y, int j, s
     out->baseline_kp      = or_float(y->baseline_kp, 0);
     out->baseline_kd      = or_float(y->baseline_kd, 0);
     out->baseline_position = or_float(y->baseline_position, 0);
+    out->timeout_action    = y->timeout_action ? (enum timeout_action) * y->timeout_action : (enum timeout_action)0;
+    if (!out->actuated && y->timeout_action)
+        return document_fail(d, document_key(d, "joints[%d].timeout_action", j), "expected only on actuated joints");
     if (!out->actuated && y->gravity_count)
         return document_fail(d, document_key(d, "joints[%d].gravity", j), "expected only on actuated joints");
     if (out->effort_rate_down < out->effort_rate)

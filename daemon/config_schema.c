@@ -86,7 +86,7 @@ static const cyaml_schema_field_t joint_fields[] = {
     FLOAT(MAY, joint, power),       FLOAT(MAY, joint, brake),
     FLOAT(MAY, joint, effort_error), FLOAT(MAY, joint, baseline_position),
     FLOAT(MAY, joint, effort_continuous), FLOAT(MAY, joint, heat_s),
-    FLOAT(MAY, joint, resolution),
+    FLOAT(MAY, joint, resolution), WORD(MAY, joint, timeout_action, robot_action_words),
     LIST(MAY, joint, gravity, &a_gravity_term, 1, MAX_GRAVITY),
     FLOAT(MAY, joint, baseline_kd), CYAML_FIELD_END,
 };

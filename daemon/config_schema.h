@@ -21,6 +21,7 @@ struct yaml_gravity {
 struct yaml_joint {
     char    *name;
     int     *type; /* enum joint_type */
+    int     *timeout_action; /* enum timeout_action */
     bool    *actuated;
     double  *position; /* low, high */
     unsigned position_count;

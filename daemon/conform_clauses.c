@@ -303,7 +303,7 @@ static enum conform_verdict silence_damps(struct conform *c, int which)
     int  n       = (int)(4 * c->hello.command_timeout_ms / conform_period_ms(c));
 
     (void)which;
-    if (c->hello.timeout_action != TIMEOUT_DAMP && c->hello.timeout_action != TIMEOUT_OFF)
+    if (!conform_any(c, TIMEOUT_DAMP) && !conform_any(c, TIMEOUT_OFF))
         return SAW(CONFORM_SKIP, "timeout action is hold or brake");
     if (!conform_settle(c) || !conform_drive(c, 6, COMMAND_TORQUE, 1))
         return CONFORM_FAIL;
@@ -314,8 +314,9 @@ static enum conform_verdict silence_damps(struct conform *c, int which)
         if (!conform_damps(c, &against))
             return SAW(CONFORM_FAIL, "effort %s drives the motion", conform_efforts(c));
     }
-    return JUDGE(against || c->hello.timeout_action == TIMEOUT_OFF, "%s",
-                 against ? "effort against the motion" : "no effort although it moved");
+    return JUDGE(against || !conform_any(c, TIMEOUT_DAMP), "%s%s",
+                 against ? "effort against the motion" : "no effort although it moved",
+                 conform_any(c, TIMEOUT_HOLD) || conform_any(c, TIMEOUT_BRAKE) ? "; joints that hold or brake were not looked at" : "");
 }
 
 /* Silence until it must be latched. */

@@ -11,8 +11,14 @@
 /* "slider 6, hinge 0": the efforts of the newest state, until the next call from this thread. */
 const char *conform_efforts(const struct conform *c);
 
-/* False: over the last interval an effort drove the motion, which the timeout action damp may not.  *against: set where one
- * braked it. */
+/* What the robot side says that it does with joint j when commands stop. */
+enum timeout_action conform_action(const struct conform *c, int j);
+
+/* Are there joints of that action, actuated ones? */
+bool conform_any(const struct conform *c, enum timeout_action action);
+
+/* Joints that it damps or lets go.  False: over the last interval an effort drove the motion, which the timeout action damp may not.  *against: set where one
+ * braked a joint that is to be damped. */
 bool conform_damps(struct conform *c, bool *against);
 
 /* Clauses, for conform_clauses[].  conform_law: which 0: kp alone, 1: kd alone. */

@@ -17,14 +17,29 @@ const char *conform_efforts(const struct conform *c)
     return text;
 }
 
+enum timeout_action conform_action(const struct conform *c, int j)
+{
+    return c->hello.joint[j].timeout_action ? c->hello.joint[j].timeout_action : c->hello.timeout_action;
+}
+
+bool conform_any(const struct conform *c, enum timeout_action action)
+{
+    for (int j = 0; j < c->hello.nj; j++)
+        if (c->hello.joint[j].actuated && conform_action(c, j) == action)
+            return true;
+    return false;
+}
+
 bool conform_damps(struct conform *c, bool *against)
 {
     for (int j = 0; j < c->hello.nj; j++) {
+        if (conform_action(c, j) == TIMEOUT_HOLD || conform_action(c, j) == TIMEOUT_BRAKE)
+            continue;
         double e = c->state.applied_effort[j], v = c->state.velocity[j], was = c->before.velocity[j];
 
         if (!(e * v <= 1e-9 || e * was <= 1e-9))
             return false;
-        *against = *against || (e != 0 && e * was < 0);
+        *against = *against || (conform_action(c, j) == TIMEOUT_DAMP && e != 0 && e * was < 0);
     }
     return true;
 }
@@ -296,7 +311,7 @@ enum conform_verdict conform_damp_brakes(struct conform *c, int which)
     bool against = false;
 
     (void)which;
-    if (c->hello.timeout_action != TIMEOUT_DAMP && c->hello.timeout_action != TIMEOUT_OFF)
+    if (!conform_any(c, TIMEOUT_DAMP) && !conform_any(c, TIMEOUT_OFF))
         return SAW(CONFORM_SKIP, "timeout action is hold or brake");
     if (!conform_settle(c) || !conform_drive(c, 6, COMMAND_TORQUE, 1) || !conform_drive(c, 3, COMMAND_DAMP, 0))
         return CONFORM_FAIL;
@@ -306,5 +321,5 @@ enum conform_verdict conform_damp_brakes(struct conform *c, int which)
         if (!conform_drive(c, 1, COMMAND_DAMP, 0))
             return CONFORM_FAIL;
     }
-    return JUDGE(against || c->hello.timeout_action == TIMEOUT_OFF, "effort %s", conform_efforts(c));
+    return JUDGE(against || !conform_any(c, TIMEOUT_DAMP), "effort %s", conform_efforts(c));
 }

@@ -149,9 +149,10 @@ void drain(struct daemon *d);
 /* Begins the end: controlled stop, then the loop stops. */
 void daemon_shutdown(struct daemon *d);
 
-/* What the robot side says that it does when commands stop is what robot.yaml says; where that says nothing, as far as is
- * known gravity loads no joint. */
-bool daemon_timeout_action(const struct daemon *d);
+/* What the robot side says that it does with each actuated joint when commands stop is what robot.yaml says; where that says
+ * nothing, as far as is known gravity does not load it.  False: *joint is the first one for which that does not hold. */
+bool                daemon_timeout_action(const struct daemon *d, int *joint);
+enum timeout_action daemon_joint_action(const struct daemon *d, int joint); /* that the robot side says */
 
 /* Since the robot side was last heard. */
 uint64_t daemon_silent_ns(const struct daemon *d);

@@ -173,12 +173,22 @@ static void publish_telemetry(struct daemon *d)
     }
 }
 
-bool daemon_timeout_action(const struct daemon *d)
+enum timeout_action daemon_joint_action(const struct daemon *d, int j)
 {
-    enum timeout_action want = d->config.timeouts.robot_action;
-    bool loaded = d->hello.gravity_compensated || d->config.gravity_by_robot || config_gravity_terms(&d->config);
+    return d->hello.joint[j].timeout_action ? d->hello.joint[j].timeout_action : d->hello.timeout_action;
+}
 
-    return d->has_hello && (want ? d->hello.timeout_action == want : !loaded);
+bool daemon_timeout_action(const struct daemon *d, int *joint)
+{
+    for (int j = 0; j < d->config.nj && d->has_hello; j++) {
+        enum timeout_action want   = config_timeout_action(&d->config, j);
+        bool                loaded = d->hello.gravity_compensated || d->config.gravity_by_robot || d->config.joint[j].ngravity > 0;
+
+        *joint = j;
+        if (d->config.joint[j].actuated && (want ? daemon_joint_action(d, j) != want : loaded))
+            return false;
+    }
+    return d->has_hello;
 }
 
 /* What only the host can vouch for before arming. */
@@ -187,9 +197,11 @@ static uint32_t host_prearm(const struct daemon *d)
     bool sim     = d->config.hardware == HARDWARE_SIM;
     bool learner = atomic_load(&d->shared->model_version) || d->config.exploration.kind != EXPLORE_NONE;
 
+    int  joint;
+
     bool gravity = d->hello.gravity_compensated ? !config_gravity_terms(&d->config) : !d->config.gravity_by_robot;
 
-    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || daemon_timeout_action(d)) << PREARM_TIMEOUT_ACTION |
+    return (uint32_t)gravity << PREARM_GRAVITY | (uint32_t)(sim || daemon_timeout_action(d, &joint)) << PREARM_TIMEOUT_ACTION |
            (uint32_t)(!threads_waiting(d) && (sim || (d->realtime.scheduling && threads_fifo(d)))) << PREARM_REALTIME |
            (uint32_t)(sim || d->realtime.memory_locked) << PREARM_MEMORY |
            (uint32_t)d->journal.store_ok << PREARM_STORE | (uint32_t)learner << PREARM_LEARNER |

@@ -200,10 +200,41 @@ static void remove_old(void *learner, const void *last)
     }
 }
 
+struct to_seal {
+    uint8_t seal[SEAL_BYTES];
+    char    path[PATH_SIZE + 32];
+};
+
+static void put_seal(void *unused, const void *payload)
+{
+    const struct to_seal *t   = payload;
+    int                   bad = model_file_put_seal(t->path, t->seal);
+    char                  text[sizeof t->path + 120];
+
+    (void)unused;
+    if (!bad)
+        return;
+    snprintf(text, sizeof text, "%s has no seal, and will not be loaded again: %s", t->path, strerror(-bad));
+    disk_print("model", text);
+}
+
+/* Only what nothing can refuse any more gets its seal. */
+static void seal_candidate(struct learner *l)
+{
+    struct to_seal t;
+
+    memcpy(t.seal, l->adopting.seal, sizeof t.seal);
+    model_path(l, l->adopting.candidate.version, t.path, sizeof t.path);
+    if (!disk_task(l->journal->disk, put_seal, NULL, &t, sizeof t, NULL))
+        journal_full(l->journal, "sealing a model");
+}
+
 static void candidate_accepted(struct learner *l, const struct verdict *v)
 {
     struct ensemble *candidate = &l->adopting.candidate;
 
+    if (l->seal)
+        seal_candidate(l);
     ensemble_free(&l->older);
     l->older     = l->incumbent;
     l->incumbent = *candidate;
@@ -234,7 +265,7 @@ static void load_candidate(void *learner, const void *unused)
 /* What was judged, not what the trainer's file may have become meanwhile. */
 static int save_sealed(struct learner *l, const char *path)
 {
-    int bad = model_file_save_sealed(path, &l->adopting.candidate, l->config->robot, l->seal);
+    int bad = model_file_save_signed(path, &l->adopting.candidate, l->config->robot, l->seal, l->adopting.seal);
 
     if (!bad)
         unlink(l->last_report.file);

@@ -51,6 +51,7 @@ struct learner {
         int             bad;
         char            why[240];
         struct verdict  verdict;
+        uint8_t         seal[SEAL_BYTES];           /* of its file; beside it once it takes its place */
     } adopting;
     uid_t              us;
     uint64_t           next_version;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -538,34 +539,49 @@ static int serve(struct daemon *d)
     return 0;
 }
 
-/* The trainer can read everything in the store's directory. */
-static bool beyond_trainer(const char *key, const char *store_path, char *why, size_t size)
+static bool within(const char *file, const char *dir)
 {
-    char  dir[PATH_SIZE];
-    char *real_key, *real_dir;
+    char  *f = realpath(file, NULL), *d = realpath(dir, NULL);
+    size_t n   = d ? strlen(d) : 0;
+    bool   yes = f && d && strncmp(f, d, n) == 0 && (f[n] == '/' || n == 1);
 
-    snprintf(dir, sizeof dir, "%s", store_path);
-    real_key  = realpath(key, NULL);
-    real_dir  = realpath(dirname(dir), NULL);
-    size_t n  = real_dir ? strlen(real_dir) : 0;
-    bool good = real_key && real_dir && !(strncmp(real_key, real_dir, n) == 0 && (real_key[n] == '/' || n == 1));
-    if (!good)
-        snprintf(why, size, "%s: is in a directory that limber-trainer may read, %s; keep it beside robot.yaml", key,
-                 real_dir ? real_dir : dir);
-    free(real_key);
-    free(real_dir);
-    return good;
+    free(f);
+    free(d);
+    return yes;
+}
+
+/* The key is of use where what runs in the trainer can read neither it nor change the files that ask for it. */
+static bool beyond_trainer(const struct daemon *d, char *why, size_t size)
+{
+    const char *file[] = { d->config.paths.model_key, d->options.config_file, d->config.task_file };
+    char        dir[PATH_SIZE];
+
+    snprintf(dir, sizeof dir, "%s", d->store_path);
+    dirname(dir);
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++)
+        if (within(file[i], dir) || within(file[i], d->learner.models)) {
+            snprintf(why, size, "%s: is in a directory that limber-trainer may read and write, that of the store; keep one of "
+                                "them elsewhere", file[i]);
+            return false;
+        }
+    if (!d->sandbox.files && d->config.hardware == HARDWARE_REAL) {
+        snprintf(why, size, "limber-trainer may read the key here, as %s", d->sandbox.why);
+        return false;
+    }
+    return true;
 }
 
 static int load_seal(struct daemon *d)
 {
-    const char *file = d->config.paths.model_key;
-    uint8_t     seed[SEAL_SEED];
-    char        why[PATH_SIZE * 2 + 200];
+    const char         *file = d->config.paths.model_key;
+    const struct rlimit none = { 0, 0 };
+    uint8_t             seed[SEAL_SEED];
+    char                why[PATH_SIZE * 2 + 200];
 
     if (!file[0])
         return 0;
-    bool good = keys_load_signing(file, seed, why, sizeof why) && beyond_trainer(file, d->store_path, why, sizeof why);
+    setrlimit(RLIMIT_CORE, &none); /* it is in memory from here on */
+    bool good = keys_load_signing(file, seed, why, sizeof why) && beyond_trainer(d, why, sizeof why);
     if (good && !(good = seal_key_of(seed, &d->seal)))
         snprintf(why, sizeof why, "models cannot be sealed: libsodium does not begin");
     explicit_bzero(seed, sizeof seed);

@@ -194,12 +194,25 @@ static const char *timeout_action_detail(const struct daemon *d, char *text, siz
 
     if (!d->has_hello)
         return "no robot side has said Hello";
-    snprintf(text, size, "when commands stop the robot side %s%s%s", does[d->hello.timeout_action],
-             daemon_timeout_action(d)          ? ""
-             : d->config.timeouts.robot_action ? ", and timeouts.robot_action says otherwise"
-                                               : ", and gravity loads its joints: put up with that in "
-                                                 "timeouts.robot_action, or change it there",
-             daemon_timeout_action(d) || d->config.hardware != HARDWARE_SIM ? "" : "; a simulated robot may");
+    int  bad  = 0;
+    bool good = daemon_timeout_action(d, &bad);
+    int  n    = snprintf(text, size, "when commands stop the robot side %s", does[d->hello.timeout_action]);
+
+    for (int j = 0; j < d->config.nj; j++)
+        if (d->config.joint[j].actuated && daemon_joint_action(d, j) != d->hello.timeout_action && n < (int)size)
+            n += snprintf(text + n, size - (size_t)n, ", with joint %s it %s", d->config.joint[j].name, does[daemon_joint_action(d, j)]);
+    if (good || n >= (int)size)
+        return text;
+    const char *name = d->config.joint[bad].name;
+    if (config_timeout_action(&d->config, bad))
+        n += snprintf(text + n, size - (size_t)n, ", and %s says otherwise%s%s",
+                      d->config.joint[bad].timeout_action ? "joints[].timeout_action" : "timeouts.robot_action",
+                      d->config.joint[bad].timeout_action ? " of joint " : "", d->config.joint[bad].timeout_action ? name : "");
+    else
+        n += snprintf(text + n, size - (size_t)n, ", and gravity loads its joints: put up with that in timeouts.robot_action, "
+                                                  "or change it there");
+    if (d->config.hardware == HARDWARE_SIM && n < (int)size)
+        snprintf(text + n, size - (size_t)n, "; a simulated robot may");
     return text;
 }
 

@@ -161,23 +161,22 @@ static int write_beside(const char *path, const uint8_t *file, size_t length)
     return err ? err : sync_directory_of(path);
 }
 
-static int write_seal(const char *path, const uint8_t *file, size_t length, const struct seal_key *key)
+int model_file_put_seal(const char *path, const uint8_t seal[SEAL_BYTES])
 {
-    char    beside[PATH_MAX];
-    uint8_t seal[SEAL_BYTES];
+    char beside[PATH_MAX];
 
     if ((size_t)snprintf(beside, sizeof beside, "%s" SEAL_SUFFIX, path) >= sizeof beside)
         return -ENAMETOOLONG;
-    seal_sign(key, file, length, seal);
-    return write_beside(beside, seal, sizeof seal);
+    return write_beside(beside, seal, SEAL_BYTES);
 }
 
 int model_file_save(const char *path, const struct ensemble *e, const char *robot)
 {
-    return model_file_save_sealed(path, e, robot, NULL);
+    return model_file_save_signed(path, e, robot, NULL, NULL);
 }
 
-int model_file_save_sealed(const char *path, const struct ensemble *e, const char *robot, const struct seal_key *seal)
+int model_file_save_signed(const char *path, const struct ensemble *e, const char *robot, const struct seal_key *key,
+                           uint8_t seal[SEAL_BYTES])
 {
     float              selftest[2 * MAX_OBS];
     struct file_header h      = { .magic = MAGIC, .format = FORMAT, .header = sizeof h, .version = e->version };
@@ -210,9 +209,9 @@ int model_file_save_sealed(const char *path, const struct ensemble *e, const cha
     transfer(&copy, selftest, file + sizeof h, true);
     uint32_t crc = checksum(file, length);
     memcpy(file + length - sizeof crc, &crc, sizeof crc);
-    int err = seal ? write_seal(path, file, length, seal) : 0;
-    if (!err)
-        err = write_beside(path, file, length);
+    if (key)
+        seal_sign(key, file, length, seal);
+    int err = write_beside(path, file, length);
     free(file);
     return err;
 }
@@ -402,18 +401,20 @@ int model_file_load_trusted(const char *path, const struct model_trust *trust, c
     return load(&(struct reading){ path, why, why_size, trust }, robot, want, e);
 }
 
-int model_file_seal(const char *path, const struct seal_key *seal, char *why, size_t why_size)
+int model_file_seal(const char *path, const struct seal_key *key, char *why, size_t why_size)
 {
     const struct reading r      = { path, why, why_size, NULL };
+    uint8_t              seal[SEAL_BYTES];
     uint8_t             *file   = NULL;
     size_t               length = 0;
     int                  err    = slurp(&r, &file, &length);
 
     if (err)
         return err;
+    seal_sign(key, file, length, seal);
     if (length < sizeof MAGIC || memcmp(file, MAGIC, sizeof MAGIC - 1) != 0)
         err = refuse(&r, -EBADMSG, "is not a Limber model: it does not start with " MAGIC);
-    else if ((err = write_seal(path, file, length, seal)) != 0)
+    else if ((err = model_file_put_seal(path, seal)) != 0)
         refuse(&r, err, "its seal cannot be written: %s", strerror(-err));
     free(file);
     return err;

@@ -19,8 +19,10 @@
  * A failed write leaves an older file of that name as it was. */
 int model_file_save(const char *path, const struct ensemble *e, const char *robot);
 
-/* The same, with its seal (seal.h) beside it, which is written first. */
-int model_file_save_sealed(const char *path, const struct ensemble *e, const char *robot, const struct seal_key *seal);
+/* The same, and the seal of what was written (seal.h): it flies where model_file_put_seal has put that beside it. */
+int model_file_save_signed(const char *path, const struct ensemble *e, const char *robot, const struct seal_key *key,
+                           uint8_t seal[SEAL_BYTES]);
+int model_file_put_seal(const char *path, const uint8_t seal[SEAL_BYTES]);
 
 /* Reads a file and checks everything above, and that robot and dims are the wanted ones.  *e is allocated (free with
  * ensemble_free) only on success.  0, or -errno with a sentence naming file and reason in `why`. */
@@ -37,7 +39,7 @@ int model_file_load_trusted(const char *path, const struct model_trust *trust, c
                             struct ensemble *e, char *why, size_t why_size);
 
 /* Seals the bytes of a file that is there already.  0, or -errno and a sentence. */
-int model_file_seal(const char *path, const struct seal_key *seal, char *why, size_t why_size);
+int model_file_seal(const char *path, const struct seal_key *key, char *why, size_t why_size);
 
 /* The self-test alone, on a loaded ensemble: its prediction for a fixed input (half a std off the centre of its data) in
  * out (2 nx floats: mean and variance averaged over members). */

@@ -32,6 +32,7 @@ struct joint_info {
     double          velocity_max;               /* rad/s or m/s                           */
     double          effort_max;                 /* N m or N                               */
     double          effort_rate_max;            /* N m/s or N/s, 0 where there is none    */
+    enum timeout_action timeout_action;         /* 0: that of hello                       */
 };
 
 struct hello {

@@ -5,6 +5,7 @@ make=$1
 cd "$(dirname "$0")/.." || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 for place in "$work/a" "$work/another/place/further/down"; do
     mkdir -p "$place" && tar -c --exclude=./build --exclude='./build-*' --exclude=./.git . | tar -x -C "$place" || exit 2
     (cd "$place" && B=build ./build.sh "$make" B=build all) || exit 1

@@ -60,6 +60,7 @@ static void any_hello(struct rng *r, struct hello *h)
         h->joint[j].velocity_max    = any_single(r);
         h->joint[j].effort_max      = any_single(r);
         h->joint[j].effort_rate_max = any_single(r);
+        h->joint[j].timeout_action  = (enum timeout_action)rng_below(r, 5);
     }
     h->nextra = (int)rng_below(r, MAX_EXTRA + 1);
     for (int i = 0; i < h->nextra; i++)
@@ -186,7 +187,8 @@ static bool is_valid(const struct message *m)
         if (!in(m->hello.nj, 1, MAX_JOINTS) || !in(m->hello.nextra, 0, MAX_EXTRA) || m->hello.boot_id == 0)
             return false;
         for (int j = 0; j < m->hello.nj; j++)
-            if (!is_text(m->hello.joint[j].name, NAME_SIZE, true) || !in((int)m->hello.joint[j].type, 1, 3))
+            if (!is_text(m->hello.joint[j].name, NAME_SIZE, true) || !in((int)m->hello.joint[j].type, 1, 3) ||
+                !in((int)m->hello.joint[j].timeout_action, 0, 4))
                 return false;
         for (int i = 0; i < m->hello.nextra; i++)
             if (!is_text(m->hello.extra[i], NAME_SIZE, true))
@@ -423,6 +425,8 @@ TEST(shape_errors_name_field_value_and_expectation)
     expect_shape(&m, "hello.robot: byte 0x22");
     m = good, m.hello.timeout_action = 5;
     expect_shape(&m, "hello.timeout_action: 5, expected 0 to 4");
+    m = good, m.hello.joint[m.hello.nj - 1].timeout_action = 5;
+    expect_shape(&m, ".timeout_action: 5, expected 0 to 4");
 
     any_message(&r, MESSAGE_STATE, &m);
     m.state.nj = 0;

@@ -275,6 +275,7 @@ TEST(every_key_that_a_file_gives_reaches_the_configuration)
     EXPECT(c.timeouts.state_stale_s == 0.02 && c.timeouts.command_valid_s == 0.03 &&
            c.timeouts.robot_timeout_max_s == 0.05 && c.timeouts.stop_ramp_s == 0.2 && c.timeouts.stop_cap_s == 0.4 &&
            c.timeouts.reset_s == 60 && c.timeouts.robot_action == TIMEOUT_BRAKE);
+    EXPECT(config_timeout_action(&c, 0) == TIMEOUT_BRAKE && config_timeout_action(&c, 1) == TIMEOUT_DAMP);
     EXPECT(c.cores.planners == 1 && c.cores.planner[0] == -1 && c.cores.control == 0 && c.cores.control_priority == 85);
     EXPECT(c.cores.io_priority == 76 && c.cores.planner_priority == 66 && c.cores.zmq_priority == 65 &&
            c.cores.sim_priority == 55);
@@ -685,7 +686,10 @@ static const struct edit arms[] = {
     { "delay_steps: 1",        "delay_steps: 0",         NULL, "rates.delay_steps: value \"0\":", "needs lockstep: true" },
     { "baseline_kp: 20,",      "baseline_kp: 0,",        NULL, "joints[1].baseline_kp: value \"0\":", "above 0 for baseline hold" },
     { "robot_action: brake, ", "",                       NULL, "timeouts.robot_action: missing:", "damp | hold | brake | off: what the robot side does when commands stop, as gravity loads its joints by joints[].gravity" },
+    { "robot_action: brake, ", "",                       NULL, "timeouts.robot_action: missing:", "or joints[0].timeout_action for joint shoulder" },
     { "robot_action: brake",   "robot_action: fall",     NULL, "timeouts.robot_action: value \"fall\":", "damp" },
+    { "timeout_action: damp",  "timeout_action: drop",   NULL, "joints[1].timeout_action: value \"drop\":", "damp" },
+    { "actuated: false,",      "actuated: false, timeout_action: off,", NULL, "joints[2].timeout_action: value \"off\":", "only on actuated joints" },
     { "{kind: hold}",          "{kind: posture}",        "name: shoulder", "joints[0].baseline_position: missing:", "position in the posture" },
     { "{kind: hold}",          "{kind: hold, gravity: robot}", "     gravity:", "joints[0].gravity:", "compensated twice" },
     { "joints: [shoulder, wrist]", "joints: [lift]",     NULL, "joints[0].gravity[1].joints[0]: value \"lift\":", "slides" },

@@ -104,6 +104,20 @@ TEST(a_robot_side_of_another_hand_passes_too_its_emergency_stop_included)
     json_decref(o);
 }
 
+TEST(each_joint_is_held_to_its_own_timeout_action)
+{
+    char where[300];
+    int  code;
+
+    endpoint(where);
+    struct wrong_robot *r = wrong_robot_start(where, TIMEOUT_MIXED, 0);
+    json_t             *o = conform("--hz 100 --attempts 5 --only timeout,timeout-action,damp", &code);
+    wrong_robot_end(r);
+    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 3);
+    show_failures(o);
+    json_decref(o);
+}
+
 static const struct {
     enum wrong  wrong;
     const char *clause; /* that must catch it */
@@ -154,6 +168,7 @@ static const struct {
     { TIMEOUT_LONG, "timeout" },
     { TIMEOUT_DRIVES, "timeout-action" },
     { TIMEOUT_FREE, "timeout-action" },
+    { TIMEOUT_SWAPPED, "timeout-action" },
     { LATCH_NEVER, "latch" },
     { LATCH_SECRET, "latch" },
     { LATCH_LEFT, "latch" },

@@ -109,8 +109,9 @@ TEST(the_list_of_parts_names_each_library_that_is_loaded_its_package_version_lic
         const char *file = js_str(json_array_get(js_at(part, "properties"), 0), "value", ""),
                    *sum  = js_str(json_array_get(js_at(part, "hashes"), 0), "content", "");
 
-        EXPECT(!strncmp(js_str(part, "purl", ""), "pkg:deb/debian/", 15) &&
-               strcmp(js_str(part, "version", "unknown"), "unknown") != 0);
+        bool local = getenv("MUJOCO_DIR") && strstr(js_str(part, "name", ""), "libmujoco"); /* is of no package */
+        EXPECT(local || (!strncmp(js_str(part, "purl", ""), "pkg:deb/debian/", 15) &&
+                         strcmp(js_str(part, "version", "unknown"), "unknown") != 0));
         EXPECT(json_array_size(js_at(part, "licenses")) > 0);
         EXPECT(strlen(sum) == 64 && !strncmp(tell("sha256sum %s", file), sum, 64));
     }

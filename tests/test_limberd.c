@@ -629,8 +629,8 @@ static void check_of(struct fixture *f, const char *name, bool *ok, char *detail
 }
 
 /* One daemon, one robot side with this action, held against the check once the daemon has looked at it. */
-static void timeout_action_is(const char *const *edits, enum timeout_action action, bool compensates, bool holds,
-                              const char *words)
+static void timeout_action_is(const char *const *edits, enum timeout_action action, enum timeout_action slider, bool compensates,
+                              bool holds, const char *words)
 {
     struct fixture f;
     char           detail[300] = "";
@@ -644,6 +644,7 @@ static void timeout_action_is(const char *const *edits, enum timeout_action acti
     struct robot *r              = robot_new(&f);
     r->hello.simulated           = strcmp(edits[1], "hardware: real") != 0;
     r->hello.timeout_action      = action;
+    r->hello.joint[0].timeout_action = slider;
     r->hello.gravity_compensated = compensates;
     EXPECT(robot_hello(r));
     robot_begin(r);
@@ -673,15 +674,21 @@ TEST(a_real_robot_that_would_let_its_loaded_joints_down_is_not_armed_unless_robo
     static const char *const silent[]    = { REAL, NULL };
     static const char *const hold[]      = { REAL, "cores: {",
                                              "timeouts: {robot_action: hold, state_stale_s: 0.6}\ncores: {", NULL };
+    static const char *const slider[]    = { REAL, "actuated: true", "actuated: true\n    timeout_action: brake", NULL };
     static const char *const simulated[] = { "control_hz: 25", "control_hz: 10", NULL };
 #undef REAL
 
-    timeout_action_is(silent, TIMEOUT_DAMP, false, true, "when commands stop the robot side damps");
-    timeout_action_is(silent, TIMEOUT_DAMP, true, false,
+    timeout_action_is(silent, TIMEOUT_DAMP, 0, false, true, "when commands stop the robot side damps");
+    timeout_action_is(silent, TIMEOUT_DAMP, 0, true, false,
                       "gravity loads its joints: put up with that in timeouts.robot_action");
-    timeout_action_is(hold, TIMEOUT_DAMP, true, false, "damps, and timeouts.robot_action says otherwise");
-    timeout_action_is(hold, TIMEOUT_HOLD, true, true, "when commands stop the robot side holds");
-    timeout_action_is(simulated, TIMEOUT_OFF, true, true, "a simulated robot may");
+    timeout_action_is(hold, TIMEOUT_DAMP, 0, true, false, "damps, and timeouts.robot_action says otherwise");
+    timeout_action_is(hold, TIMEOUT_HOLD, 0, true, true, "when commands stop the robot side holds");
+    timeout_action_is(hold, TIMEOUT_DAMP, TIMEOUT_HOLD, true, true, "damps, with joint slider it holds");
+    timeout_action_is(hold, TIMEOUT_HOLD, TIMEOUT_OFF, true, false, "lets go, and timeouts.robot_action says otherwise");
+    timeout_action_is(slider, TIMEOUT_DAMP, TIMEOUT_BRAKE, true, true, "damps, with joint slider it brakes");
+    timeout_action_is(slider, TIMEOUT_BRAKE, 0, true, true, "when commands stop the robot side brakes");
+    timeout_action_is(slider, TIMEOUT_DAMP, 0, true, false, "damps, and joints[].timeout_action says otherwise of joint slider");
+    timeout_action_is(simulated, TIMEOUT_OFF, 0, true, true, "a simulated robot may");
 }
 
 /* ---- models that fly ---- */

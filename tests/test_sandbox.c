@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -181,6 +182,9 @@ static void be_trainer(void)
     EXPECT(execs_here("/bin/true") == EPERM && execs_here(trainer) == EPERM);
     EXPECT(fork() < 0 && errno == EPERM);
     EXPECT(kill(parent, 0) < 0 && errno == EPERM);
+    EXPECT(syscall(SYS_tgkill, parent, parent, 0) < 0 && errno == EPERM && syscall(SYS_tgkill, getpid(), gettid(), 0) == 0);
+    struct rlimit limit;
+    EXPECT(prlimit(parent, RLIMIT_CORE, NULL, &limit) < 0 && errno == EPERM && getrlimit(RLIMIT_CORE, &limit) == 0);
     EXPECT(ptrace(PTRACE_TRACEME, 0, 0, 0) < 0 && errno == EPERM);
     EXPECT(maps(PROT_READ | PROT_EXEC) == EPERM && maps(PROT_READ | PROT_WRITE) == 0);
     EXPECT(makes_executable(PROT_READ | PROT_EXEC) == EPERM && makes_executable(PROT_READ) == 0);

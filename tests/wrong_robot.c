@@ -68,6 +68,8 @@ static void describe(struct wrong_robot *r)
         h->joint[j].effort_max      = l.effort_max[j];
         h->joint[j].effort_rate_max = l.actuated[j] ? l.effort_rate[j] : 0;
     }
+    if (r->wrong == TIMEOUT_MIXED || r->wrong == TIMEOUT_SWAPPED)
+        h->joint[1].timeout_action = TIMEOUT_OFF;
     if (r->wrong == HELLO_ENDLESS)
         h->joint[1].effort_max = (double)INFINITY;
     for (int j = 0; j < NJ; j++) {
@@ -252,6 +254,8 @@ static void effort(struct wrong_robot *r, uint64_t now_ns, double *tau)
             tau[j] = c.torque[j];
         if (v->mode == RECEIVER_DAMP && ((r->wrong == DAMP_DRIVES && asked) || (r->wrong == TIMEOUT_DRIVES && !asked)))
             tau[j] = -tau[j];
+        if (r->wrong == (j ? TIMEOUT_MIXED : TIMEOUT_SWAPPED) && v->mode != RECEIVER_LIVE && !asked)
+            tau[j] = 0;
         if (r->wrong == TIMEOUT_FREE && v->mode != RECEIVER_LIVE && !asked)
             tau[j] = 0;
     }

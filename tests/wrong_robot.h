@@ -50,6 +50,8 @@ enum wrong {
     TIMEOUT_LONG,     /* ends after three times what Hello says              */
     TIMEOUT_DRIVES,   /* pushes along the motion when commands stop          */
     TIMEOUT_FREE,     /* says damp, but only lets go                         */
+    TIMEOUT_MIXED,    /* right: damps joint 0, and lets joint 1 go, as it says */
+    TIMEOUT_SWAPPED,  /* says the same, and does it the other way round      */
     LATCH_NEVER,
     LATCH_SECRET,      /* latches without saying so                           */
     LATCH_LEFT,        /* a TORQUE command ends it                            */

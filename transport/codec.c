@@ -85,6 +85,7 @@ static size_t pack_hello(Limber__V1__Envelope *e, const struct hello *h, uint8_t
         info[j].velocity_max    = in->velocity_max;
         info[j].effort_max      = in->effort_max;
         info[j].effort_rate_max = in->effort_rate_max;
+        info[j].timeout_action  = (Limber__V1__TimeoutAction)in->timeout_action;
         joint[j]                = &info[j];
     }
     for (int i = 0; i < h->nextra; i++)
@@ -354,6 +355,10 @@ static bool take_joint(const struct why *w, const Limber__V1__JointInfo *in, int
     snprintf(field, sizeof field, "hello.joints[%d].type", j);
     if (!take_enum(w, field, (int)in->type, JOINT_REVOLUTE, JOINT_PRISMATIC))
         return false;
+    snprintf(field, sizeof field, "hello.joints[%d].timeout_action", j);
+    if (!take_enum(w, field, (int)in->timeout_action, 0, TIMEOUT_OFF))
+        return false;
+    out->timeout_action  = (enum timeout_action)in->timeout_action;
     out->type            = (enum joint_type)in->type;
     out->actuated        = in->actuated;
     out->position_min    = in->position_min;

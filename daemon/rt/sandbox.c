@@ -213,7 +213,6 @@ static const int training[] = {
     SYS_sched_getaffinity,
     SYS_getrandom,
     SYS_getrusage,
-    SYS_prlimit64,
     SYS_sysinfo,
     SYS_uname,
     SYS_getpid,
@@ -227,7 +226,6 @@ static const int training[] = {
     SYS_rt_sigprocmask,
     SYS_rt_sigreturn,
     SYS_sigaltstack,
-    SYS_tgkill,
     SYS_restart_syscall,
     SYS_rseq,
     SYS_set_robust_list,
@@ -362,13 +360,17 @@ struct sandbox sandbox_trainer(const char *store_dir, const char *models_dir)
         { "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE }, /* SQLite */
         { RT_SANITIZED ? "/proc" : models_dir, READ },    /* a sanitizer that looks for leaks lists its threads there */
     };
-    struct filter_program p = { .n = 0 };
+    struct filter_program p       = { .n = 0 };
+    const int             pid     = getpid();
+    const int             self[]  = { 0, pid };
 
     drop_capabilities(!ours(store_dir) || !ours(models_dir));
     begin(&p);
     deny_set_id(&p);
     deny_bits(&p, SYS_mmap, 2, PROT_EXEC);
     deny_bits(&p, SYS_mprotect, 2, PROT_EXEC);
+    filter_where(&p, SYS_tgkill, 0, &pid, 1, DENY);
+    filter_where(&p, SYS_prlimit64, 0, self, 2, DENY);
     filter_each(&p, training, sizeof training / sizeof *training, SECCOMP_RET_ALLOW);
     filter_op(&p, FILTER_RETURN, DENY, 0, 0);
     return enter(list, sizeof list / sizeof *list, &p);
