@@ -180,19 +180,22 @@ void realtime_hold_latency(struct realtime *r, bool hold)
     }
 }
 
-__attribute__((noinline)) static uintptr_t paint_stack(void)
+__attribute__((noinline)) static void paint_stack(uintptr_t *begins)
 {
     volatile uint64_t paint[STACK_PAINTED / sizeof(uint64_t)];
 
     for (size_t i = 0; i < sizeof paint / sizeof *paint; i++)
         paint[i] = PAINT;
-    return (uintptr_t)paint;
+    *begins = (uintptr_t)paint;
 }
 
 uintptr_t realtime_thread_begin(void)
 {
+    uintptr_t painted;
+
     numeric_set();
-    return paint_stack();
+    paint_stack(&painted);
+    return painted;
 }
 
 __attribute__((no_sanitize("address", "thread"))) size_t realtime_stack_used(uintptr_t painted)
