@@ -42,8 +42,7 @@ static void look_at_clock(struct realtime *r)
     if (!r->clock_fine)
         warn(r,
              "the clock that ticks are due by has steps of %.3g ms: boot without highres=off and nohz=off, with a "
-             "kernel "
-             "that has CONFIG_HIGH_RES_TIMERS=y",
+             "kernel that has CONFIG_HIGH_RES_TIMERS=y",
              (double)fine.tv_sec * 1e3 + (double)fine.tv_nsec * 1e-6);
 }
 

@@ -203,11 +203,10 @@ static const char *timeout_action_detail(const struct daemon *d, char *text, siz
             n += snprintf(text + n, size - (size_t)n, ", with joint %s it %s", d->config.joint[j].name, does[daemon_joint_action(d, j)]);
     if (good || n >= (int)size)
         return text;
-    const char *name = d->config.joint[bad].name;
-    if (config_timeout_action(&d->config, bad))
-        n += snprintf(text + n, size - (size_t)n, ", and %s says otherwise%s%s",
-                      d->config.joint[bad].timeout_action ? "joints[].timeout_action" : "timeouts.robot_action",
-                      d->config.joint[bad].timeout_action ? " of joint " : "", d->config.joint[bad].timeout_action ? name : "");
+    if (d->config.joint[bad].timeout_action)
+        n += snprintf(text + n, size - (size_t)n, ", and joints[].timeout_action says otherwise of joint %s", d->config.joint[bad].name);
+    else if (d->config.timeouts.robot_action)
+        n += snprintf(text + n, size - (size_t)n, ", and timeouts.robot_action says otherwise");
     else
         n += snprintf(text + n, size - (size_t)n, ", and gravity loads its joints: put up with that in timeouts.robot_action, "
                                                   "or change it there");

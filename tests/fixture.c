@@ -221,6 +221,17 @@ static bool matches(const json_t *status, const char *path, const char *value)
     return json_is_number(v) && json_number_value(v) >= strtod(value, NULL);
 }
 
+bool fixture_says(struct fixture *f, const char *words)
+{
+    json_t *s    = fixture_status(f);
+    char   *text = s ? json_dumps(s, 0) : NULL;
+    bool    yes  = text && strstr(text, words);
+
+    free(text);
+    json_decref(s);
+    return yes;
+}
+
 bool fixture_wait(struct fixture *f, const char *path, const char *value, double seconds)
 {
     double until = now_s() + patience(seconds);

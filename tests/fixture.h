@@ -35,6 +35,9 @@ json_t *fixture_status(struct fixture *f);
 bool    fixture_wait(struct fixture *f, const char *path, const char *value, double seconds);
 double  fixture_number(struct fixture *f, const char *path);
 
+/* Are these words anywhere in the status document, now? */
+bool fixture_says(struct fixture *f, const char *words);
+
 /* The newest event of this kind that says `part`, within so many seconds; its whole text goes to text (may be NULL). */
 bool fixture_event(struct fixture *f, const char *kind, const char *part, double seconds, char *text, size_t n);
 

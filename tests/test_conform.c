@@ -84,38 +84,30 @@ TEST(a_robot_side_that_tells_no_rate_and_no_velocity_limit_is_not_asked_for_any)
     json_decref(o);
 }
 
-TEST(a_robot_side_of_another_hand_passes_too_its_emergency_stop_included)
+/* Of a robot side of another hand all of these clauses hold, so many. */
+static void holds(enum wrong wrong, int estop, const char *arguments, int passed)
 {
     char where[300];
     int  code;
 
     endpoint(where);
-    struct wrong_robot *r = wrong_robot_start(where, RIGHT, 0);
-    json_t             *o = conform("--hz 100 --attempts 5", &code);
+    struct wrong_robot *r = wrong_robot_start(where, wrong, estop);
+    json_t             *o = conform(arguments, &code);
     wrong_robot_end(r);
-    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 42);
-    show_failures(o);
-    json_decref(o);
-    r = wrong_robot_start(where, RIGHT, 1);
-    o = conform("--hz 100 --estop --only estop", &code);
-    wrong_robot_end(r);
-    EXPECT(code == 0 && js_int(o, "passed") == 1);
+    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == passed);
     show_failures(o);
     json_decref(o);
 }
 
+TEST(a_robot_side_of_another_hand_passes_too_its_emergency_stop_included)
+{
+    holds(RIGHT, 0, "--hz 100 --attempts 5", 42);
+    holds(RIGHT, 1, "--hz 100 --estop --only estop", 1);
+}
+
 TEST(each_joint_is_held_to_its_own_timeout_action)
 {
-    char where[300];
-    int  code;
-
-    endpoint(where);
-    struct wrong_robot *r = wrong_robot_start(where, TIMEOUT_MIXED, 0);
-    json_t             *o = conform("--hz 100 --attempts 5 --only timeout,timeout-action,damp", &code);
-    wrong_robot_end(r);
-    EXPECT(code == 0 && js_int(o, "failed") == 0 && js_int(o, "passed") == 3);
-    show_failures(o);
-    json_decref(o);
+    holds(TIMEOUT_MIXED, 0, "--hz 100 --attempts 5 --only timeout,timeout-action,damp", 3);
 }
 
 static const struct {

@@ -58,17 +58,6 @@ static const char *const edits[] = {
     NULL
 };
 
-static bool told(struct fixture *f, const char *words)
-{
-    json_t *s    = fixture_status(f);
-    char   *text = s ? json_dumps(s, 0) : NULL;
-    bool    yes  = text && strstr(text, words);
-
-    free(text);
-    json_decref(s);
-    return yes;
-}
-
 /* Another model under its name, as a program would put it that may write there and knows the format; with its old seal. */
 static void swap_model(const struct fixture *f)
 {
@@ -111,7 +100,7 @@ TEST(a_daemon_with_a_key_seals_what_it_judged_and_flies_nothing_else)
     swap_model(&f);
     snprintf(path, sizeof path, "sqlite3 %s/experience.db 'delete from models where version > 1'", f.dir);
     EXPECT(fixture_daemon(&f, NULL) && fixture_wait(&f, "model.version", "0", 1));
-    EXPECT(told(&f, "version 1 is not used") && told(&f, "is not what was sealed"));
+    EXPECT(fixture_says(&f, "version 1 is not used") && fixture_says(&f, "is not what was sealed"));
     fixture_end(&f);
     EXPECT(system(path) == 0); /* it may have trained another */
 

@@ -139,17 +139,6 @@ static bool copy_over(const struct fixture *f, const char *from, const char *to)
     return system(command) == 0;
 }
 
-static bool told(struct fixture *f, const char *words)
-{
-    json_t *s    = fixture_status(f);
-    char   *text = s ? json_dumps(s, 0) : NULL;
-    bool    yes  = text && strstr(text, words);
-
-    free(text);
-    json_decref(s);
-    return yes;
-}
-
 TEST(an_older_model_copied_over_a_newer_ones_file_is_refused_by_both_versions)
 {
     struct fixture f;
@@ -160,7 +149,7 @@ TEST(an_older_model_copied_over_a_newer_ones_file_is_refused_by_both_versions)
     EXPECT(copy_over(&f, "model-8.model", "model-9.model"));
     EXPECT(fixture_daemon(&f, NULL));
     EXPECT(fixture_number(&f, "model.version") == 0);
-    EXPECT(told(&f, "version 9 is not used") && told(&f, "holds version 8, not version 9"));
+    EXPECT(fixture_says(&f, "version 9 is not used") && fixture_says(&f, "holds version 8, not version 9"));
     fixture_end(&f);
 }
 
@@ -172,6 +161,6 @@ TEST(a_file_under_the_name_of_the_model_before_is_not_what_would_be_rolled_back_
     EXPECT(copy_over(&f, "model-9.model", "model-8.model"));
     EXPECT(fixture_daemon(&f, NULL));
     EXPECT(fixture_number(&f, "model.version") == 9);
-    EXPECT(told(&f, "version 9 cannot be rolled back") && told(&f, "holds version 9, not version 8"));
+    EXPECT(fixture_says(&f, "version 9 cannot be rolled back") && fixture_says(&f, "holds version 9, not version 8"));
     fixture_end(&f);
 }
