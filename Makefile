@@ -255,7 +255,7 @@ mutate:
 	@./tests/mutate/mutate.sh $B $(FILES)
 cover:
 	@./deps.sh cover
-	@B=build-cover ./build.sh $(MAKE) CC=clang-19 B=build-cover build-cover/tests/run \
+	@B=build-cover ./build.sh $(MAKE) CC=clang-19 B=build-cover HERE= build-cover/tests/run \
 	    CFLAGS="-O1 -g -fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc" \
 	    ISA_WITHOUT="-fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc"
 	@./tests/cover.sh build-cover
