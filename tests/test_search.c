@@ -20,6 +20,8 @@ static void lone_open(struct lone *l, const struct planner_config *c, const stru
     search_layout(&l->s, &a, c, b->na);
     l->s.ops = lanes_find(NULL);
     search_init(&l->s, b);
+    if (l->s.slope) /* where a test makes up costs only, they are flat */
+        memset(l->s.slope, 0, (size_t)l->s.rows * (size_t)l->s.full * sizeof *l->s.slope);
 }
 
 static struct planner_config settings(const char *name, int horizon, int population, int elites)
