@@ -7,7 +7,7 @@
 # make asan|tsan  the tests under a sanitizer
 # make rtsan      tests that run the real-time code, under the real-time sanitizer: allocations, locks, system calls in a tick
 # make msan       the core, planners and training under clang's memory sanitizer: no decision by what nobody wrote
-# make soak       the tests, those with random inputs a hundred times longer; those of make rtsan and of make aarch64
+# make soak       the tests, those with random inputs a hundred times longer; those of make rtsan, msan and aarch64; and spin, fuzz, mutate, reproducible
 # make safety-report  everything that speaks for safety, one table and build/safety.json
 # make spin       model checking: every state of the model in tests/spin, and that each of its seeded faults is found
 # make fuzz       SECONDS= TARGETS=: libFuzzer on everything that reads what others wrote (tests/fuzz)
@@ -232,6 +232,7 @@ msan:
 soak:
 	@LIMBER_SOAK=1 $(MAKE) test
 	@$(MAKE) rtsan
+	@$(MAKE) msan
 	@LIMBER_SOAK=1 $(MAKE) aarch64
 	@$(MAKE) spin
 	@$(MAKE) fuzz SECONDS=600
