@@ -45,7 +45,7 @@ TEST(three_damaged_of_the_last_ten_messages_damp_and_no_torque_is_taken_until_fe
     struct receiver r = fresh();
     struct rng      g;
     uint32_t        last = 0;
-    uint64_t        driven = 0, damped = 0;
+    uint64_t        driven = 0, damped = 0, damages = 0;
 
     rng_seed(&g, 1);
     for (uint64_t k = 1; k < 20000; k++) {
@@ -54,7 +54,7 @@ TEST(three_damaged_of_the_last_ten_messages_damp_and_no_torque_is_taken_until_fe
         last = (last << 1 | damaged) & 0x3ff;
         bool degraded = __builtin_popcount(last) >= 3;
         if (damaged)
-            receiver_damaged(&r, 10 * k * NS_PER_MS);
+            receiver_damaged(&r, 10 * k * NS_PER_MS), damages++;
         else
             taken = told(&r, k, r.mode == RECEIVER_LATCH ? COMMAND_IDLE : COMMAND_TORQUE, 1, 10 * k);
         EXPECT(damaged || r.mode == RECEIVER_OFF || taken == !degraded);
@@ -63,7 +63,7 @@ TEST(three_damaged_of_the_last_ten_messages_damp_and_no_torque_is_taken_until_fe
         driven += tau > 0, damped += tau < 0;
     }
     EXPECT(driven > 3000 && damped > 1000);
-    EXPECT(r.count[RECEIVER_DAMAGED] > 3000 && r.count[RECEIVER_DEGRADED] > 1000 && r.count[RECEIVER_STALE] == 0);
+    EXPECT(damages > 3000 && r.count[RECEIVER_DAMAGED] == damages && r.count[RECEIVER_DEGRADED] > 1000 && r.count[RECEIVER_STALE] == 0);
 }
 
 TEST(while_the_link_is_damaged_torque_is_no_sign_of_life_and_idle_and_damp_are)
@@ -163,6 +163,25 @@ TEST(a_command_beyond_the_limit_is_counted_once_as_changed_and_damping_beyond_it
     told(&r, 16, COMMAND_DAMP, 0, 1410);
     effort(&r, 1000, 1410);
     EXPECT(r.count[RECEIVER_CHANGED] == 2 && r.count[RECEIVER_CLAMPED] == 12);
+}
+
+TEST(a_command_that_is_beyond_the_limit_of_any_one_joint_is_changed)
+{
+    for (int over = 0; over < 3; over++) {
+        struct receiver_limits l = { .nj = 3, .actuated = { true, true, true }, .effort_max = { 40, 40, 40 }, .command_timeout_ms = 30 };
+        struct joint_command   c = { .session = 1, .seq = 1, .state_seq = 1, .valid_ms = 100, .mode = COMMAND_TORQUE, .nj = 3 };
+        struct receiver        r;
+        double                 tau[3], zero[3] = { 0 };
+
+        receiver_unlimited(&l);
+        receiver_init(&r, &l);
+        receiver_session(&r, 1);
+        receiver_state_sent(&r, 1, NS_PER_S);
+        c.torque[over] = 41;
+        EXPECT(receiver_command(&r, &c, NS_PER_S));
+        receiver_effort(&r, zero, zero, NS_PER_S, tau);
+        EXPECT(r.count[RECEIVER_CHANGED] == 1 && tau[over] == 40);
+    }
 }
 
 /* At its velocity limit, and then no longer: effort grows again from 0, of which the daemon knows nothing. */

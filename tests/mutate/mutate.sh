@@ -17,10 +17,10 @@ tests_of() {
     case $1 in
     daemon/filter.c) echo "test_filter test_filter_edges test_filter_heat; test_filter_edges test_filter_heat; test_filter" ;;
     daemon/mode.c) echo "test_spin test_mutants spin/tables spin/walk; has_the_tables mode_names" ;;
-    transport/codec.c) echo "test_codec test_codec_edges; test_codec codec_" ;;
+    transport/codec.c) echo "test_codec test_codec_edges test_codec_crc; test_codec_edges codec_ a_message; what_a_peer ones_own noise_is messages_cut; test_codec" ;;
     daemon/core*) echo "test_core test_core_edges test_core_effort test_core_gates test_core_plan_edges test_core_state_edges test_core_claims test_core_tick dst dst_check dst_weather dst_verbs; test_core_; average_velocity heading quaternion three_ a_position_that a_velocity_that posture the_baseline a_task_ends silence a_stop_latches an_emergency only_reset every_way stopping_ a_request in_good_weather_trials nothing_moves; stages_of a_motor_that bad_plans noise_on" ;;
     models/model_file.c) echo "test_model_file test_model_file_edges test_model_file_seal; test_model_file" ;;
-    firmware-bridge/receiver.c) echo "test_receiver test_receiver_rate test_mutants test_spin spin/tables spin/walk; test_mutants no_c command silen short late valid each_ e_stop stop idle joint session bad nan; effort rate velocity; has_the_tables; no_sequence" ;;
+    firmware-bridge/receiver.c) echo "test_receiver test_receiver_rate test_receiver_link test_mutants test_spin spin/tables spin/walk; test_receiver_link test_mutants no_c command silen short late valid each_ e_stop stop idle joint session bad nan; effort rate velocity; has_the_tables; no_sequence" ;;
     esac
 }
 
