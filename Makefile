@@ -39,8 +39,8 @@ WARN = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wdouble-promotion -Wstrict-pro
 # which handle no outside data: they are to be exactly as fast as without.
 HARD   = -fstack-protector-strong -fPIE
 HARDER = -fstack-clash-protection $(if $(filter x86_64% amd64%,$(TARGET)),-fcf-protection) $(FORTIFY)
-# Needs an optimiser; a sanitizer has checks of its own, which these would hide.
-FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS)),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
+# Needs an optimiser; a sanitizer has checks of its own, which these would hide (__printf_chk from who looks for printf).
+FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(RTSAN),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
 # Nothing in the programs tells where they were built.
 HERE = -ffile-prefix-map='$(CURDIR)=.'
 ALL  = -std=gnu11 -D_GNU_SOURCE $(HERE) -I. -I$B -MMD -MP -ffp-contract=off -fno-math-errno -DLIMBER_VERSION='"$(VERSION)"' \
