@@ -7,7 +7,7 @@ cd "$(dirname "$0")" || exit 1
 run="gcc libc6-dev make libuv1-dev libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libcyaml-dev
      libyaml-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libcairo2-dev libsodium-dev zlib1g-dev
      libmujoco-dev fonts-dejavu-core"
-test="bash clang curl locales spin sqlite3 systemd valgrind libc6-dbg"
+test="bash clang curl locales spin sqlite3 systemd valgrind"
 rtsan="libclang-rt-19-dev"
 spin="gcc libc6-dev make spin"
 cover="clang-19 llvm-19 libclang-rt-19-dev"
