@@ -174,7 +174,7 @@ TEST(indirect_calls_may_only_go_where_a_function_begins)
 }
 #endif
 
-/* The signal that ends a child running `f`.; in a build with a sanitizer nobody asks. */
+/* The signal that ends a child running `f`; in a build with a sanitizer nobody asks. */
 __attribute__((unused)) static int dies_of(void (*f)(void))
 {
     int   status = 0;
