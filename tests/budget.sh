@@ -1,12 +1,11 @@
 #!/bin/bash
-# budget.sh B [TOLERANCE] - what a control tick may cost: instructions of the core and of the receiver, tick by tick, counted by
-# valgrind in a simulated flight (the same on a busy machine, and on another), and the size of the core's code.  Each row of
-# budget.txt must hold within TOLERANCE per cent (3), upwards and downwards: who makes a tick longer says so there.
+# budget.sh B - what a control tick may cost: instructions of the core and of the receiver, tick by tick, counted by
+# valgrind in a simulated flight (the same on a busy machine), and the size of the core's code.  Each row of
+# budget.txt must hold within 3 %, upwards and downwards: who makes a tick longer says so there.
 # Prints what was found, in the form of budget.txt; BUDGET: another file; FOUND: counted before.  Exit 1: a row does not hold.
 # 2: could not count.
 set -u -o pipefail
 build=$(cd "$1" && pwd) || exit 2
-tolerance=${2:-3}
 cd "$(dirname "$0")/.." || exit 2
 budget=${BUDGET:-tests/budget.txt}
 work=$(mktemp -d) || exit 2
@@ -42,10 +41,10 @@ else
 fi >"$work/found" || exit 2
 cat "$work/found"
 
-awk -v tolerance="$tolerance" -v file="$budget" '
+awk -v file="$budget" '
     FILENAME == file { if ($0 !~ /^(#|$)/) may[$1] = $2; next }
     !($1 in may) { print file ": no row " $1 ", found " $2; bad = 1; next }
-    $2 > may[$1] * (1 + tolerance / 100) { print file ": " $1 ": " may[$1] ", found " $2 ": a tick costs more"; bad = 1 }
-    $2 < may[$1] * (1 - tolerance / 100) { print file ": " $1 ": " may[$1] ", found " $2 ": lower the row"; bad = 1 }
+    $2 > may[$1] * 1.03 { print file ": " $1 ": " may[$1] ", found " $2 ": a tick costs more"; bad = 1 }
+    $2 < may[$1] * 0.97 { print file ": " $1 ": " may[$1] ", found " $2 ": lower the row"; bad = 1 }
     { delete may[$1] }
     END { for (row in may) { print file ": " row ": nothing of that name was counted"; bad = 1 } exit bad }' "$budget" "$work/found"

@@ -48,7 +48,7 @@ tests "k-th call failing, disk full" test_failing
 tests "host: clock, descriptors, memory, trainer, watchdog" test_host_faults test_trainer_faults test_watchdog
 tests "each pre-arm check refuses, and passes once mended" test_prearm_refused
 tests "model files: bit flips, cuts, other robots" test_model_file
-tests "real-time threads: system calls, signals, symbols" test_syscalls test_signals rt_symbols test_budget
+tests "real-time threads: calls, signals, symbols, cost" test_syscalls test_signals rt_symbols test_budget
 tests "keys, roles, sockets, fences, hardening, unit" test_auth test_keys test_access test_sandbox test_exposure test_hardening test_systemd test_trainer_protocol
 tests "stored inputs of the fuzz targets, and changes of them" test_fuzz
 tests "configuration errors" test_config test_bad_input

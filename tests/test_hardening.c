@@ -174,8 +174,9 @@ TEST(indirect_calls_may_only_go_where_a_function_begins)
 }
 #endif
 
-/* The signal that ends a child running `f`; in a build with a sanitizer nobody asks. */
-__attribute__((unused)) static int dies_of(void (*f)(void))
+#if !RT_SANITIZED && defined(__OPTIMIZE__)
+/* The signal that ends a child running `f`. */
+static int dies_of(void (*f)(void))
 {
     int   status = 0;
     pid_t pid    = fork();
@@ -192,7 +193,6 @@ __attribute__((unused)) static int dies_of(void (*f)(void))
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-#if !RT_SANITIZED && defined(__OPTIMIZE__)
 static volatile size_t asked = 24, used = 25;
 
 /* Sizes that only run time knows: level 2 of _FORTIFY_SOURCE does not see this. */

@@ -20,8 +20,6 @@ static void lone_open(struct lone *l, const struct planner_config *c, const stru
     search_layout(&l->s, &a, c, b->na);
     l->s.ops = lanes_find(NULL);
     search_init(&l->s, b);
-    if (l->s.slope) /* where a test makes up costs only, they are flat */
-        memset(l->s.slope, 0, (size_t)l->s.rows * (size_t)l->s.full * sizeof *l->s.slope);
 }
 
 static struct planner_config settings(const char *name, int horizon, int population, int elites)
@@ -145,6 +143,8 @@ TEST(fewer_candidates_than_elites_are_all_elites)
         search_sample(&l.s, 0, 1);
         for (int i = 0; i < 3; i++)
             l.s.cost[i] = (float)-i;
+        if (l.s.gradient) /* made up like the costs: flat */
+            memset(l.s.slope, 0, 3 * (size_t)l.s.full * sizeof *l.s.slope);
         search_refit(&l.s, 0, 3);
         EXPECT(l.s.elites >= 1 && l.s.elites <= 3 && l.s.rank[0] == 2);
         EXPECT(l.s.best_cost == -2);
